@@ -1,0 +1,158 @@
+"""Many files at once: what becomes what, what is done already, and what failed.
+
+A file that fails does not stop the others. Inputs are never touched, and outputs that are there
+already stay as they are unless they are to be overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from audiocodec.errors import CodecError
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make from another."""
+
+    source: Path
+    target: Path
+
+
+@dataclass
+class Plan:
+    """The jobs, in order, and a line for each input that gave none.
+
+    ``single``: one file was named, so its output's folder must exist, and an output that is there
+    already is an error rather than a job done.
+    """
+
+    single: bool
+    jobs: list[Job] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Batch(Generic[Result]):
+    """What became of a plan: results, outputs that were there already, a line for each failure."""
+
+    results: list[Result] = field(default_factory=list)
+    skipped: list[Job] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def split_paths(paths: Sequence[str], is_input: Callable[[Path], bool]) -> tuple[list[str], str]:
+    """``IN... [OUT]`` -> inputs and output (``""`` where none is given).
+
+    The last of several paths is the output if it is a folder, or ends with a slash, or if
+    ``is_input`` says that it is no input.
+    """
+    if len(paths) < 2:
+        return list(paths), ""
+    last = paths[-1]
+    if last.endswith("/") or Path(last).is_dir() or not is_input(Path(last)):
+        return list(paths[:-1]), last
+    return list(paths), ""
+
+
+def plan_jobs(
+    inputs: Sequence[str],
+    output: str,
+    find: Callable[[Path], list[Path]],
+    name_beside: Callable[[Path], str],
+    name_in_output: Callable[[Path], str],
+) -> Plan:
+    """Say which file becomes which.
+
+    Without ``output`` each result lies beside its source. With it, the output of one file is that
+    file, or lies in it if it ends with a slash; the output of anything else is a folder: a folder's
+    tree is mirrored into it, or, of several inputs, into a folder of that input's name.
+
+    Args:
+        find: an input -> its source files; CodecError if there are none.
+        name_beside, name_in_output: a source -> its result's file name.
+
+    Raises:
+        CodecError: a single input that gives no job, or an output that is a file, not a folder.
+    """
+    plan = Plan(single=len(inputs) == 1 and not Path(inputs[0]).is_dir())
+    if plan.single and output and not output.endswith("/"):
+        plan.jobs.append(Job(Path(inputs[0]), Path(output)))
+        return plan
+    if output and Path(output).is_file():
+        raise CodecError(f"{output}: is a file; the output of several inputs must be a folder")
+    for given in map(Path, inputs):
+        try:
+            sources = find(given)
+        except CodecError as error:
+            plan.failures.append(str(error))
+            continue
+        root = given if given.is_dir() else given.parent
+        top = given.resolve().name if given.is_dir() and len(inputs) > 1 else ""
+        for source in sources:
+            folder = source.parent
+            if output:
+                folder = Path(output, top, source.parent.relative_to(root))
+            name = name_in_output(source) if output else name_beside(source)
+            plan.jobs.append(Job(source, folder / name))
+    if not plan.jobs and len(plan.failures) == 1:
+        raise CodecError(plan.failures[0])
+    return plan
+
+
+def run_jobs(
+    plan: Plan,
+    work: Callable[[Job], Result],
+    overwrite: bool = False,
+    check_done: Callable[[Job], None] | None = None,
+    after: Callable[[Job], object] | None = None,
+) -> Batch[Result]:
+    """Do the jobs one after the other.
+
+    Args:
+        work: makes a job's target, whole or not at all, or raises.
+        check_done: looks at a target that is there already; CodecError if it is not what the job
+            would make, which is a failure, because skipping it would hide the difference.
+        after: called after each job, whatever became of it.
+    """
+    batch: Batch[Result] = Batch(failures=list(plan.failures))
+    sources: dict[Path, Path] = {}
+    for job in plan.jobs:
+        try:
+            first = sources.setdefault(job.target, job.source)
+            if first is not job.source:
+                raise CodecError(
+                    f"{job.source}: would become {job.target}, as {first} does; rename one of them"
+                )
+            if job.target.is_file() and not overwrite:
+                if check_done:
+                    check_done(job)
+                if plan.single:
+                    raise CodecError(f"{job.target}: is there already; --overwrite replaces it")
+                batch.skipped.append(job)
+            else:
+                if not plan.single:
+                    _make_folder(job.target.parent)
+                batch.results.append(work(job))
+        except CodecError as error:
+            batch.failures.append(str(error))
+        except Exception as error:
+            if plan.single:
+                raise
+            reason = (str(error).splitlines() or [""])[0]
+            batch.failures.append(f"{job.source}: {type(error).__name__}: {reason}")
+        if after:
+            after(job)
+    return batch
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CodecError(f"{folder}: cannot be made ({error.strerror})") from None

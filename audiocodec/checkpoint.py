@@ -1,0 +1,135 @@
+"""A codec on disk: ``config.json`` and ``model.safetensors`` in a folder of the model's name.
+
+Bundled models live in ``audiocodec/models``. A model's fingerprint, 16 hex digits, is a hash of its
+config and its weights: codes can only be read with the model that made them, so token files carry
+it. Weights may be stored in 16 bits; they are computed with in 32.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from audiocodec.codec import Codec, CodecConfig
+from audiocodec.errors import CodecError
+from audiocodec.paths import replacing
+
+MODELS = Path(__file__).parent / "models"
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+def bundled_models() -> list[str]:
+    """Names of the models that ship in the package."""
+    return sorted(path.parent.name for path in MODELS.glob(f"*/{CONFIG_NAME}"))
+
+
+def load_codec(
+    model: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> Codec:
+    """A codec ready for use: folded for inference, in eval mode, without gradients.
+
+    Args:
+        model: name of a bundled model, or a folder that :func:`save_codec` or a training run wrote.
+
+    Raises:
+        CodecError: no such model, a damaged file, or weights of another architecture.
+    """
+    folder = find_model(model)
+    codec = read_codec(folder)
+    codec.name = folder.name
+    codec.fingerprint = fingerprint(folder)
+    return codec.to(device=device, dtype=dtype).fold().requires_grad_(False)
+
+
+def read_codec(folder: Path) -> Codec:
+    """The codec in ``folder`` as it is trained: weight norm and SimVQ's map not folded."""
+    text = _read_bytes(folder / CONFIG_NAME)
+    try:
+        values = json.loads(text)
+    except ValueError:
+        raise CodecError(f"{folder / CONFIG_NAME}: not valid JSON") from None
+    codec = Codec(CodecConfig.from_mapping(values, source=str(folder / CONFIG_NAME)))
+    load_weights(codec, folder / WEIGHTS_NAME)
+    return codec
+
+
+def load_weights(module: torch.nn.Module, path: Path) -> None:
+    """Read a safetensors file into ``module``.
+
+    Raises:
+        CodecError: missing, damaged, or of another architecture (the first difference is named).
+    """
+    if not path.is_file():
+        raise CodecError(f"{path}: no such file")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CodecError(f"{path}: damaged or not a safetensors file ({error})") from None
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise CodecError(
+                f"{path}: weights of another architecture: `{name}` is "
+                f"{found.get(name, 'absent')} in the file and {expected.get(name, 'absent')} here"
+            )
+    module.load_state_dict(tensors)
+
+
+def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a codec (not folded) as a model folder; each file appears whole or not at all.
+
+    ``dtype`` is the precision that network weights are stored in; the quantiser stays in float32.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(codec.config.model_dump(mode="json"), indent=2) + "\n"
+    with replacing(folder / CONFIG_NAME) as path:
+        path.write_text(text, encoding="utf-8")
+    tensors = {
+        name: value.detach().cpu().to(torch.float32 if name.startswith("quantizer.") else dtype)
+        for name, value in codec.state_dict().items()
+    }
+    save_weights(tensors, folder / WEIGHTS_NAME)
+
+
+def save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as one safetensors file, whole or not at all."""
+    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(whole, temporary)
+
+
+def find_model(model: str | Path) -> Path:
+    """The folder of a bundled model's name or of a path.
+
+    Raises:
+        CodecError: neither; the message lists the bundled names.
+    """
+    for folder in (MODELS / model, Path(model)):
+        if (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
+            return folder.resolve()
+    names = ", ".join(bundled_models()) or "none"
+    raise CodecError(
+        f"model {model}: neither a bundled model ({names}) nor a folder with {CONFIG_NAME} and "
+        f"{WEIGHTS_NAME}"
+    )
+
+
+def fingerprint(folder: Path) -> str:
+    """16 hex digits that change with any bit of the model's config or weights."""
+    digest = hashlib.sha256()
+    for name in (CONFIG_NAME, WEIGHTS_NAME):
+        digest.update(hashlib.sha256(_read_bytes(folder / name)).digest())
+    return digest.hexdigest()[:16]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CodecError(f"{path}: cannot be read ({error.strerror})") from None

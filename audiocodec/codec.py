@@ -1,0 +1,192 @@
+"""The codec: sound to codes and back, on one page.
+
+Shape letters, used in every docstring of this package:
+
+====== ==========================================================
+``B``  batch: clips, or the channels of one file side by side
+``T``  samples, float in [-1, 1], at ``sample_rate``
+``F``  frames: ``ceil(T / hop_length)``
+``D``  latent_dim
+``K``  codebooks in use, at most ``num_codebooks``
+====== ==========================================================
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiocodec.config import Config
+from audiocodec.errors import CodecError
+from audiocodec.modules.conv import StreamState, fold_weight_norm
+from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
+from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
+
+
+class CodecConfig(Config):
+    """All that makes a codec, apart from its weights."""
+
+    sample_rate: Annotated[int, pydantic.Field(ge=1000, le=192_000)] = 16_000
+    seanet: SEANetConfig = SEANetConfig()
+    quantizer: ResidualQuantizerConfig = ResidualQuantizerConfig()
+
+
+@dataclass
+class CodecOutput:
+    """What training sees: the reconstruction ``[B, 1, T]`` and what the quantiser did."""
+
+    audio: Tensor
+    quantized: Quantized
+
+
+class Codec(nn.Module):
+    """Encoder, residual quantiser and decoder. One channel; more go side by side in the batch."""
+
+    name = "untitled"
+    fingerprint = ""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate = config.sample_rate
+        self.hop_length = config.seanet.hop_length
+        self.num_codebooks = config.quantizer.num_codebooks
+        self.lookahead = config.seanet.lookahead
+        self.encoder = SEANetEncoder(config.seanet)
+        self.quantizer = ResidualQuantizer(config.seanet.latent_dim, config.quantizer)
+        self.decoder = SEANetDecoder(config.seanet)
+
+    # Sound flows down: audio -> latents -> codes -> latents -> audio.
+
+    @torch.no_grad()
+    def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """Audio ``[B, 1, T]`` -> codes int64 ``[B, K, F]``.
+
+        Raises:
+            CodecError: wrong shape, or more codebooks than there are.
+        """
+        num_codebooks = self.resolve_num_codebooks(num_codebooks)
+        return self.quantizer.encode(self.latents(audio), num_codebooks)
+
+    def decode(self, codes: Tensor, num_samples: int | None = None) -> Tensor:
+        """Codes ``[B, K, F]`` -> audio ``[B, 1, T]``; ``T = F * hop_length`` unless it is given.
+
+        Raises:
+            CodecError: wrong shape, more codebooks than there are, or codes outside the table.
+        """
+        self.check_codes(codes)
+        return self._speak(self.quantizer.decode(codes))[..., :num_samples]
+
+    def forward(self, audio: Tensor, num_codebooks: int | Tensor | None = None) -> CodecOutput:
+        """The same steps with gradients: ``audio`` is ``decode(encode(audio), T)``.
+
+        ``num_codebooks`` may be a tensor ``[B]``, one number for each item.
+        """
+        quantized = self.quantizer(self.latents(audio), num_codebooks)
+        return CodecOutput(self._speak(quantized.latents)[..., : audio.shape[-1]], quantized)
+
+    def autoencode(self, audio: Tensor) -> Tensor:
+        """Audio ``[B, 1, T]`` -> the same, without the bottleneck: what quantising starts from."""
+        return self._speak(self.latents(audio))[..., : audio.shape[-1]]
+
+    def latents(self, audio: Tensor) -> Tensor:
+        """Audio ``[B, 1, T]`` -> latents ``[B, D, F]``, not quantised."""
+        if audio.dim() != 3 or audio.shape[1] != 1:
+            raise CodecError(f"audio must be [batch, 1, samples], not {list(audio.shape)}")
+        missing = -audio.shape[-1] % self.hop_length
+        if audio.shape[-1] == 0:
+            return audio.new_zeros(audio.shape[0], self.quantizer.latent_dim, 0)
+        return self.encoder(F.pad(audio, (0, missing)))
+
+    def _speak(self, latents: Tensor) -> Tensor:
+        """Latents -> audio. The decoder runs ``lookahead`` frames behind what it hears."""
+        if latents.shape[-1] == 0:
+            return latents.new_zeros(latents.shape[0], 1, 0)
+        late = self.decoder(F.pad(latents, (0, self.lookahead)))
+        return late[..., self.lookahead * self.hop_length :]
+
+    # The same steps for a piece of a stream, whose state the caller owns.
+
+    def encode_frames(self, audio: Tensor, state: StreamState, num_codebooks: int) -> Tensor:
+        """Whole frames of a stream ``[B, 1, F * hop_length]`` -> codes ``[B, K, F]``."""
+        return self.quantizer.encode(self.encoder(audio, state), num_codebooks)
+
+    def decode_frames(self, codes: Tensor, state: StreamState) -> Tensor:
+        """Codes of a stream -> audio ``[B, 1, F * hop_length]``, ``lookahead`` frames late."""
+        return self.decoder(self.quantizer.decode(codes), state)
+
+    def decode_padding(self, batch_size: int, state: StreamState) -> Tensor:
+        """The ``lookahead`` frames that a stream still owes at its end."""
+        parameter = next(self.decoder.parameters())
+        silence = parameter.new_zeros(batch_size, self.quantizer.latent_dim, self.lookahead)
+        return self.decoder(silence, state)
+
+    # Arithmetic that everybody asks for.
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Entries of each codebook."""
+        return tuple(stage.codebook.size for stage in self.quantizer.members)
+
+    def bitrate(self, num_codebooks: int | None = None) -> float:
+        """Bits per second and channel that codes take, in whole bits for each code."""
+        sizes = self.codebook_sizes[: self.resolve_num_codebooks(num_codebooks)]
+        return self.frame_rate * sum((size - 1).bit_length() for size in sizes)
+
+    def resolve_num_codebooks(self, num_codebooks: int | None) -> int:
+        """``num_codebooks``, or all of them for ``None``.
+
+        Raises:
+            CodecError: outside 1 ... ``self.num_codebooks``.
+        """
+        if num_codebooks is None:
+            return self.num_codebooks
+        if not 1 <= num_codebooks <= self.num_codebooks:
+            raise CodecError(
+                f"{num_codebooks} codebooks asked for: model {self.name} takes 1 to "
+                f"{self.num_codebooks}"
+            )
+        return num_codebooks
+
+    def codebooks_for_bitrate(self, bits_per_second: float) -> int:
+        """The most codebooks whose codes fit into ``bits_per_second``.
+
+        Raises:
+            CodecError: not even one fits.
+        """
+        fitting = [
+            n for n in range(1, self.num_codebooks + 1) if self.bitrate(n) <= bits_per_second
+        ]
+        if not fitting:
+            raise CodecError(
+                f"{bits_per_second:g} bit/s is too little: one codebook of model {self.name} takes "
+                f"{self.bitrate(1):g} bit/s"
+            )
+        return fitting[-1]
+
+    def check_codes(self, codes: Tensor) -> None:
+        """Raise :class:`CodecError` unless ``codes`` are ``[B, K, F]`` and inside the tables."""
+        if codes.dim() != 3 or not 1 <= codes.shape[1] <= self.num_codebooks:
+            raise CodecError(
+                f"codes must be [batch, 1 to {self.num_codebooks} codebooks, frames], "
+                f"not {list(codes.shape)}"
+            )
+        sizes = codes.new_tensor(self.codebook_sizes[: codes.shape[1]]).view(1, -1, 1)
+        if ((codes < 0) | (codes >= sizes)).any():
+            raise CodecError(
+                f"codes outside 0 ... {max(self.codebook_sizes) - 1}: not of this model"
+            )
+
+    def fold(self) -> "Codec":
+        """Fold weight norm and SimVQ's map away, in place, for inference; codes stay the same."""
+        fold_weight_norm(self)
+        self.quantizer.fold()
+        return self.eval()

@@ -1,0 +1,121 @@
+"""Causal one-dimensional convolutions whose memory belongs to the caller.
+
+Every layer is called as ``layer(x, state=None)``. With ``None`` the signal starts here and the past
+is silence (zeros). With a :class:`StreamState` the layer prepends the input columns that it saw
+last and leaves the newest ones there, so that a signal in pieces gives what the whole gives.
+
+Shapes: ``B`` batch, ``C`` channels, ``T`` time in columns of the layer's own rate.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, parametrize
+
+
+class StreamState:
+    """What the layers of one stream remember between pieces: the last input columns of each.
+
+    The caller owns it; a codec can serve any number of streams, each with a state of its own.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[nn.Module, Tensor] = {}
+
+    def prepend(self, layer: nn.Module, x: Tensor, context: int) -> Tensor:
+        """``x [B, C, T]`` with the ``context`` columns before it, zeros at the start of a stream.
+
+        Returns ``[B, C, context + T]`` and remembers its last ``context`` columns.
+        """
+        past = self._columns.get(layer)
+        if past is None:
+            past = x.new_zeros(x.shape[0], x.shape[1], context)
+        extended = torch.cat([past, x], dim=-1)
+        self._columns[layer] = extended[..., extended.shape[-1] - context :].clone()
+        return extended
+
+
+def with_context(layer: nn.Module, x: Tensor, context: int, state: StreamState | None) -> Tensor:
+    """``x [B, C, T]`` -> ``[B, C, context + T]``, from the stream's memory or from silence."""
+    if context == 0:
+        return x
+    if state is None:
+        return F.pad(x, (context, 0))
+    return state.prepend(layer, x, context)
+
+
+class CausalConv1d(nn.Module):
+    """A convolution that sees only the past: ``[B, in, T]`` -> ``[B, out, T // stride]``.
+
+    ``T`` must be a multiple of ``stride``. Output column ``t`` depends on input columns up to
+    ``(t + 1) * stride - 1``. ``gain`` is how much a fresh layer amplifies noise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        conv = nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation)
+        self.conv = initialised(conv, gain)
+        self.context = (kernel_size - 1) * dilation + 1 - stride
+
+    def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
+        return self.conv(with_context(self, x, self.context, state))
+
+
+class CausalConvTranspose1d(nn.Module):
+    """An upsampling convolution: ``[B, in, T]`` -> ``[B, out, T * stride]``, kernel ``2 * stride``.
+
+    Output columns ``t * stride ...`` depend on input columns ``t - 1`` and ``t`` only, so that one
+    remembered input column is the whole state. That makes it a plain convolution of kernel 2 with
+    ``stride`` outputs a column, interleaved: a matrix product, where PyTorch's own transposed
+    convolution is several times slower on a CPU.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv = initialised(nn.Conv1d(in_channels, out_channels * stride, 2))
+
+    def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
+        return unfold_patches(self.conv(with_context(self, x, 1, state)), self.stride)
+
+
+def initialised(conv: nn.Conv1d, gain: float = 1.0) -> nn.Conv1d:
+    """Weights that change the size of a signal by ``gain``, biases of zero, weight norm.
+
+    PyTorch's own start shrinks a signal by 3^-0.5 a layer and adds biases that soon drown it:
+    speech at -26 dB would reach the latents as a ripple on a constant.
+    """
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
+    conv.weight.data *= gain
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return parametrizations.weight_norm(conv)
+
+
+def fold_patches(x: Tensor, patch: int) -> Tensor:
+    """``[B, C, T * patch]`` -> ``[B, C * patch, T]``: neighbours in time become channels."""
+    batch, channels, length = x.shape
+    x = x.reshape(batch, channels, length // patch, patch)
+    return x.permute(0, 1, 3, 2).reshape(batch, channels * patch, length // patch)
+
+
+def unfold_patches(x: Tensor, patch: int) -> Tensor:
+    """``[B, C * patch, T]`` -> ``[B, C, T * patch]``: the inverse of :func:`fold_patches`."""
+    batch, channels, length = x.shape
+    x = x.reshape(batch, channels // patch, patch, length)
+    return x.permute(0, 1, 3, 2).reshape(batch, channels // patch, length * patch)
+
+
+def fold_weight_norm(module: nn.Module) -> None:
+    """Replace every weight-normed weight below ``module`` by its value, in place, for inference."""
+    for layer in module.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)

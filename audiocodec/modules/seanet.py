@@ -1,0 +1,205 @@
+"""A SEANet-style encoder and its mirror image (Tagliasacchi et al. 2020, arXiv 2009.02095).
+
+Both are made from one :class:`SEANetConfig`; the decoder reads every list backwards. Levels are
+counted from the sample rate down to the frame rate: ``channels[i]`` is the width at level ``i`` and
+``strides[i]`` leads from level ``i`` to level ``i + 1``.
+
+The waveform enters and leaves in patches of ``patch`` samples: convolutions at the full sample rate
+are narrow, hence slow on every machine, and a first layer of a few taps does their work.
+
+What leads from level to level is linear; activations stand inside the residual units alone, which
+start small. So a fresh network is nearly a linear transform and its mirror, and learns as fast as
+one; with an activation before each change of level, speech arrives at the latents as little more
+than its envelope (docs/log.md, 2026-11-23).
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import prod
+from typing import Annotated, Literal, Self
+
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiocodec.config import Config
+from audiocodec.modules.conv import (
+    CausalConv1d,
+    CausalConvTranspose1d,
+    StreamState,
+    fold_patches,
+    unfold_patches,
+)
+
+Positive = Annotated[int, pydantic.Field(ge=1)]
+
+SPEECH_LEVEL = 0.1
+"""A usual root-mean-square of speech: networks start with signals of about unit size inside."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.1),
+    "elu": F.elu,
+    "silu": F.silu,
+}
+
+
+class SEANetConfig(Config):
+    """The shape of encoder and decoder."""
+
+    patch: Positive = pydantic.Field(2, description="samples that enter as one column")
+    strides: tuple[Positive, ...] = pydantic.Field(
+        (4, 5, 8), description="downsampling from each level to the next"
+    )
+    channels: tuple[Positive, ...] = pydantic.Field(
+        (32, 64, 128, 384), description="width of each level, one more than strides"
+    )
+    residual_units: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = pydantic.Field(
+        (1, 2, 2, 3), description="residual units at each level"
+    )
+    kernel_size: Positive = pydantic.Field(7, description="of the first and the last convolution")
+    residual_kernel_size: Positive = pydantic.Field(3, description="of a unit's first convolution")
+    dilation_base: Positive = pydantic.Field(
+        3, description="unit i of a level has dilation base**i"
+    )
+    activation: Literal["leaky_relu", "elu", "silu"] = "leaky_relu"
+    latent_dim: Positive = pydantic.Field(128, description="width of the latents")
+    lookahead: Annotated[int, pydantic.Field(ge=0, le=8)] = pydantic.Field(
+        1, description="frames the decoder waits for before it speaks"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _lists_agree(self) -> Self:
+        levels = len(self.strides) + 1
+        for key in ("channels", "residual_units"):
+            if len(getattr(self, key)) != levels:
+                raise ValueError(
+                    f"`{key}` needs {levels} values, one for each level: "
+                    f"{len(self.strides)} strides make {levels} levels"
+                )
+        return self
+
+    @property
+    def hop_length(self) -> int:
+        """Samples in one frame."""
+        return self.patch * prod(self.strides)
+
+
+class ResidualUnit(nn.Module):
+    """Activation, dilated convolution, activation, pointwise convolution, added to the input.
+
+    ``[B, C, T]`` -> ``[B, C, T]``.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, dilation: int, activation: str) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]
+        self.dilated = CausalConv1d(channels, channels, kernel_size, dilation=dilation)
+        self.pointwise = CausalConv1d(channels, channels, 1, gain=0.3)
+
+    def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
+        hidden = self.dilated(self.activation(x), state)
+        return x + self.pointwise(self.activation(hidden), state)
+
+
+class Chain(nn.ModuleList):
+    """Layers one after the other: ``[B, C, T]`` -> ``[B, C, T]``."""
+
+    def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
+        for layer in self:
+            x = layer(x, state)
+        return x
+
+
+def _residual_units(config: SEANetConfig, level: int) -> Chain:
+    return Chain(
+        ResidualUnit(
+            config.channels[level],
+            config.residual_kernel_size,
+            config.dilation_base**unit,
+            config.activation,
+        )
+        for unit in range(config.residual_units[level])
+    )
+
+
+class RunningScale(nn.Module):
+    """Divides by one number: in training the root-mean-square of the batch, else a running one.
+
+    Straight-through gradients push latents outwards and tables follow slowly, so without this the
+    latents outgrow their codebooks. In training the gradient knows of the division, so that growing
+    gains nothing; a running number alone would only make the growth endless. One number for all
+    channels and frames hides nothing from the decoder.
+    """
+
+    rms: Tensor
+
+    def __init__(self, momentum: float = 0.01) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("rms", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and torch.is_grad_enabled()):
+            return x / self.rms
+        seen = (x.square().mean() + 1e-8).sqrt()
+        with torch.no_grad():
+            self.rms.lerp_(torch.where(seen.isfinite(), seen, self.rms), self.momentum)
+        return x / seen
+
+
+class SEANetEncoder(nn.Module):
+    """Audio ``[B, 1, T]``, ``T`` a multiple of the hop, -> latents ``[B, D, T / hop]``.
+
+    The latents have a root-mean-square of about 1 over all frames and channels of speech.
+    """
+
+    def __init__(self, config: SEANetConfig) -> None:
+        super().__init__()
+        self.patch = config.patch
+        self.first = CausalConv1d(
+            config.patch, config.channels[0], config.kernel_size, gain=1 / SPEECH_LEVEL
+        )
+        self.levels = nn.ModuleList([_residual_units(config, 0)])
+        self.downsamples = nn.ModuleList()
+        for level, (width, wider) in enumerate(pairwise(config.channels)):
+            stride = config.strides[level]
+            self.downsamples.append(CausalConv1d(width, wider, 2 * stride, stride=stride))
+            self.levels.append(_residual_units(config, level + 1))
+        self.last = CausalConv1d(config.channels[-1], config.latent_dim, 3)
+        self.scale = RunningScale()
+
+    def forward(self, audio: Tensor, state: StreamState | None = None) -> Tensor:
+        x = self.first(fold_patches(audio, self.patch), state)
+        for level, units in enumerate(self.levels):
+            if level > 0:
+                x = self.downsamples[level - 1](x, state)
+            x = units(x, state)
+        latents = self.last(x, state)
+        return self.scale(latents.to(torch.promote_types(latents.dtype, torch.float32)))
+
+
+class SEANetDecoder(nn.Module):
+    """Latents ``[B, D, F]`` -> audio ``[B, 1, F * hop]``, not clipped."""
+
+    def __init__(self, config: SEANetConfig) -> None:
+        super().__init__()
+        self.patch = config.patch
+        self.first = CausalConv1d(config.latent_dim, config.channels[-1], config.kernel_size)
+        self.levels = nn.ModuleList([_residual_units(config, len(config.strides))])
+        self.upsamples = nn.ModuleList()
+        for level in reversed(range(len(config.strides))):
+            wider, width = config.channels[level + 1], config.channels[level]
+            self.upsamples.append(CausalConvTranspose1d(wider, width, config.strides[level]))
+            self.levels.append(_residual_units(config, level))
+        self.last = CausalConv1d(
+            config.channels[0], config.patch, config.kernel_size, gain=SPEECH_LEVEL
+        )
+
+    def forward(self, latents: Tensor, state: StreamState | None = None) -> Tensor:
+        x = self.first(latents, state)
+        for level, units in enumerate(self.levels):
+            if level > 0:
+                x = self.upsamples[level - 1](x, state)
+            x = units(x, state)
+        return unfold_patches(self.last(x, state), self.patch)

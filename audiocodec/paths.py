@@ -1,0 +1,82 @@
+"""Files on disk: found in a fixed order, and written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from audiocodec.errors import CodecError
+
+
+def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files under ``folder`` whose lower-case suffix is one of ``suffixes``, sorted by path.
+
+    Links to folders are followed, each real folder once; hidden files and folders (among them the
+    ``._name`` twins that macOS leaves) are passed over.
+    """
+    found: list[Path] = []
+    seen = {os.path.realpath(folder)}
+    for root, folders, names in os.walk(folder, followlinks=True):
+        kept = []
+        for name in sorted(folders):
+            real = os.path.realpath(os.path.join(root, name))
+            if not name.startswith(".") and real not in seen:
+                seen.add(real)
+                kept.append(name)
+        folders[:] = kept
+        found += [
+            Path(root, name)
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
+        ]
+    return sorted(found)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give the name of an empty temporary file beside ``target``, which it becomes at the end.
+
+    After an exception, Ctrl-C included, the temporary file is gone and ``target`` is as it was.
+
+    Raises:
+        CodecError: ``target`` is a folder or not writable, or its folder does not exist.
+    """
+    real = Path(os.path.realpath(target))
+    if real.is_dir():
+        raise CodecError(f"{target}: is a folder; name a file in it")
+    if not real.parent.is_dir():
+        raise CodecError(f"{target}: there is no folder {target.parent}; make it first")
+    if real.exists() and not (real.is_file() and os.access(real, os.W_OK)):
+        raise CodecError(f"{target}: cannot be written (not a file that may be replaced)")
+    with writing(target):
+        handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".part", dir=real.parent)
+        os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with writing(target):
+            temporary.chmod(_permissions(real))
+            os.replace(temporary, real)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn an ``OSError`` inside (disk full, no permission) into a :class:`CodecError`."""
+    try:
+        yield
+    except OSError as error:
+        raise CodecError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
+def _permissions(target: Path) -> int:
+    """Those of the file that is replaced, or those that a new file would get."""
+    if target.exists():
+        return target.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

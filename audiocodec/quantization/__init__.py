@@ -1,0 +1,1 @@
+"""Codebooks, and the residual stack that is made of them."""

@@ -1,0 +1,152 @@
+"""The contract of a codebook, and what codebooks with an explicit table share.
+
+A codebook turns vectors into codes (:meth:`Codebook.nearest`) and codes into entries
+(:meth:`Codebook.lookup`), says what training should minimise (:meth:`Codebook.loss`) and may place
+itself on data before training (:meth:`Codebook.start`). It knows nothing of stages or sound.
+
+Shapes: ``N`` vectors, ``d`` = ``dim``.
+"""
+
+from typing import Annotated, ClassVar, Self
+
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiocodec.config import Config
+
+MAX_SIZE = 2**18
+SEARCH_ELEMENTS = 2**22
+"""Scores held at once by a search: 16 MiB in float32, small enough to stay near the processor."""
+
+
+class CodebookConfig(Config):
+    """What every kind of codebook is told."""
+
+    kind: str
+    size: Annotated[int, pydantic.Field(ge=2, le=MAX_SIZE)] = 1024
+    dim: Annotated[int, pydantic.Field(ge=1)] = 12
+    commitment: Annotated[float, pydantic.Field(ge=0)] = pydantic.Field(
+        0.25, description="weight of the loss that pulls latents to entries (beta)"
+    )
+    codebook: Annotated[float, pydantic.Field(ge=0)] = pydantic.Field(
+        1.0, description="weight of the loss that pulls entries to latents (gamma)"
+    )
+
+
+class Codebook(nn.Module):
+    """One stage's set of vectors. A member of the family overrides what makes it different."""
+
+    Config: ClassVar[type[CodebookConfig]]
+
+    def __init__(self, config: CodebookConfig) -> None:
+        super().__init__()
+        self.size = config.size
+        self.dim = config.dim
+        self.commitment = config.commitment
+        self.codebook = config.codebook
+
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """The code of the entry nearest to each vector: ``[N, d]`` -> int64 ``[N]``."""
+        raise NotImplementedError
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """The entries behind ``codes``, any shape ``[...]`` -> ``[..., d]``, differentiable."""
+        raise NotImplementedError
+
+    def loss(self, inputs: Tensor, quantized: Tensor) -> Tensor:
+        """``beta ||z - sg q||^2 + gamma ||sg z - q||^2`` (van den Oord et al. 2017, eq. 3).
+
+        Takes two tensors of equal shape, returns the mean over all their elements.
+        """
+        commitment = F.mse_loss(inputs, quantized.detach())
+        codebook = F.mse_loss(quantized, inputs.detach())
+        return self.commitment * commitment + self.codebook * codebook
+
+    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
+        """Place the entries on data ``[N, d]`` before they are first used; by default, nothing."""
+
+    def folded(self) -> "Codebook":
+        """The same codebook with nothing left to compute, for inference."""
+        return self
+
+
+class TableCodebook(Codebook):
+    """A codebook whose entries can be written down: ``table()`` is ``[size, d]``."""
+
+    def table(self) -> Tensor:
+        """All entries, ``[size, d]``, differentiable."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def nearest(self, vectors: Tensor) -> Tensor:
+        return nearest_entries(vectors, self.table())
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        return F.embedding(codes, self.table())
+
+    def folded(self) -> Codebook:
+        return FixedTable.of(self)
+
+
+class FixedTable(TableCodebook):
+    """Entries that are only read: what is left of any table when training is over."""
+
+    entries: Tensor
+
+    @classmethod
+    def of(cls, codebook: TableCodebook) -> Self:
+        """The present table of ``codebook``, bit for bit."""
+        fixed = cls(CodebookConfig(kind="fixed", size=codebook.size, dim=codebook.dim))
+        fixed.register_buffer("entries", codebook.table().detach().clone())
+        return fixed
+
+    def table(self) -> Tensor:
+        return self.entries
+
+
+def nearest_entries(vectors: Tensor, table: Tensor) -> Tensor:
+    """Index of the nearest entry: ``argmin_e ||e||^2 - 2 z.e``, ``[N, d], [size, d]`` -> ``[N]``.
+
+    A matrix product in pieces of at most :data:`SEARCH_ELEMENTS` scores, so that memory does not
+    grow with ``N``. Never below float32, whatever autocast says. Of equally near entries the first
+    wins.
+    """
+    if vectors.dtype in (torch.float16, torch.bfloat16):
+        vectors = vectors.float()
+    table = table.to(vectors.dtype)
+    with torch.autocast(vectors.device.type, enabled=False):
+        norms = table.square().sum(dim=1)
+        rows = max(1, SEARCH_ELEMENTS // table.shape[0])
+        pieces = [
+            torch.addmm(norms, piece, table.T, alpha=-2).argmin(dim=1)
+            for piece in vectors.split(rows)
+        ]
+    return torch.cat(pieces) if pieces else vectors.new_zeros(0, dtype=torch.long)
+
+
+def kmeans(vectors: Tensor, size: int, generator: torch.Generator, iterations: int = 12) -> Tensor:
+    """``size`` centres of ``vectors [N, d]`` by Lloyd's iteration from random distinct vectors.
+
+    A centre that loses all its vectors is placed on a random vector again. With fewer vectors than
+    centres, vectors are repeated with a little noise so that no two centres agree.
+    """
+    count, dim = vectors.shape
+    order = torch.randperm(count, generator=generator)
+    picks = order.repeat(-(-size // count))[:size].to(vectors.device)
+    centres = vectors[picks].clone()
+    if count < size:
+        noise = torch.randn(centres.shape, generator=generator).to(centres)
+        centres += 0.01 * vectors.std() * noise
+        return centres
+    ones = vectors.new_ones(count)
+    for _ in range(iterations):
+        codes = nearest_entries(vectors, centres)
+        sums = vectors.new_zeros(size, dim).index_add_(0, codes, vectors)
+        counts = vectors.new_zeros(size).index_add_(0, codes, ones)
+        empty = counts == 0
+        centres = sums / counts.clamp(min=1).unsqueeze(1)
+        fresh = torch.randint(count, (int(empty.sum()),), generator=generator)
+        centres[empty] = vectors[fresh.to(vectors.device)]
+    return centres

@@ -1,0 +1,200 @@
+"""The residual quantiser: a stack of codebooks, each coding what those before it left over.
+
+A stage works in a few dimensions of the latents: a projection ``P [d, D]`` leads in, its transpose
+leads out, and ``scale`` gives the codebook inputs of unit size. The residual is taken, and all
+losses are measured, in the full space: shrinking the projected vectors would please no loss there,
+and the best ``P`` is the one that leaves least to the next stage.
+
+Shapes: ``B`` batch, ``D`` latent_dim, ``F`` frames, ``K`` stages in use, ``d`` codebook dim.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from typing import Annotated, Any, NamedTuple, cast
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from audiocodec.config import Config
+from audiocodec.quantization.codebook import CodebookConfig
+from audiocodec.quantization.estimators import straight_through
+from audiocodec.quantization.family import build_codebook, codebook_config
+
+
+class ResidualQuantizerConfig(Config):
+    """How many stages there are, and the codebook that each of them has."""
+
+    num_codebooks: Annotated[int, pydantic.Field(ge=1, le=64)] = 12
+    codebook: pydantic.SerializeAsAny[CodebookConfig] = pydantic.Field(
+        default_factory=lambda: codebook_config({"kind": "simvq"})
+    )
+
+    @pydantic.field_validator("codebook", mode="before")
+    @classmethod
+    def _of_its_kind(cls, values: Any) -> Any:
+        return codebook_config(values) if isinstance(values, dict) else values
+
+
+@dataclass
+class Quantized:
+    """What the quantiser did to latents."""
+
+    latents: Tensor
+    """``[B, D, F]``: the sum of the chosen entries; gradients pass to the latents that came in."""
+    codes: Tensor
+    """int64 ``[B, K, F]``."""
+    loss: Tensor
+    """Scalar: commitment and codebook losses, averaged over the stages in use, same shares."""
+    residual_energy: Tensor
+    """``[K + 1]``: mean square before the first stage and after each, as shares of the energy that
+    the latents had when the stages were placed."""
+
+
+class StageStep(NamedTuple):
+    """One stage at work: ``residual [B, D, F]`` -> ``codes [B, F]`` -> ``quantized [B, D, F]``."""
+
+    residual: Tensor
+    codes: Tensor
+    quantized: Tensor
+
+
+class Stage(nn.Module):
+    """A codebook behind a projection: ``[B, D, F]`` -> codes ``[B, F]`` -> ``[B, D, F]``."""
+
+    scale: Tensor
+
+    def __init__(self, latent_dim: int, config: CodebookConfig) -> None:
+        super().__init__()
+        self.codebook = build_codebook(config)
+        self.projection = nn.Parameter(torch.empty(config.dim, latent_dim))
+        nn.init.orthogonal_(self.projection)
+        self.register_buffer("scale", torch.ones(()))
+
+    @torch.no_grad()
+    def encode(self, residual: Tensor) -> Tensor:
+        batch, dim, frames = residual.shape
+        vectors = residual.transpose(1, 2).reshape(batch * frames, dim)
+        return self.codebook.nearest(self._project(vectors)).reshape(batch, frames)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        entries = self.codebook.lookup(codes) * self.scale
+        return (entries @ self.projection).transpose(1, 2)
+
+    @torch.no_grad()
+    def start(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
+        """Place projection, scale and codebook on residuals ``[N, D]``; returns what they leave."""
+        centred = vectors - vectors.mean(dim=0)
+        _, axes = torch.linalg.eigh(centred.T @ centred)
+        self.projection.copy_(axes.flip(1).T[: self.projection.shape[0]])
+        self.scale.copy_((vectors @ self.projection.T).square().mean().sqrt().clamp(min=1e-6))
+        self.codebook.start(self._project(vectors), generator)
+        return vectors - self.decode(self.encode(vectors.T.unsqueeze(0)))[0].T
+
+    def _project(self, vectors: Tensor) -> Tensor:
+        return (vectors @ self.projection.T) / self.scale
+
+
+class ResidualQuantizer(nn.Module):
+    """``num_codebooks`` stages; any prefix of them is a quantiser too.
+
+    The stages code what the latents are beyond ``center``, their mean at the start; losses count as
+    shares of ``energy``, the mean square there.
+    """
+
+    center: Tensor
+    energy: Tensor
+
+    def __init__(self, latent_dim: int, config: ResidualQuantizerConfig) -> None:
+        super().__init__()
+        self.num_codebooks = config.num_codebooks
+        self.latent_dim = latent_dim
+        self.stages = nn.ModuleList(
+            Stage(latent_dim, config.codebook) for _ in range(config.num_codebooks)
+        )
+        self.register_buffer("center", torch.zeros(latent_dim, 1))
+        self.register_buffer("energy", torch.ones(()))
+
+    @property
+    def members(self) -> list[Stage]:
+        """The stages, first to last."""
+        return cast(list[Stage], list(self.stages))
+
+    def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """``[B, D, F]`` -> codes int64 ``[B, K, F]``."""
+        with full_precision(latents):
+            return torch.stack([step.codes for step in self._steps(latents, num_codebooks)], dim=1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes ``[B, K, F]`` of any prefix of the stages -> ``[B, D, F]``."""
+        with full_precision(codes):
+            pairs = zip(self.members, codes.unbind(dim=1), strict=False)
+            return self._join([stage.decode(stage_codes) for stage, stage_codes in pairs])
+
+    def forward(self, latents: Tensor, num_codebooks: int | Tensor | None = None) -> Quantized:
+        """Quantise for training.
+
+        ``num_codebooks`` may be int64 ``[B]``: one number for each item (codebook dropout).
+        """
+        with full_precision(latents):
+            return self._forward(latents, num_codebooks)
+
+    def _forward(self, latents: Tensor, num_codebooks: int | Tensor | None) -> Quantized:
+        in_use = num_codebooks if isinstance(num_codebooks, Tensor) else None
+        most = int(num_codebooks.max()) if isinstance(num_codebooks, Tensor) else num_codebooks
+        steps = list(self._steps(latents, most))
+        heard, losses = [], []
+        for index, (stage, step) in enumerate(zip(self.members, steps, strict=False)):
+            residual, quantized = step.residual, step.quantized
+            if in_use is not None:
+                # A stage that an item does not use is neither heard nor trained on it.
+                on = (in_use > index).to(residual).view(-1, 1, 1)
+                residual, quantized = residual * on, quantized * on
+            heard.append(quantized)
+            losses.append(stage.codebook.loss(residual, quantized))
+        stages_in_use = len(steps) if in_use is None else in_use.float().mean()
+        residuals = [step.residual for step in steps] + [steps[-1].residual - steps[-1].quantized]
+        return Quantized(
+            latents=straight_through(latents, self._join(heard)),
+            codes=torch.stack([step.codes for step in steps], dim=1),
+            loss=torch.stack(losses).sum() / stages_in_use / self.energy,
+            residual_energy=torch.stack([x.detach().square().mean() for x in residuals])
+            / self.energy,
+        )
+
+    @torch.no_grad()
+    def start(self, latents: Tensor, generator: torch.Generator) -> None:
+        """Place every stage on latents ``[N, D]``, each on what the stages before it leave."""
+        center = latents.mean(dim=0)
+        self.center.copy_(center.unsqueeze(1))
+        residual = latents - center
+        self.energy.copy_(residual.square().mean().clamp(min=1e-8))
+        for stage in self.members:
+            residual = stage.start(residual, generator)
+
+    def fold(self) -> None:
+        """Leave plain tables behind, in place, for inference: the codes stay the same."""
+        for stage in self.members:
+            stage.codebook = stage.codebook.folded()
+
+    def _steps(self, latents: Tensor, num_codebooks: int | None) -> Iterator[StageStep]:
+        """The one residual loop. Each stage sees the latents less what came before, detached."""
+        residual = latents.to(torch.promote_types(latents.dtype, torch.float32)) - self.center
+        for stage in self.members[:num_codebooks]:
+            codes = stage.encode(residual)
+            quantized = stage.decode(codes)
+            yield StageStep(residual, codes, quantized)
+            residual = residual - quantized.detach()
+
+    def _join(self, quantized: list[Tensor]) -> Tensor:
+        """Latents from what the stages gave, first to last, so that every road rounds alike."""
+        return reduce(torch.add, quantized) + self.center
+
+
+@contextmanager
+def full_precision(like: Tensor) -> Iterator[None]:
+    """No autocast: searches and residuals need float32."""
+    with torch.autocast(like.device.type, enabled=False):
+        yield

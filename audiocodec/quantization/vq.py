@@ -1,0 +1,34 @@
+"""Plain vector quantisation: a table whose entries are learned one by one, by gradient."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, kmeans
+
+
+class VQConfig(CodebookConfig):
+    """Plain VQ (van den Oord et al. 2017, arXiv 1711.00937), both losses by gradient."""
+
+    kind: Literal["vq"] = "vq"
+    start: Literal["gaussian", "data"] = "data"
+
+
+class VQ(TableCodebook):
+    """Only entries that were chosen receive a gradient; the others stay where they are."""
+
+    Config: ClassVar[type[CodebookConfig]] = VQConfig
+
+    def __init__(self, config: VQConfig) -> None:
+        super().__init__(config)
+        self.start_kind = config.start
+        self.entries = nn.Parameter(torch.randn(self.size, self.dim) * self.dim**-0.5)
+
+    def table(self) -> Tensor:
+        return self.entries
+
+    @torch.no_grad()
+    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
+        if self.start_kind == "data":
+            self.entries.copy_(kmeans(vectors, self.size, generator))

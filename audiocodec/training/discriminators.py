@@ -1,0 +1,108 @@
+"""The judges of adversarial training: complex spectra at several windows, and periods.
+
+Each discriminator maps audio ``[B, 1, T]`` to the outputs of its layers, its verdict last.
+Multi-scale STFT: Defossez et al. 2022, arXiv 2210.13438. Multi-period: Kong et al. 2020,
+arXiv 2010.05646. Both narrow here: a judge may cost about what the codec costs.
+"""
+
+from itertools import pairwise
+from typing import Annotated
+
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from audiocodec.config import Config
+from audiocodec.spectral import stft
+
+Positive = Annotated[int, pydantic.Field(ge=1)]
+
+
+class DiscriminatorConfig(Config):
+    """Which judges there are, how wide, and when they come in."""
+
+    start_step: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
+        description="first step with adversarial losses"
+    )
+    ramp_steps: Positive = pydantic.Field(1000, description="over which their weight rises to full")
+    every: Positive = pydantic.Field(2, description="judges learn on every so manieth step")
+    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 3e-4
+    stft_windows: tuple[Positive, ...] = (1024, 512, 256)
+    stft_channels: Positive = 16
+    periods: tuple[Annotated[int, pydantic.Field(ge=2)], ...] = (2, 3, 5, 7, 11)
+    period_channels: tuple[Positive, ...] = (8, 16, 32, 64)
+
+
+class STFTDiscriminator(nn.Module):
+    """Judges the complex spectrum of one window length as a two-channel picture."""
+
+    def __init__(self, window_length: int, channels: int) -> None:
+        super().__init__()
+        self.window_length = window_length
+
+        def conv(inputs: int, dilation: int, stride: int) -> nn.Module:
+            return weight_norm(
+                nn.Conv2d(
+                    inputs,
+                    channels,
+                    (3, 5),
+                    stride=(1, stride),
+                    dilation=(dilation, 1),
+                    padding=(dilation, 2),
+                )
+            )
+
+        self.layers = nn.ModuleList(
+            [conv(2, 1, 2), conv(channels, 1, 2), conv(channels, 2, 2), conv(channels, 4, 1)]
+        )
+        self.verdict = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
+
+    def forward(self, audio: Tensor) -> list[Tensor]:
+        with torch.autocast(audio.device.type, enabled=False):
+            spectrum = stft(audio.squeeze(1), self.window_length, self.window_length // 4)
+            # Relative to the size of one sample's worth of noise, so that pictures are of order 1.
+            spectrum = spectrum / self.window_length**0.5
+            x = torch.stack([spectrum.real, spectrum.imag], dim=1).transpose(2, 3)
+        return _layer_outputs(x, self.layers, self.verdict)
+
+
+class PeriodDiscriminator(nn.Module):
+    """Judges the signal folded at one period: samples a period apart stand in one column."""
+
+    def __init__(self, period: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.period = period
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(inputs, outputs, (5, 1), stride=(3, 1), padding=(2, 0)))
+            for inputs, outputs in pairwise((1, *channels))
+        )
+        self.verdict = weight_norm(nn.Conv2d(channels[-1], 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, audio: Tensor) -> list[Tensor]:
+        padded = F.pad(audio, (0, -audio.shape[-1] % self.period))
+        x = padded.reshape(audio.shape[0], 1, -1, self.period)
+        return _layer_outputs(x, self.layers, self.verdict)
+
+
+class Discriminators(nn.Module):
+    """All judges: audio ``[B, 1, T]`` -> for each of them the outputs of its layers."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.judges = nn.ModuleList(
+            [STFTDiscriminator(window, config.stft_channels) for window in config.stft_windows]
+            + [PeriodDiscriminator(period, config.period_channels) for period in config.periods]
+        )
+
+    def forward(self, audio: Tensor) -> list[list[Tensor]]:
+        return [judge(audio) for judge in self.judges]
+
+
+def _layer_outputs(x: Tensor, layers: nn.ModuleList, verdict: nn.Module) -> list[Tensor]:
+    outputs = []
+    for layer in layers:
+        x = F.leaky_relu(layer(x), 0.2)
+        outputs.append(x)
+    return [*outputs, verdict(x)]

@@ -1,0 +1,95 @@
+"""What a codec is trained to make small: spectral distance, waveform distance, adversarial terms.
+
+``reconstruction, reference`` always in this order, audio ``[B, 1, T]``. Everything here is float32.
+"""
+
+from typing import Annotated
+
+import pydantic
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from audiocodec.config import Config
+from audiocodec.spectral import mel_from_magnitude, stft_magnitude
+
+Weight = Annotated[float, pydantic.Field(ge=0)]
+FeatureMaps = list[list[Tensor]]
+"""For each discriminator the outputs of its layers, its verdict last."""
+
+
+class LossConfig(Config):
+    """Weights of the codec's losses; the quantiser's own loss has weight 1 unless said."""
+
+    mel: Weight = pydantic.Field(15.0, description="L1 between log10 mel spectra")
+    stft: Weight = pydantic.Field(5.0, description="L1 between magnitudes, relative")
+    waveform: Weight = pydantic.Field(
+        5.0, description="L1 between samples, relative; off beside the GAN"
+    )
+    quantizer: Weight = 1.0
+    adversarial: Weight = 1.0
+    feature_matching: Weight = 2.0
+    window_lengths: tuple[Annotated[int, pydantic.Field(ge=8)], ...] = pydantic.Field(
+        (32, 64, 128, 256, 512, 1024, 2048), description="STFT windows in samples, hop a quarter"
+    )
+    mel_bands: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = pydantic.Field(
+        (5, 10, 20, 40, 80, 160, 320), description="mel bands of each window"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _lists_agree(self) -> "LossConfig":
+        if len(self.mel_bands) != len(self.window_lengths):
+            raise ValueError("`mel_bands` needs one value for each of `window_lengths`")
+        return self
+
+
+def spectral_losses(
+    reconstruction: Tensor, reference: Tensor, sample_rate: int, config: LossConfig
+) -> tuple[Tensor, Tensor]:
+    """Mel loss and STFT loss, each a mean over all windows, from one STFT a window.
+
+    The mel loss is that of DAC (Kumar et al. 2023, arXiv 2306.06546): L1 of log10 mel magnitudes.
+    The STFT loss is the L1 of magnitudes as a share of the reference's mean magnitude: quiet speech
+    counts as much as loud, and strong bins more than weak ones. (Logarithms of single bins are left
+    out: at weak bins their gradients are large noise.)
+    """
+    both = torch.cat([reconstruction, reference]).squeeze(1).float()
+    mel_terms, stft_terms = [], []
+    for window, bands in zip(config.window_lengths, config.mel_bands, strict=True):
+        magnitude = stft_magnitude(both, window, window // 4)
+        made, wanted = magnitude.chunk(2)
+        stft_terms.append(F.l1_loss(made, wanted) / (wanted.mean() + 1e-5))
+        mel = mel_from_magnitude(magnitude, sample_rate, bands).clamp(min=1e-5).log10()
+        made, wanted = mel.chunk(2)
+        mel_terms.append(F.l1_loss(made, wanted))
+    return torch.stack(mel_terms).mean(), torch.stack(stft_terms).mean()
+
+
+def waveform_loss(reconstruction: Tensor, reference: Tensor) -> Tensor:
+    """L1 of samples as a share of each reference's mean absolute sample, mean over the batch."""
+    distance = (reconstruction - reference).abs().mean(dim=(1, 2))
+    return (distance / (reference.abs().mean(dim=(1, 2)) + 1e-4)).mean()
+
+
+def discriminator_loss(real: FeatureMaps, fake: FeatureMaps) -> Tensor:
+    """Hinge loss of the judges, a mean over them: real above 1, fake below -1."""
+    terms = [
+        F.relu(1 - a[-1].float()).mean() + F.relu(1 + b[-1].float()).mean()
+        for a, b in zip(real, fake, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def adversarial_loss(fake: FeatureMaps) -> Tensor:
+    """Hinge loss of the codec: every judge's verdict on a reconstruction, up."""
+    return torch.stack([-maps[-1].float().mean() for maps in fake]).mean()
+
+
+def feature_matching_loss(real: FeatureMaps, fake: FeatureMaps) -> Tensor:
+    """L1 between the judges' inner layers, each as a share of the real layer's mean size."""
+    terms = [
+        F.l1_loss(b.float(), a.detach().float()) / (a.detach().float().abs().mean() + 1e-5)
+        for real_maps, fake_maps in zip(real, fake, strict=True)
+        for a, b in zip(real_maps[:-1], fake_maps[:-1], strict=True)
+    ]
+    return torch.stack(terms).mean()

@@ -1,0 +1,100 @@
+"""What a run tells of itself: TensorBoard and a JSONL log, with the use of every codebook."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from matplotlib import pyplot
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from audiocodec.pictures import draw_spectrograms
+
+COLLAPSED_USAGE = 0.1
+
+
+class UsageMeter:
+    """Counts how often each entry of each stage is chosen."""
+
+    def __init__(self, sizes: Sequence[int], device: torch.device) -> None:
+        self.sizes = sizes
+        self.counts = torch.zeros(len(sizes), max(sizes), dtype=torch.long, device=device)
+
+    def add(self, codes: Tensor) -> None:
+        """Count codes ``[B, K, F]``."""
+        for stage, stage_codes in enumerate(codes.unbind(dim=1)):
+            flat = stage_codes.reshape(-1)
+            self.counts[stage].index_add_(0, flat, torch.ones_like(flat))
+
+    def read(self) -> tuple[list[float], list[float]]:
+        """Usage (share of entries seen) and perplexity of each stage since the last reading."""
+        shares = self.counts / self.counts.sum(dim=1, keepdim=True).clamp(min=1)
+        perplexity = torch.exp(torch.special.entr(shares).sum(dim=1)).tolist()
+        used = (self.counts > 0).sum(dim=1).tolist()
+        self.counts.zero_()
+        return [n / size for n, size in zip(used, self.sizes, strict=True)], perplexity
+
+
+class Monitor:
+    """Writes numbers, sounds and pictures of a run under its folder."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.log_path = folder / "log.jsonl"
+        _forget_after(self.log_path, step)
+        self._log = self.log_path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
+
+    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        """One line of the log, and one point of every curve."""
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        self._log.write(json.dumps({"step": step, **rounded}) + "\n")
+        self._log.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def note(self, step: int, text: str) -> None:
+        """A line of words: a start, a skipped step, an alarm."""
+        self._log.write(json.dumps({"step": step, "note": text}) + "\n")
+        self._log.flush()
+        self._board.add_text("notes", text, step)
+
+    def watch(self, step: int, usage: Sequence[float]) -> None:
+        """Warn, here and on stderr, when a stage in use leaves most of its entries unused."""
+        low = [f"{stage}: {u:.0%}" for stage, u in enumerate(usage) if 0 < u < COLLAPSED_USAGE]
+        if low:
+            text = f"step {step}: codebooks collapse, usage of stage {', '.join(low)}"
+            self.note(step, text)
+            tqdm.write(f"warning: {text}", file=sys.stderr)
+
+    def sounds(self, step: int, sounds: Mapping[str, Tensor], sample_rate: int) -> None:
+        """Clips ``[T]`` to listen to and their spectrograms side by side."""
+        for name, audio in sounds.items():
+            self._board.add_audio(name, audio.clamp(-1, 1).unsqueeze(0), step, sample_rate)
+        figure = draw_spectrograms(
+            {name: audio.numpy() for name, audio in sounds.items()}, sample_rate
+        )
+        self._board.add_figure("spectrograms", figure, step)
+        pyplot.close(figure)
+
+    def close(self) -> None:
+        """Write everything out."""
+        self._log.close()
+        self._board.close()
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop log lines later than ``step``: the resumed run will write them again."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the last line of a killed run
+        if entry["step"] <= step:
+            kept.append(line + "\n")
+    path.write_text("".join(kept), encoding="utf-8")

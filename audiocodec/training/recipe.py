@@ -1,0 +1,83 @@
+"""A recipe: all of one training run, typed, bounded and checked before anything runs."""
+
+from typing import Annotated, Self
+
+import pydantic
+
+from audiocodec.codec import CodecConfig
+from audiocodec.config import Config
+from audiocodec.training.data import DataConfig
+from audiocodec.training.discriminators import DiscriminatorConfig
+from audiocodec.training.losses import LossConfig
+
+Positive = Annotated[int, pydantic.Field(ge=1)]
+Rate = Annotated[float, pydantic.Field(gt=0)]
+
+
+class OptimizerConfig(Config):
+    """AdamW for the network, and for the quantiser at a rate of its own."""
+
+    learning_rate: Rate = pydantic.Field(5e-4, description="of the network, after warm-up")
+    final_learning_rate: Rate = pydantic.Field(2e-5, description="at the end of the cosine")
+    warmup_steps: Annotated[int, pydantic.Field(ge=0)] = 500
+    quantizer_learning_rate: Rate = pydantic.Field(
+        1e-3, description="of maps, tables and projections: constant, no weight decay"
+    )
+    betas: tuple[float, float] = (0.8, 0.99)
+    weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    gradient_clip: Rate = pydantic.Field(1.0, description="largest norm of the codec's gradient")
+    ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.999
+
+
+class ScheduleConfig(Config):
+    """How long, how large, and when what happens, in steps."""
+
+    steps: Positive
+    batch_size: Positive = 8
+    quantizer_start_steps: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = pydantic.Field(
+        (300,),
+        description="when the codebooks are placed on latents; before the first, no bottleneck",
+    )
+    quantizer_start_frames: Positive = pydantic.Field(
+        20_000, description="non-silent frames that a start looks at"
+    )
+    codebooks: tuple[Positive, ...] = pydantic.Field(
+        (), description="codebook dropout: an item uses one of these numbers; empty: always all"
+    )
+    log_every: Positive = 50
+    validate_every: Positive = 1000
+    checkpoint_every: Positive = 500
+
+
+class Recipe(Config):
+    """The codec, its speech, its losses and its schedule."""
+
+    name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    init_from: str | None = pydantic.Field(
+        None, description="bundled model or folder whose weights to start from, judges included"
+    )
+    codec: CodecConfig = CodecConfig()
+    data: DataConfig
+    losses: LossConfig = LossConfig()
+    discriminators: DiscriminatorConfig | None = None
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig
+
+    @pydantic.model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        most = self.codec.quantizer.num_codebooks
+        for number in self.schedule.codebooks:
+            if number > most:
+                raise ValueError(
+                    f"`schedule.codebooks` has {number}, the codec has {most} codebooks"
+                )
+        if self.init_from is None and not self.schedule.quantizer_start_steps:
+            raise ValueError(
+                "`schedule.quantizer_start_steps` needs a step unless `init_from` is set"
+            )
+        hop = self.codec.seanet.hop_length
+        samples = self.data.segment_seconds * self.codec.sample_rate
+        if samples < hop:
+            raise ValueError(f"`data.segment_seconds` is less than one frame of {hop} samples")
+        return self

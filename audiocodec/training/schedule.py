@@ -1,0 +1,51 @@
+"""What depends on the step alone: rates, weights, and how many codebooks an item uses."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from audiocodec.training.recipe import Recipe
+
+
+def learning_rates(recipe: Recipe, step: int) -> tuple[float, float]:
+    """Of the network (linear warm-up, then a cosine) and of the quantiser (constant)."""
+    settings, steps = recipe.optimizer, recipe.schedule.steps
+    high, low = settings.learning_rate, settings.final_learning_rate
+    if step < settings.warmup_steps:
+        network = high * (step + 1) / settings.warmup_steps
+    else:
+        done = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
+        network = low + (high - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return network, settings.quantizer_learning_rate
+
+
+def loss_weights(recipe: Recipe, step: int) -> dict[str, float]:
+    """By the losses' names. Adversarial ones rise from the judges' start; the waveform's ends."""
+    losses, judges = recipe.losses, recipe.discriminators
+    ramp = 0.0
+    if judges is not None and step >= judges.start_step:
+        ramp = min(1.0, (step - judges.start_step + 1) / judges.ramp_steps)
+    return {
+        "quantizer": losses.quantizer,
+        "mel": losses.mel,
+        "stft": losses.stft,
+        "waveform": losses.waveform if ramp == 0 else 0.0,
+        "adversarial": losses.adversarial * ramp,
+        "feature_matching": losses.feature_matching * ramp,
+    }
+
+
+def codebooks_in_use(recipe: Recipe, step: int, batch_size: int) -> Tensor | None:
+    """Codebook dropout: int64 ``[B]``, or ``None`` where a recipe always uses all codebooks."""
+    choices = torch.tensor(recipe.schedule.codebooks)
+    if not len(choices):
+        return None
+    generator = torch.Generator().manual_seed(recipe.seed + 1_000_003 * step)
+    return choices[torch.randint(len(choices), (batch_size,), generator=generator)]
+
+
+def is_quantizing(recipe: Recipe, step: int) -> bool:
+    """Whether the codebooks are in place at this step; before, latents pass as they are."""
+    starts = recipe.schedule.quantizer_start_steps
+    return not starts or step >= min(starts)

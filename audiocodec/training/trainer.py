@@ -1,0 +1,380 @@
+"""The one training loop.
+
+A step is a function of the state and of (seed, step), and all of the state is in ``state.pt``, so
+a run stopped at any step and resumed equals one that never stopped (CPU, same machine).
+
+A run's folder:
+
+
+    recipe.yaml                 the recipe, every default written out
+    state.pt                    all that resuming needs; replaced whole, never half-written
+    model/                      EMA weights as a model folder: what `--model` takes
+    discriminators.safetensors  the judges, for `init_from`
+    log.jsonl, tensorboard/     what happened
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from audiocodec.checkpoint import (
+    WEIGHTS_NAME,
+    find_model,
+    load_weights,
+    save_codec,
+    save_weights,
+)
+from audiocodec.codec import Codec
+from audiocodec.errors import CodecError
+from audiocodec.paths import replacing
+from audiocodec.training.data import AudioCache, SegmentSampler, training_files
+from audiocodec.training.discriminators import Discriminators
+from audiocodec.training.losses import (
+    adversarial_loss,
+    discriminator_loss,
+    feature_matching_loss,
+    spectral_losses,
+    waveform_loss,
+)
+from audiocodec.training.monitor import Monitor, UsageMeter
+from audiocodec.training.recipe import Recipe
+from audiocodec.training.schedule import (
+    codebooks_in_use,
+    is_quantizing,
+    learning_rates,
+    loss_weights,
+)
+from audiocodec.training.signals import stop_requests
+from audiocodec.training.validation import ValidationSet
+
+STATE_NAME = "state.pt"
+JUDGES_NAME = "discriminators.safetensors"
+MOST_SKIPPED_IN_A_ROW = 20
+START_DRAWS = 2**40
+"""Batches numbered from here on serve codebook starts, so that no training step sees them."""
+
+
+class Trainer:
+    """One run of a recipe in a folder of its own.
+
+    Args:
+        recipe: what to do.
+        folder: where the run lives; created.
+        device: ``cpu`` or ``cuda``.
+        resume: go on from the folder's ``state.pt``.
+
+    Raises:
+        CodecError: the folder holds a run and ``resume`` is off, or there is nothing to resume, or
+            the data or ``init_from`` cannot be had.
+    """
+
+    def __init__(
+        self, recipe: Recipe, folder: str | Path, device: str = "cpu", resume: bool = False
+    ) -> None:
+        self.recipe = recipe
+        self.folder = Path(folder)
+        self.device = torch.device(device)
+        self.step = 0
+        self.skipped = 0
+        self._skipped_in_a_row = 0
+        self._reseed = 0
+        self._judges_loss = torch.zeros(())
+        if resume != (self.folder / STATE_NAME).is_file():
+            mend = "leave out --resume" if resume else "--resume continues it, --out starts another"
+            has = "no run to resume" if resume else "a run lives here already"
+            raise CodecError(f"{self.folder}: {has}; {mend}")
+
+        torch.manual_seed(recipe.seed)
+        self.codec = Codec(recipe.codec).to(self.device)
+        self.judges = Discriminators(recipe.discriminators) if recipe.discriminators else None
+        if self.judges is not None:
+            self.judges.to(self.device)
+        if recipe.init_from is not None and not resume:
+            self._init_from(find_model(recipe.init_from))
+        average = get_ema_multi_avg_fn(recipe.optimizer.ema_decay)
+        self.ema = AveragedModel(self.codec, multi_avg_fn=average, use_buffers=True)
+        self._make_optimizers()
+        if resume:
+            self._load_state()
+
+        files, validation_files = training_files(recipe.data)
+        cache_folder = Path(recipe.data.cache or self.folder / "cache").expanduser()
+        self.cache = AudioCache(files, recipe.codec.sample_rate, cache_folder)
+        self.sampler = SegmentSampler(
+            self.cache,
+            recipe.data,
+            recipe.codec.sample_rate,
+            recipe.schedule.batch_size,
+            recipe.seed,
+            self.device,
+        )
+        self.validation = ValidationSet(validation_files, recipe.codec.sample_rate, recipe.losses)
+        self.usage = UsageMeter(self.codec.codebook_sizes, self.device)
+
+    # The run.
+
+    def train(self, time_limit: float | None = None) -> bool:
+        """Train to the last step, or for ``time_limit`` seconds, or until SIGINT or SIGTERM.
+
+        Always leaves a whole checkpoint. Returns whether the last step was reached.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self.folder / "recipe.yaml") as path:
+            path.write_text(self.recipe.to_yaml())
+        began, schedule = time.monotonic(), self.recipe.schedule
+        self.monitor = Monitor(self.folder, self.step)
+        bar = tqdm(
+            total=schedule.steps,
+            initial=self.step,
+            unit="step",
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        )
+        try:
+            with stop_requests() as stopped, bar:
+                while self.step < schedule.steps and not stopped:
+                    values = self.train_step()
+                    bar.update()
+                    if self.step % schedule.log_every == 0:
+                        values |= self._usage()
+                        self.monitor.numbers(self.step, values)
+                        bar.set_postfix_str(f"loss {values['loss']:.3f}", refresh=False)
+                    last = self.step == schedule.steps
+                    if self.step % schedule.validate_every == 0 or last:
+                        self._validate()
+                    if self.step % schedule.checkpoint_every == 0:
+                        self.save()
+                    if time_limit is not None and time.monotonic() - began >= time_limit:
+                        break
+            self.save()
+        finally:
+            self.monitor.close()
+        return self.step >= schedule.steps
+
+    def train_step(self) -> dict[str, float]:
+        """One update of the codec and, when it is their turn, of the judges.
+
+        Returns the numbers to log, on the steps that are logged; reading them waits for a GPU.
+        """
+        recipe = self.recipe
+        if self.step in recipe.schedule.quantizer_start_steps:
+            self.start_quantizer()
+        began = time.perf_counter()
+        audio = self.sampler.batch(self.step + self._reseed)
+        data_seconds = time.perf_counter() - began
+
+        for group, rate in zip(
+            self.optimizer.param_groups, learning_rates(recipe, self.step), strict=True
+        ):
+            group["lr"] = rate
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            reconstruction, losses, codes = self._reconstruct(audio)
+            weights = loss_weights(recipe, self.step)
+            if weights["adversarial"] > 0:
+                losses |= self._judge(audio, reconstruction)
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        clip = recipe.optimizer.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), clip)
+        if bool(torch.isfinite(norm)) and bool(torch.isfinite(total)):
+            self.optimizer.step()
+            self.ema.update_parameters(self.codec)
+            self._skipped_in_a_row = 0
+            if codes is not None:
+                self.usage.add(codes)
+        else:
+            self._skip()
+        self.step += 1
+        if self.step % recipe.schedule.log_every:
+            return {}
+        return {
+            "loss": total.item(),
+            **{f"loss/{name}": loss.item() for name, loss in losses.items()},
+            **({"loss/judges": self._judges_loss.item()} if "adversarial" in losses else {}),
+            "gradient_norm": norm.item(),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "skipped_steps": float(self.skipped),
+            "seconds/data": data_seconds,
+            "seconds/step": time.perf_counter() - began,
+        }
+
+    def _reconstruct(self, audio: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+        """Reconstruction, the codec's own losses, and codes once the codebooks are in place."""
+        recipe, codes = self.recipe, None
+        losses: dict[str, Tensor] = {}
+        if is_quantizing(recipe, self.step):
+            in_use = codebooks_in_use(recipe, self.step, len(audio))
+            output = self.codec(audio, None if in_use is None else in_use.to(self.device))
+            reconstruction, codes = output.audio, output.quantized.codes
+            losses["quantizer"] = output.quantized.loss
+            self._residual_energy = output.quantized.residual_energy
+        else:
+            reconstruction = self.codec.autoencode(audio)
+        reconstruction = reconstruction.float()
+        losses["mel"], losses["stft"] = spectral_losses(
+            reconstruction, audio, recipe.codec.sample_rate, recipe.losses
+        )
+        losses["waveform"] = waveform_loss(reconstruction, audio)
+        return reconstruction, losses, codes
+
+    def _judge(self, audio: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
+        """Adversarial losses for the codec; on every so manieth step the judges learn first."""
+        assert self.judges is not None and self.recipe.discriminators is not None
+        if self.step % self.recipe.discriminators.every == 0:
+            judged = discriminator_loss(self.judges(audio), self.judges(reconstruction.detach()))
+            self.judge_optimizer.zero_grad(set_to_none=True)
+            judged.backward()
+            norm = torch.nn.utils.clip_grad_norm_(self.judges.parameters(), 10.0)
+            if bool(torch.isfinite(norm)):
+                self.judge_optimizer.step()
+            self._judges_loss = judged.detach()
+        self.judges.requires_grad_(False)
+        with torch.no_grad():
+            real = self.judges(audio)
+        fake = self.judges(reconstruction)
+        self.judges.requires_grad_(True)
+        return {
+            "adversarial": adversarial_loss(fake),
+            "feature_matching": feature_matching_loss(real, fake),
+        }
+
+    @torch.no_grad()
+    def start_quantizer(self) -> None:
+        """Place the codebooks on latents of fresh, non-silent frames."""
+        schedule, hop = self.recipe.schedule, self.codec.hop_length
+        quietest = 10 ** (self.recipe.data.quietest_db / 20)
+        frames: list[Tensor] = []
+        for draw in range(1000):
+            audio = self.sampler.batch(START_DRAWS + 1000 * self.step + draw)
+            latents = self.codec.latents(audio).transpose(1, 2)
+            whole = audio[..., : audio.shape[-1] // hop * hop].unflatten(-1, (-1, hop))
+            audible = whole.square().mean(dim=-1).sqrt().squeeze(1) > quietest
+            frames.append(latents[:, : audible.shape[1]][audible].float())
+            if sum(map(len, frames)) >= schedule.quantizer_start_frames:
+                break
+        generator = torch.Generator().manual_seed(self.recipe.seed)
+        self.codec.quantizer.start(torch.cat(frames), generator)
+        self.ema.module.load_state_dict(self.codec.state_dict())
+        for parameter in self.codec.quantizer.parameters():
+            self.optimizer.state.pop(parameter, None)
+        self.usage.read()
+
+    # Watching.
+
+    def _usage(self) -> dict[str, float]:
+        starts = self.recipe.schedule.quantizer_start_steps
+        if starts and self.step <= min(starts):
+            return {}
+        usage, perplexity = self.usage.read()
+        if not starts or self.step >= max(starts) + self.recipe.schedule.log_every:
+            self.monitor.watch(self.step, usage)
+        by_stage = {
+            "usage": usage,
+            "perplexity": perplexity,
+            "input_energy": self._residual_energy.tolist(),
+        }
+        return {
+            f"{name}/{stage}": value
+            for name, values in by_stage.items()
+            for stage, value in enumerate(values)
+        }
+
+    def _validate(self) -> None:
+        numbers, sounds = self.validation.run(self._averaged())
+        self.monitor.numbers(self.step, numbers)
+        self.monitor.sounds(self.step, sounds, self.codec.sample_rate)
+        shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
+        tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
+
+    def _skip(self) -> None:
+        """Count a step that was not finite; after a run of them go back to the last good state."""
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        self.monitor.note(self.step, "step skipped: loss or gradient not finite")
+        if self._skipped_in_a_row < MOST_SKIPPED_IN_A_ROW:
+            return
+        if not (self.folder / STATE_NAME).is_file():
+            raise CodecError(
+                f"{self.folder}: the loss is not finite from the beginning; lower "
+                "optimizer.learning_rate"
+            )
+        skipped = self.skipped
+        self._load_state()
+        self.skipped, self._skipped_in_a_row = skipped, 0
+        self._reseed += 1_000_000_007  # other crops than those that led astray
+        self.monitor.note(self.step, "rolled back to the last checkpoint")
+
+    # State.
+
+    def save(self) -> None:
+        """Write ``state.pt``, the model and the judges, each whole."""
+        state = {
+            "step": self.step,
+            "skipped": self.skipped,
+            "reseed": self._reseed,
+            "codec": self.codec.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        if self.judges is not None:
+            state["judges"] = self.judges.state_dict()
+            state["judge_optimizer"] = self.judge_optimizer.state_dict()
+            save_weights(self.judges.state_dict(), self.folder / JUDGES_NAME)
+        save_codec(self._averaged(), self.folder / "model")
+        with replacing(self.folder / STATE_NAME) as path:
+            torch.save(state, path)
+
+    def _load_state(self) -> None:
+        path = self.folder / STATE_NAME
+        try:
+            state: dict[str, Any] = torch.load(path, self.device, weights_only=True)
+            self.codec.load_state_dict(state["codec"])
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.judges is not None and "judges" in state:
+                self.judges.load_state_dict(state["judges"])
+                self.judge_optimizer.load_state_dict(state["judge_optimizer"])
+        except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise CodecError(f"{path}: damaged, or of another recipe ({reason})") from None
+        self.step, self.skipped = state["step"], state["skipped"]
+        self._reseed = state["reseed"]
+
+    def _averaged(self) -> Codec:
+        return cast(Codec, self.ema.module)
+
+    def _init_from(self, model: Path) -> None:
+        load_weights(self.codec, model / WEIGHTS_NAME)
+        for place in (model / JUDGES_NAME, model.parent / JUDGES_NAME):
+            if self.judges is not None and place.is_file():
+                load_weights(self.judges, place)
+                break
+
+    def _make_optimizers(self) -> None:
+        settings = self.recipe.optimizer
+        quantizer = list(self.codec.quantizer.parameters())
+        network = [*self.codec.encoder.parameters(), *self.codec.decoder.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": network, "weight_decay": settings.weight_decay},
+                {"params": quantizer, "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            fused=True,
+        )
+        if self.judges is not None and self.recipe.discriminators is not None:
+            self.judge_optimizer = torch.optim.AdamW(
+                self.judges.parameters(),
+                lr=self.recipe.discriminators.learning_rate,
+                betas=settings.betas,
+                weight_decay=0.0,
+                fused=True,
+            )

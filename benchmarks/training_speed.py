@@ -1,0 +1,94 @@
+"""How fast a recipe trains, with and without judges, and where a step's time goes.
+
+    python benchmarks/training_speed.py recipes/speech_16khz.yaml --set data.root=FOLDER
+
+Prints one table: seconds of audio per second, seconds a step, and each part's share of a step.
+"""
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from audiocodec.training import Recipe, Trainer
+from audiocodec.training import trainer as trainer_module
+
+JUDGES = "discriminators={start_step: 0, every: 2}"
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, help="As in `codec train`.")
+@click.option("--steps", default=10, show_default=True, help="Steps timed, after 3 that are not.")
+@click.option("--threads", default=2, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+def main(recipe: Path, overrides: tuple[str, ...], steps: int, threads: int, device: str) -> None:
+    torch.set_num_threads(threads)
+    for name, extra in (("codec only", []), ("with judges, every 2nd step", [JUDGES])):
+        settings = Recipe.from_yaml(
+            recipe,
+            [
+                *overrides,
+                *extra,
+                "schedule.quantizer_start_steps=[0]",
+                "schedule.quantizer_start_frames=2000",
+            ],
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            report(name, Trainer(settings, Path(folder) / "run", device), steps)
+
+
+def report(name: str, trainer: Trainer, steps: int) -> None:
+    """Train a few steps with every part under a clock, and print the table."""
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            wait(trainer.device)
+            began = time.perf_counter()
+            result = function(*arguments, **keywords)
+            wait(trainer.device)
+            spent[part] += time.perf_counter() - began
+            return result
+
+        return run
+
+    trainer.sampler.batch = timed("data", trainer.sampler.batch)  # type: ignore[method-assign]
+    trainer.codec.forward = timed("codec forward", trainer.codec.forward)  # type: ignore[method-assign]
+    trainer._judge = timed("judges", trainer._judge)  # type: ignore[method-assign]
+    trainer.optimizer.step = timed("optimizer and EMA", trainer.optimizer.step)  # type: ignore[method-assign]
+    trainer.ema.update_parameters = timed("optimizer and EMA", trainer.ema.update_parameters)  # type: ignore[method-assign]
+    losses, backward = trainer_module.spectral_losses, torch.Tensor.backward
+    trainer_module.spectral_losses = timed("spectral losses", losses)
+    for _ in range(3):
+        trainer.train_step()
+    spent.clear()
+    torch.Tensor.backward = timed("backward", backward)  # type: ignore[method-assign]
+    began = time.perf_counter()
+    for _ in range(steps):
+        trainer.train_step()
+    wait(trainer.device)
+    total = time.perf_counter() - began
+    torch.Tensor.backward = backward  # type: ignore[method-assign]
+    trainer_module.spectral_losses = losses
+
+    schedule, data = trainer.recipe.schedule, trainer.recipe.data
+    audio = schedule.batch_size * data.segment_seconds * steps
+    print(f"{name}: {audio / total:.1f} s of audio per second, {total / steps:.3f} s a step")
+    for part, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
+        print(f"  {part:20s} {seconds / total:6.1%}")
+    print(f"  {'rest':20s} {1 - sum(spent.values()) / total:6.1%}")
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

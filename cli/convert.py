@@ -1,0 +1,115 @@
+"""What encode and decode share: the bar, the report and the exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from audiocodec.batch import Batch, Job, Plan
+    from audiocodec.files import FileResult, Progress
+
+Work = Callable[["Job", "Progress"], "FileResult"]
+
+
+def convert(
+    plan: Plan,
+    work: Work,
+    overwrite: bool,
+    as_json: bool,
+    check_done: Callable[[Job], None] | None = None,
+    seconds: Callable[[Job], float] | None = None,
+) -> None:
+    """Do the plan with a bar on stderr, report, and exit with 1 if anything failed.
+
+    The bar counts files; for a single file, seconds of sound out of ``seconds(job)``. Where stderr
+    is no terminal, a line of it appears about twice a minute, so that short work prints nothing.
+    """
+    from tqdm import tqdm
+
+    from audiocodec.batch import run_jobs
+
+    quick = sys.stderr.isatty()
+    alone = plan.single and len(plan.jobs) == 1
+    with tqdm(
+        total=round(seconds(plan.jobs[0]), 1) if alone and seconds else len(plan.jobs),
+        unit="s of sound" if alone else "files",
+        bar_format="{percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} {unit}, {elapsed}<{remaining}",
+        delay=1 if quick else 30,
+        mininterval=0.1 if quick else 30,
+        maxinterval=10 if quick else 60,
+        leave=False,
+        dynamic_ncols=True,
+    ) as bar:
+        batch = run_jobs(
+            plan,
+            work=lambda job: work(job, (lambda step: bar.update(step)) if alone else _silent),
+            overwrite=overwrite,
+            check_done=check_done,
+            after=None if alone else lambda job: bar.update(1),
+        )
+    cut = [result for result in batch.results if result.truncated]
+    if as_json:
+        click.echo(json.dumps(as_dict(batch), indent=2))
+    elif plan.single:
+        for result in batch.results:
+            click.echo(line(result))
+    else:
+        click.echo(summary(batch))
+    for result in cut:
+        click.echo(
+            f"warning: {result.source}: cut short; {result.target} holds the {result.seconds:.2f} s"
+            " up to the cut",
+            err=True,
+        )
+    for failure in batch.failures:
+        click.echo(f"error: {failure}", err=True)
+    if batch.failures or cut:
+        click.get_current_context().exit(1)
+
+
+def line(result: FileResult) -> str:
+    """One file's result."""
+    return (
+        f"{result.source} -> {result.target}: {result.seconds:.2f} s, "
+        f"{result.num_codebooks} codebooks, {result.bitrate / 1000:.2f} kbit/s, "
+        f"{result.seconds / result.elapsed:.0f}x real time"
+    )
+
+
+def summary(batch: Batch[FileResult]) -> str:
+    """The result of many files in one line."""
+    seconds = sum(result.seconds for result in batch.results)
+    elapsed = sum(result.elapsed for result in batch.results)
+    parts = [f"{len(batch.results)} files done"]
+    if batch.results:
+        parts[0] += f" ({seconds:.1f} s of sound, {seconds / elapsed:.0f}x real time)"
+    if batch.skipped:
+        parts.append(f"{len(batch.skipped)} there already (--overwrite replaces them)")
+    if batch.failures:
+        parts.append(f"{len(batch.failures)} failed")
+    return ", ".join(parts)
+
+
+def as_dict(batch: Batch[FileResult]) -> dict[str, object]:
+    """For ``--json``."""
+    return {
+        "files": [
+            {
+                name: value if isinstance(value, (int, float)) else str(value)
+                for name, value in dataclasses.asdict(result).items()
+            }
+            for result in batch.results
+        ],
+        "skipped": [str(job.target) for job in batch.skipped],
+        "failures": batch.failures,
+    }
+
+
+def _silent(seconds: float) -> None:
+    """No bar for the parts of one file among many."""

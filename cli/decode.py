@@ -1,0 +1,74 @@
+"""`codec decode`: token files to sound files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import (
+    device_option,
+    json_option,
+    model_option,
+    num_codebooks_option,
+    overwrite_option,
+    resolve_device,
+)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="IN... [OUT]")
+@num_codebooks_option
+@model_option
+@device_option
+@overwrite_option
+@json_option
+def command(
+    paths: tuple[str, ...],
+    num_codebooks: int | None,
+    model: str,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Turn token files back into audio.
+
+    IN is a .tok file or a folder of them. OUT is the sound file of a single IN, 16-bit .wav or
+    .flac, or else a folder that the tree of IN is mirrored into, as .wav. Without OUT each in.tok
+    becomes in.decoded.wav beside it, so that the recording in.wav it came from stays as it is.
+
+    Sample rate, channels and length are those of the recording. A file that was cut short is
+    decoded up to the cut, with a warning and exit code 1. An output that is there already is not
+    made again without --overwrite: among several files it is passed over, a single one is an error.
+
+    \b
+    codec decode in.tok                     writes in.decoded.wav
+    codec decode in.tok out.wav -n 3        the first three codebooks only
+    codec decode tokens/ decoded/
+    """
+    from audiocodec.batch import Job, plan_jobs, split_paths
+    from audiocodec.checkpoint import load_codec
+    from audiocodec.files import FileResult, Progress, decode_file, find_tokens
+    from audiocodec.tokenfile import SUFFIX, TokenFile
+
+    from .convert import convert
+
+    def is_input(path: Path) -> bool:
+        return path.suffix.lower() == SUFFIX
+
+    def seconds(job: Job) -> float:
+        with TokenFile(job.source) as tokens:
+            return tokens.seconds
+
+    plan = plan_jobs(
+        *split_paths(paths, is_input),
+        find=find_tokens,
+        name_beside=lambda source: f"{source.stem}.decoded.wav",
+        name_in_output=lambda source: f"{source.stem}.wav",
+    )
+    codec = load_codec(model, resolve_device(device))
+
+    def work(job: Job, progress: Progress) -> FileResult:
+        return decode_file(job.source, job.target, codec, num_codebooks, progress)
+
+    convert(plan, work, overwrite, as_json, seconds=seconds)

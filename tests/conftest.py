@@ -1,0 +1,78 @@
+"""What the tests share: one thread, fixed seeds, a small random codec and a clip of speech."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from audiocodec import Codec, CodecConfig, find_audio, load_audio
+from audiocodec.config import read_yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """Every test starts from the same random numbers, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+MEASURED: list[str] = []
+
+
+@pytest.fixture
+def say() -> Callable[[str], None]:
+    """Lines that stand at the end of the run: what was measured on the way."""
+    return MEASURED.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if MEASURED:
+        terminalreporter.section("measured")
+        for line in MEASURED:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def codec() -> Codec:
+    """A random codec of the size in recipes/tiny.yaml, ready for inference. Do not change it."""
+    settings = read_yaml(ROOT / "recipes" / "tiny.yaml")["codec"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Codec(CodecConfig.from_mapping(settings)).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def clip() -> Path:
+    """The bundled speech clip's file."""
+    return find_audio(ROOT / "audiocodec" / "clips")[0]
+
+
+@pytest.fixture(scope="session")
+def speech(clip: Path) -> torch.Tensor:
+    """The bundled speech clip at 16 kHz: float32 [1, 1, T] in [-1, 1]."""
+    audio, _ = load_audio(clip, sample_rate=16000)
+    return audio[:1].unsqueeze(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real speech beside the project; tests that need it skip where it is absent."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no speech at {folder}")
+    return folder

@@ -1,0 +1,98 @@
+"""Models on disk: what was saved comes back, damage and strangers are named."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from audiocodec import Codec, CodecConfig, CodecError, load_codec, save_codec
+from audiocodec.checkpoint import fingerprint
+
+
+def test_saved_and_loaded_is_the_same_codec(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path / "mine")
+    loaded = load_codec(tmp_path / "mine")
+    audio = 0.1 * torch.randn(1, 1, 4000)
+    assert torch.equal(loaded.encode(audio), codec.encode(audio))
+    torch.testing.assert_close(loaded(audio).audio, codec(audio).audio, rtol=0, atol=1e-6)
+    assert loaded.name == "mine"
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+    }
+
+
+def test_loaded_in_float64_for_exact_work(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path)
+    loaded = load_codec(tmp_path, dtype=torch.float64)
+    assert loaded.decode(loaded.encode(torch.randn(1, 1, 999).double())).dtype == torch.float64
+
+
+def test_half_the_bytes_for_nearly_the_same_codec(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path, dtype=torch.float16)
+    small = load_codec(tmp_path)
+    for name, value in codec.state_dict().items():
+        if name.startswith("quantizer."):
+            continue
+        assert value.abs().max() < 65504
+    audio = 0.1 * torch.randn(1, 1, 32000)
+    assert (small.encode(audio) == codec.encode(audio)).float().mean() > 0.9
+
+
+def test_the_fingerprint_changes_with_any_bit(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path)
+    before = fingerprint(tmp_path)
+    assert len(before) == 16 and int(before, 16) >= 0
+    weights = tmp_path / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert fingerprint(tmp_path) != before
+
+
+def test_no_such_model_lists_those_there_are() -> None:
+    with pytest.raises(CodecError, match="speech_16khz"):
+        load_codec("speech_99khz")
+
+
+def test_weights_of_another_architecture_name_the_difference(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantizer"]["num_codebooks"] = 7
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CodecError, match=r"another architecture: `quantizer\.stages\.4"):
+        load_codec(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", b"{", "not valid JSON"),
+        ("config.json", b'{"sample_rat": 1}', "did you mean `sample_rate`"),
+        ("model.safetensors", b"\x00" * 10, "damaged"),
+    ],
+)
+def test_damage_is_named(
+    codec: Codec, tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    save_codec(codec, tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CodecError, match=words) as caught:
+        load_codec(tmp_path)
+    assert name in str(caught.value)
+
+
+def test_a_codec_is_saved_whole_or_not_at_all(codec: Codec, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(CodecError, match="is a folder"):
+        save_codec(codec, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_config_defaults_are_the_recipe_of_the_bundled_model() -> None:
+    from audiocodec.training import Recipe
+
+    recipe = Path(__file__).resolve().parents[1] / "recipes" / "speech_16khz.yaml"
+    assert Recipe.from_yaml(recipe).codec == CodecConfig()

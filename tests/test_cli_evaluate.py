@@ -1,0 +1,84 @@
+"""`codec evaluate` prints a table, writes a CSV, and its exit status says what went wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from audiocodec import Codec, save_audio, save_codec
+from audiocodec_cli.main import run
+
+
+@pytest.fixture(scope="module")
+def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    folder.mkdir()
+    save_codec(codec, folder)
+    return str(folder)
+
+
+@pytest.fixture
+def audio(tmp_path: Path, speech: torch.Tensor) -> Path:
+    save_audio(tmp_path / "speech.wav", speech[0, :, :32_000], 16_000)
+    return tmp_path / "speech.wav"
+
+
+def test_a_table_and_a_csv(
+    model: str, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = tmp_path / "scores.csv"
+    arguments = ["evaluate", str(audio), "--model", model, "-n", "1,2", "--csv", str(scores)]
+    assert run([*arguments, "--jobs", "1", "--device", "cpu"]) == 0
+    told = capsys.readouterr()
+    assert "PESQ-WB" in told.out
+    assert "files: 1" in told.out
+    assert "perplexity" in told.out
+    assert "evaluate" in told.err  # the progress bar
+    assert len(scores.read_text().splitlines()) == 3
+
+
+def test_json_is_all_that_stdout_holds(
+    model: str, audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", str(audio), "--model", model, "-n", "2", "--jobs", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == "small"
+    assert len(told["fingerprint"]) == 16
+    assert told["results"][0]["num_codebooks"] == 2
+
+
+def test_an_unreadable_file_among_others_is_named_and_fails_the_command(
+    model: str, audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (audio.parent / "text.wav").write_text("no audio")
+    assert run(["evaluate", str(audio.parent), "--model", model, "-n", "1", "--jobs", "1"]) == 1
+    told = capsys.readouterr().out
+    assert "PESQ-WB" in told
+    assert "text.wav: not a sound file" in told
+
+
+@pytest.mark.parametrize(
+    ("extra", "status", "message"),
+    [
+        (["-n", "1,x"], 2, "1,3,6,12"),
+        (["-n", "0"], 2, "1,3,6,12"),
+        (["-n", "999"], 1, "999 codebooks"),
+        (["--csv", "/no/such/folder/scores.csv"], 1, "--csv /no/such/folder/scores.csv"),
+    ],
+)
+def test_a_bad_request_is_one_line(
+    model: str,
+    audio: Path,
+    capsys: pytest.CaptureFixture[str],
+    extra: list[str],
+    status: int,
+    message: str,
+) -> None:
+    assert run(["evaluate", str(audio), "--model", model, *extra]) == status
+    told = capsys.readouterr()
+    assert message in told.err
+    assert told.out == ""
+    assert "Traceback" not in told.err

@@ -1,0 +1,161 @@
+"""The codec's promises: one road to the codes, exact lengths, pieces equal the whole."""
+
+import pytest
+import torch
+
+from audiocodec import Codec, CodecConfig, CodecError, StreamDecoder, StreamEncoder
+
+SMALL = {
+    "seanet": {
+        "channels": [4, 6, 8, 10],
+        "residual_units": [1, 1, 1, 1],
+        "latent_dim": 12,
+    },
+    "quantizer": {"num_codebooks": 4, "codebook": {"kind": "simvq", "size": 32, "dim": 4}},
+}
+
+
+def make(**changes: object) -> Codec:
+    codec = Codec(CodecConfig.from_mapping({**SMALL, **changes})).double().eval()
+    noise = torch.randn(4, 1, 100 * codec.hop_length, dtype=torch.float64)
+    latents = codec.latents(noise).detach().transpose(1, 2).reshape(-1, 12)
+    codec.quantizer.start(latents, torch.Generator().manual_seed(0))
+    return codec
+
+
+@pytest.mark.parametrize("kind", ["vq", "simvq"])
+@pytest.mark.parametrize("num_samples", [0, 1, 319, 320, 321, 4000])
+def test_forward_is_decode_of_encode(kind: str, num_samples: int) -> None:
+    codec = make(quantizer={"num_codebooks": 4, "codebook": {"kind": kind, "size": 32, "dim": 4}})
+    audio = 0.1 * torch.randn(2, 1, num_samples, dtype=torch.float64)
+    codes = codec.encode(audio)
+    assert codes.shape == (2, 4, -(-num_samples // codec.hop_length))
+    if num_samples:
+        assert torch.equal(codec.decode(codes, num_samples), codec(audio).audio)
+    assert codec.decode(codes, num_samples).shape == audio.shape
+
+
+def test_silence_has_one_road_too() -> None:
+    codec = make()
+    audio = torch.zeros(1, 1, 3200, dtype=torch.float64)
+    assert torch.equal(codec.decode(codec.encode(audio), 3200), codec(audio).audio)
+
+
+def test_odd_strides_keep_lengths() -> None:
+    seanet = {**SMALL["seanet"], "patch": 3, "strides": [3, 5, 7]}
+    codec = make(seanet=seanet)
+    assert codec.hop_length == 315
+    for length in (1, 314, 315, 316, 1000):
+        audio = torch.randn(1, 1, length, dtype=torch.float64)
+        assert codec(audio).audio.shape == audio.shape
+
+
+def test_fewer_codebooks_are_a_prefix() -> None:
+    codec = make()
+    audio = torch.randn(1, 1, 3200, dtype=torch.float64)
+    every = codec.encode(audio)
+    assert torch.equal(codec.encode(audio, 2), every[:, :2])
+    assert torch.equal(codec.decode(every[:, :2]), codec(audio, 2).audio)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 320, 1000, 16000])
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+def test_a_stream_equals_the_whole(piece: int, lookahead: int) -> None:
+    codec = make(seanet={**SMALL["seanet"], "lookahead": lookahead}).fold()
+    length = 1601 if piece == 1 else 20011
+    audio = torch.randn(2, 1, length, dtype=torch.float64)
+    encoder, decoder = StreamEncoder(codec, batch_size=2), StreamDecoder(codec, batch_size=2)
+    codes = [encoder.push(part) for part in audio.split(piece, dim=-1)] + [encoder.flush()]
+    sound = [decoder.push(part) for part in codes] + [decoder.flush()]
+    assert torch.equal(torch.cat(codes, dim=-1), codec.encode(audio))
+    whole = codec.decode(codec.encode(audio))
+    torch.testing.assert_close(torch.cat(sound, dim=-1), whole, rtol=0, atol=1e-12)
+
+
+def test_two_interleaved_streams_do_not_meet() -> None:
+    codec = make().fold()
+    signals = [torch.randn(1, 1, 6400, dtype=torch.float64) for _ in range(2)]
+    streams = [StreamEncoder(codec) for _ in signals]
+    codes: list[list[torch.Tensor]] = [[], []]
+    for start in range(0, 6400, 500):
+        for index, (stream, signal) in enumerate(zip(streams, signals, strict=True)):
+            codes[index].append(stream.push(signal[..., start : start + 500]))
+    for stream, signal, pieces in zip(streams, signals, codes, strict=True):
+        assert torch.equal(torch.cat([*pieces, stream.flush()], -1), codec.encode(signal))
+
+
+def test_a_flushed_stream_starts_afresh() -> None:
+    codec = make().fold()
+    audio = torch.randn(1, 1, 1000, dtype=torch.float64)
+    encoder = StreamEncoder(codec)
+    first = torch.cat([encoder.push(audio), encoder.flush()], -1)
+    assert torch.equal(first, torch.cat([encoder.push(audio), encoder.flush()], -1))
+
+
+def test_a_refused_push_leaves_the_stream_as_it_was() -> None:
+    codec = make().fold()
+    audio = torch.randn(1, 1, 1000, dtype=torch.float64)
+    encoder = StreamEncoder(codec)
+    codes = [encoder.push(audio[..., :500])]
+    with pytest.raises(CodecError, match="samples"):
+        encoder.push(torch.zeros(3, 1, 10, dtype=torch.float64))
+    codes += [encoder.push(audio[..., 500:]), encoder.flush()]
+    assert torch.equal(torch.cat(codes, -1), codec.encode(audio))
+
+
+def test_causal_up_to_the_stated_look_ahead() -> None:
+    codec = make()
+    audio = torch.randn(1, 1, 6400, dtype=torch.float64)
+    changed = audio.clone()
+    changed[..., 3200:] = torch.randn(1, 1, 3200, dtype=torch.float64)
+    assert torch.equal(codec.encode(audio)[..., :10], codec.encode(changed)[..., :10])
+    heard, other = codec(audio).audio, codec(changed).audio
+    safe = 3200 - codec.lookahead * codec.hop_length
+    assert torch.equal(heard[..., :safe], other[..., :safe])
+    assert not torch.equal(heard[..., safe:3200], other[..., safe:3200])
+
+
+def test_folding_keeps_the_codes() -> None:
+    codec = make()
+    audio = torch.randn(1, 1, 8000, dtype=torch.float64)
+    codes, sound = codec.encode(audio), codec(audio).audio
+    codec.fold()
+    assert torch.equal(codec.encode(audio), codes)
+    torch.testing.assert_close(codec.decode(codes, 8000), sound, rtol=0, atol=1e-12)
+    assert not any("parametrizations" in name for name in codec.state_dict())
+
+
+def test_latents_that_grow_gain_nothing() -> None:
+    codec = make().train()
+    audio = torch.randn(2, 1, 6400, dtype=torch.float64)
+    before = codec(audio)
+    with torch.no_grad():
+        codec.encoder.last.conv.parametrizations.weight.original0 *= 7
+        codec.encoder.last.conv.bias *= 7
+    after = codec(audio)
+    assert torch.equal(after.quantized.codes, before.quantized.codes)
+    torch.testing.assert_close(after.audio, before.audio)
+
+
+def test_rates_are_arithmetic_not_guesses() -> None:
+    codec = make(quantizer={"num_codebooks": 4, "codebook": {"kind": "vq", "size": 48, "dim": 4}})
+    assert codec.frame_rate == 50.0
+    assert codec.bitrate(3) == 50 * 3 * 6  # 48 entries need 6 bits
+    assert codec.codebooks_for_bitrate(1000) == 3
+    with pytest.raises(CodecError, match="too little"):
+        codec.codebooks_for_bitrate(100)
+
+
+@pytest.mark.parametrize("number", [0, 5, -1])
+def test_codebooks_out_of_range_are_refused(number: int) -> None:
+    codec = make()
+    with pytest.raises(CodecError, match="1 to 4"):
+        codec.encode(torch.zeros(1, 1, 320, dtype=torch.float64), number)
+
+
+def test_foreign_codes_are_refused() -> None:
+    codec = make()
+    with pytest.raises(CodecError, match="outside"):
+        codec.decode(torch.full((1, 4, 3), 32))
+    with pytest.raises(CodecError, match="batch, 1, samples"):
+        codec.encode(torch.zeros(1, 320))

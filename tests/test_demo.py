@@ -1,0 +1,79 @@
+"""`codec demo` leaves sound, tokens and a picture, and says what to listen to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiocodec import Codec, save_codec
+from audiocodec.pictures import draw_spectrograms
+from audiocodec_cli.main import run
+
+
+@pytest.fixture(scope="module")
+def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    folder.mkdir()
+    save_codec(codec, folder)
+    return str(folder)
+
+
+def test_the_demo_writes_sound_tokens_and_a_picture(
+    model: str, codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "demo"
+    assert run(["demo", "--model", model, "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    original = soundfile.info(told["original"])
+    assert [level["num_codebooks"] for level in told["levels"]][-1] == codec.num_codebooks
+    for level in told["levels"]:
+        heard = soundfile.info(level["wav"])
+        assert (heard.frames, heard.samplerate) == (original.frames, original.samplerate)
+        assert Path(level["tokens"]).stat().st_size == level["bytes"]
+        assert "stoi" in level
+    assert Path(told["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert len(list(out.iterdir())) == 2 + 2 * len(told["levels"])
+
+
+def test_the_demo_tells_what_to_listen_to_and_what_comes_next(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["demo", "--clip", "male", "--model", model, "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "LibriSpeech, CC BY 4.0" in told
+    assert f"Listen to  {tmp_path / 'original.wav'}" in told
+    assert "codec encode" in told
+
+
+def test_a_place_that_is_no_folder_is_refused(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert run(["demo", "--model", model, "--out", str(tmp_path / "file")]) == 1
+    assert "error: --out" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_bundled_clips_are_small_and_attributed() -> None:
+    import audiocodec
+
+    clips = Path(audiocodec.__file__).parent / "clips"
+    told = (clips / "README.md").read_text()
+    for clip in clips.glob("*.flac"):
+        info = soundfile.info(clip)
+        assert (info.samplerate, info.channels) == (16_000, 1)
+        assert 5 <= info.duration <= 10
+        assert clip.name in told
+    assert "CC BY 4.0" in told
+    assert sum(clip.stat().st_size for clip in clips.iterdir()) < 400_000
+
+
+def test_a_spectrogram_for_each_signal_with_its_title() -> None:
+    tone = np.sin(np.arange(16_000) * 0.5).astype(np.float32)
+    figure = draw_spectrograms({"tone": tone, "short": tone[:10]}, 16_000)
+    titles = [panel.get_title() for panel in figure.axes]
+    assert titles[:2] == ["tone", "short"]

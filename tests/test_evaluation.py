@@ -1,0 +1,184 @@
+"""An evaluation counts real bytes, names what it cannot score, and says how sure its means are."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from audiocodec import Codec, CodecError, evaluate, save_audio
+from audiocodec.evaluation import Evaluation, Mean, ladder, score_pair
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, speech: torch.Tensor) -> Path:
+    """Speech, the same in stereo at 24 kHz, silence, nothing at all, and what is no audio."""
+    folder = tmp_path_factory.mktemp("audio")
+    save_audio(folder / "a.wav", speech[0, :, :32_000], 16_000)
+    save_audio(folder / "b.flac", speech[0, :, 32_000:56_000].repeat(2, 1), 24_000)
+    save_audio(folder / "empty.wav", torch.zeros(1, 0), 16_000)
+    save_audio(folder / "silence.wav", torch.zeros(1, 16_000), 16_000)
+    (folder / "text.wav").write_text("no audio")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluation(codec: Codec, folder: Path) -> Evaluation:
+    return evaluate(codec, folder, (1, codec.num_codebooks), jobs=1)
+
+
+def test_every_file_has_a_row_for_each_number_of_codebooks(
+    evaluation: Evaluation, codec: Codec
+) -> None:
+    rows = [(Path(row.file).name, row.num_codebooks) for row in evaluation.rows]
+    counts = (1, codec.num_codebooks)
+    assert rows == [(n, k) for n in ("a.wav", "b.flac", "empty.wav", "silence.wav") for k in counts]
+
+
+def test_speech_is_scored_and_the_rest_is_named_with_its_reason(evaluation: Evaluation) -> None:
+    scored = {Path(row.file).name for row in evaluation.rows if "pesq_wb" in row.scores}
+    assert scored == {"a.wav", "b.flac"}
+    told = "\n".join(evaluation.failures)
+    assert "silence.wav: no PESQ-WB with 1, " in told
+    assert "empty.wav: no STOI" in told
+    assert "text.wav: not a sound file" in told
+    assert "a.wav: no" not in told
+    assert f"failed: {len(evaluation.failures)}" in evaluation.table()
+
+
+def test_bitrate_is_that_of_the_bytes_in_the_file(evaluation: Evaluation, codec: Codec) -> None:
+    for row in evaluation.rows:
+        if row.seconds:
+            # Whole frames: at most one more than the signal needs.
+            stated = codec.bitrate(row.num_codebooks) / 1000
+            frame = stated / codec.frame_rate / row.seconds
+            assert row.payload_kbps is not None
+            assert row.file_kbps is not None
+            assert stated - 1e-9 <= row.payload_kbps <= stated + frame
+            assert row.payload_kbps < row.file_kbps
+        else:
+            assert row.payload_kbps is row.file_kbps is row.encode_factor is None
+
+
+def test_a_file_at_another_rate_in_stereo_counts_per_channel(evaluation: Evaluation) -> None:
+    row = next(row for row in evaluation.rows if row.file.endswith("b.flac"))
+    assert row.channels == 2
+    assert row.seconds == 1.0
+    assert row.encode_factor is not None
+    assert row.encode_factor > 0
+
+
+def test_codes_are_counted_over_the_whole_set(evaluation: Evaluation, codec: Codec) -> None:
+    assert [len(counts) for counts in evaluation.code_counts] == list(codec.codebook_sizes)
+    seconds = 2 + 2 * 1 + 1
+    frames = sum(evaluation.code_counts[0])
+    assert frames == pytest.approx(seconds * codec.frame_rate, abs=4)
+    for usage, perplexity, size in zip(
+        evaluation.usage, evaluation.perplexity, codec.codebook_sizes, strict=True
+    ):
+        assert 0 < usage <= 1
+        assert 1 <= perplexity <= usage * size * (1 + 1e-9)
+
+
+def test_processes_score_like_one(
+    codec: Codec, folder: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audiocodec.evaluation.scoring.PAIRS_PER_WORKER", 1)
+    several = evaluate(codec, [folder / "a.wav", folder / "silence.wav"], (1,), jobs=2)
+    alone = [
+        row
+        for row in evaluation.rows
+        if row.num_codebooks == 1 and Path(row.file).name in ("a.wav", "silence.wav")
+    ]
+    assert [row.scores for row in several.rows] == [row.scores for row in alone]
+    assert [row.reasons for row in several.rows] == [row.reasons for row in alone]
+
+
+def test_the_csv_holds_every_file(evaluation: Evaluation, tmp_path: Path) -> None:
+    evaluation.write_csv(tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(evaluation.rows) + 1
+    assert {Path(row["file"]).name for row in rows} == {
+        "a.wav",
+        "b.flac",
+        "empty.wav",
+        "silence.wav",
+        "text.wav",
+    }
+    first, silent = rows[0], next(row for row in rows if row["file"].endswith("silence.wav"))
+    assert float(first["pesq_wb"]) == pytest.approx(evaluation.rows[0].scores["pesq_wb"], rel=1e-5)
+    assert silent["pesq_wb"] == ""
+    assert "silent" in silent["failed"]
+
+
+def test_the_result_is_plain_json(evaluation: Evaluation, codec: Codec) -> None:
+    told = json.loads(json.dumps(evaluation.as_dict()))
+    assert told["files"] == 4
+    assert [result["num_codebooks"] for result in told["results"]] == [1, codec.num_codebooks]
+    assert told["results"][0]["pesq_wb"]["count"] == 2
+    assert len(told["codebooks"]) == codec.num_codebooks
+
+
+def test_an_interval_of_95_percent_is_students() -> None:
+    # Two values a distance d apart: standard error d / 2, and t(0.975, 1) = 12.706.
+    mean = Mean.of([1.0, 3.0])
+    assert mean is not None
+    assert (mean.mean, mean.count) == (2.0, 2)
+    assert mean.ci95 == pytest.approx(12.706, abs=1e-3)
+    assert Mean.of([]) is None
+    assert Mean.of([5.0]) == Mean(5.0, None, 1)
+
+
+def test_delay_is_undone_for_all_but_raw_si_sdr(speech: torch.Tensor) -> None:
+    reference = speech[0].numpy()
+    late = np.pad(reference, ((0, 0), (100, 0)))[:, : reference.shape[1]]
+    lag, scores, reasons = score_pair(late, reference, 16_000)
+    assert (lag, reasons) == (100, {})
+    assert scores["pesq_wb"] > 4.6
+    assert scores["si_sdr"] == 100
+    assert scores["si_sdr_raw"] < 10
+
+
+def test_a_channel_without_a_score_leaves_the_file_without_it(speech: torch.Tensor) -> None:
+    stereo = speech[0, :, :32_000].repeat(2, 1).numpy()
+    stereo[1] = 0
+    _, scores, reasons = score_pair(stereo, stereo, 16_000)
+    assert "pesq_wb" not in scores
+    assert reasons["pesq_wb"] == "the reference is silent"
+
+
+def test_bad_requests_are_refused(codec: Codec, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match="codebooks"):
+        evaluate(codec, folder, (codec.num_codebooks + 1,), jobs=1)
+    with pytest.raises(CodecError, match="no such file"):
+        evaluate(codec, tmp_path / "nowhere", jobs=1)
+    with pytest.raises(CodecError, match="no audio"):
+        evaluate(codec, tmp_path, jobs=1)
+    with pytest.raises(CodecError, match=r"no file could be read.*text\.wav"):
+        evaluate(codec, folder / "text.wav", jobs=1)
+    with pytest.raises(CodecError, match="no files"):
+        evaluate(codec, [], jobs=1)
+
+
+def test_the_ladder_ends_with_all_codebooks(codec: Codec) -> None:
+    rungs = ladder(codec)
+    assert rungs[0] == 1
+    assert rungs[-1] == codec.num_codebooks
+    assert list(rungs) == sorted(set(rungs))
+
+
+def test_a_learned_score_is_added_when_asked_for_or_its_package_is_named(
+    codec: Codec, folder: Path
+) -> None:
+    try:
+        scored = evaluate(codec, folder / "a.wav", (1,), jobs=1, mos=True)
+    except CodecError as error:
+        assert "pip install 'audiocodec[mos]'" in str(error)  # noqa: PT017
+    else:
+        assert 1 <= scored.rows[0].scores["distill_mos"] <= 5
+        assert "DistillMOS" in scored.table()

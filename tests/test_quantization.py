@@ -1,0 +1,273 @@
+"""What the quantisers promise: right neighbours, right gradients, tables that live."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from audiocodec.errors import CodecError
+from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, kmeans, nearest_entries
+from audiocodec.quantization.estimators import straight_through
+from audiocodec.quantization.family import CODEBOOKS, build_codebook, codebook_config
+from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
+from audiocodec.quantization.simvq import SimVQ, SimVQConfig
+
+KINDS = [
+    {"kind": "vq"},
+    {"kind": "vq", "start": "gaussian"},
+    {"kind": "simvq"},
+    {"kind": "simvq", "start": "default"},
+    {"kind": "simvq", "start": "whitened"},
+    {"kind": "simvq", "transform": "diagonal"},
+    {"kind": "simvq", "transform": "diagonal", "start": "whitened"},
+    {"kind": "simvq", "learn": "codebook_and_transform"},
+]
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def make(stages: int = 3, latent_dim: int = 8, **codebook: object) -> ResidualQuantizer:
+    values = {"kind": "simvq", "size": 16, "dim": 4, **codebook}
+    config = ResidualQuantizerConfig(num_codebooks=stages, codebook=codebook_config(values))
+    quantizer = ResidualQuantizer(latent_dim, config)
+    quantizer.start(torch.randn(400, latent_dim), seeded())
+    return quantizer
+
+
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_search_finds_the_nearest(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audiocodec.quantization.codebook.SEARCH_ELEMENTS", 64 * rows)
+    vectors, table = torch.randn(300, 5).double(), torch.randn(64, 5).double()
+    distances = (vectors.unsqueeze(1) - table).square().sum(-1)
+    assert torch.equal(nearest_entries(vectors, table), distances.argmin(1))
+
+
+def test_search_of_a_huge_table_fits_in_memory() -> None:
+    table = torch.randn(262_144, 4)
+    wanted = torch.randint(262_144, (200,))
+    assert torch.equal(nearest_entries(table[wanted], table), wanted)
+
+
+def test_search_never_falls_below_float32() -> None:
+    table = torch.tensor([[1.0], [1.001]])
+    with torch.autocast("cpu", torch.bfloat16):
+        codes = nearest_entries(torch.tensor([[1.0011], [0.9999]]), table)
+    assert codes.tolist() == [1, 0]
+
+
+def test_search_of_nothing() -> None:
+    assert nearest_entries(torch.zeros(0, 3), torch.randn(4, 3)).shape == (0,)
+
+
+@pytest.mark.parametrize("settings", KINDS)
+def test_every_kind_finds_itself_after_a_start(settings: dict[str, str]) -> None:
+    codebook = build_codebook(codebook_config({"size": 16, "dim": 4, **settings}))
+    codebook.start(3 + torch.randn(500, 4), seeded())
+    codes = torch.arange(16)
+    assert torch.equal(codebook.nearest(codebook.lookup(codes)), codes)
+    folded = codebook.folded()
+    assert torch.equal(folded.lookup(codes), codebook.lookup(codes))
+    assert not list(folded.parameters())
+
+
+@pytest.mark.parametrize("settings", KINDS)
+def test_every_kind_learns(settings: dict[str, str]) -> None:
+    codebook = build_codebook(codebook_config({"size": 32, "dim": 4, **settings}))
+    vectors = 2 * torch.randn(600, 4)
+    codebook.start(vectors, seeded())
+    optimizer = torch.optim.Adam(codebook.parameters(), 0.01)
+
+    def distortion() -> Tensor:
+        return (codebook.lookup(codebook.nearest(vectors)) - vectors).square().mean()
+
+    before = distortion().item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        codebook.loss(vectors, codebook.lookup(codebook.nearest(vectors))).backward()
+        optimizer.step()
+    assert distortion().item() < before
+
+
+def test_whitened_start_takes_over_mean_and_covariance() -> None:
+    mixing = torch.randn(3, 3)
+    vectors = torch.randn(5000, 3) @ mixing + torch.tensor([5.0, -1.0, 0.0])
+    codebook = SimVQ(SimVQConfig(size=20_000, dim=3, start="whitened"))
+    codebook.start(vectors, seeded())
+    torch.testing.assert_close(codebook.table().mean(0), vectors.mean(0), rtol=0, atol=0.1)
+    torch.testing.assert_close(
+        torch.cov(codebook.table().T), torch.cov(vectors.T), rtol=0.05, atol=0.1
+    )
+
+
+def test_kmeans_uses_every_centre_and_beats_its_start() -> None:
+    vectors = torch.randn(2000, 3)
+    start = kmeans(vectors, 64, seeded(), iterations=0)
+    centres = kmeans(vectors, 64, seeded())
+
+    def distortion(table: Tensor) -> float:
+        return (table[nearest_entries(vectors, table)] - vectors).square().mean().item()
+
+    assert distortion(centres) < 0.9 * distortion(start)
+    assert len(nearest_entries(vectors, centres).unique()) == 64
+    assert len(kmeans(vectors[:10], 64, seeded()).unique(dim=0)) == 64
+
+
+def test_one_step_moves_entries_that_were_not_chosen_as_the_equation_says() -> None:
+    """Su, kexue.fm/archives/10519: with SGD on W, de_i = -lr c_i sum_j c_j^T dL/de_j."""
+    codebook = SimVQ(SimVQConfig(size=32, dim=4, start="default")).double()
+    vectors = torch.randn(3, 4, dtype=torch.float64)
+    codes = codebook.nearest(vectors)
+    entries = codebook.lookup(codes)
+    entries.retain_grad()
+    codebook.loss(vectors, entries).backward()
+    before, rate = codebook.table().detach().clone(), 0.1
+    with torch.no_grad():
+        codebook.transform -= rate * codebook.transform.grad
+    frozen = codebook.frozen
+    predicted = -rate * frozen @ (frozen[codes].T @ entries.grad)
+    moved = codebook.table().detach() - before
+    torch.testing.assert_close(moved, predicted, rtol=1e-9, atol=1e-12)
+    unchosen = torch.ones(32, dtype=torch.bool)
+    unchosen[codes] = False
+    assert (moved[unchosen].abs().sum(dim=1) > 0).all()
+
+
+def test_frozen_stays_frozen_and_is_stored() -> None:
+    quantizer = make()
+    before = [stage.codebook.frozen.clone() for stage in quantizer.members]
+    optimizer = torch.optim.Adam(quantizer.parameters(), 0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        quantizer(torch.randn(2, 8, 50)).loss.backward()
+        optimizer.step()
+    for stage, frozen in zip(quantizer.members, before, strict=True):
+        assert torch.equal(stage.codebook.frozen, frozen)
+        assert stage.codebook.transform.grad.abs().sum() > 0
+    assert "stages.0.codebook.frozen" in quantizer.state_dict()
+
+
+@pytest.mark.parametrize("stages", [1, 3, 8])
+def test_the_gradient_to_the_latents_does_not_grow_with_the_codebooks(stages: int) -> None:
+    quantizer = make(stages)
+    latents = torch.randn(2, 8, 10, requires_grad=True)
+    weights = torch.randn(2, 8, 10)
+    (quantizer(latents).latents * weights).sum().backward()
+    assert torch.equal(latents.grad, weights)
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_each_stages_loss_reaches_the_latents_once(stage: int) -> None:
+    """The commitment loss of a stage pulls the latents by 2 beta (r - q) / elements."""
+    quantizer = make(3)
+    latents = torch.randn(2, 8, 10, requires_grad=True)
+    steps = list(quantizer._steps(latents, None))
+    one = steps[stage]
+    (gradient,) = torch.autograd.grad(
+        quantizer.members[stage].codebook.loss(one.residual, one.quantized), latents
+    )
+    expected = 0.25 * 2 * (one.residual - one.quantized).detach() / latents.numel()
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_the_loss_is_an_average_over_the_stages_in_use() -> None:
+    quantizer = make(3)
+    latents = torch.randn(2, 8, 10)
+    each = [
+        stage.codebook.loss(step.residual, step.quantized) / quantizer.energy
+        for stage, step in zip(quantizer.members, quantizer._steps(latents, None), strict=True)
+    ]
+    torch.testing.assert_close(quantizer(latents).loss, torch.stack(each).mean())
+    torch.testing.assert_close(quantizer(latents, 2).loss, torch.stack(each[:2]).mean())
+    both = quantizer(latents, torch.tensor([2, 2])).loss
+    torch.testing.assert_close(both, torch.stack(each[:2]).mean())
+
+
+def test_codebook_dropout_is_each_items_own() -> None:
+    quantizer = make(3)
+    latents = torch.randn(2, 8, 10)
+    mixed = quantizer(latents, torch.tensor([1, 3])).latents
+    codes = quantizer.encode(latents)
+    torch.testing.assert_close(mixed[:1], quantizer.decode(codes[:1, :1]))
+    torch.testing.assert_close(mixed[1:], quantizer.decode(codes[1:]))
+
+
+def test_forward_encode_and_decode_agree_bit_for_bit() -> None:
+    quantizer = make(3)
+    latents = torch.cat([torch.randn(1, 8, 10), torch.zeros(1, 8, 10)])
+    out = quantizer(latents)
+    assert torch.equal(out.codes, quantizer.encode(latents))
+    assert torch.equal(out.latents, quantizer.decode(out.codes))
+
+
+def test_each_stage_leaves_less_than_the_one_before() -> None:
+    quantizer = make(6, size=64)
+    energy = quantizer(torch.randn(4, 8, 200)).residual_energy
+    assert (energy.diff() < 0).all()
+    assert energy[0].item() == pytest.approx(1, rel=0.1)
+
+
+def test_straight_through_gives_the_entry_exactly() -> None:
+    latents = torch.randn(5, requires_grad=True)
+    quantized = torch.randn(5)
+    out = straight_through(latents, quantized)
+    assert torch.equal(out, quantized)
+    out.sum().backward()
+    assert torch.equal(latents.grad, torch.ones(5))
+
+
+def test_three_hundred_steps_keep_the_codes_in_use() -> None:
+    """A small autoencoder that drifts while it learns: W alone keeps up with it."""
+    random = np.random.default_rng(0)
+    data = torch.from_numpy(random.standard_normal((4000, 16)) @ random.standard_normal((16, 24)))
+    data = data.float() / data.std()
+    encoder, decoder = nn.Linear(24, 8), nn.Linear(8, 24)
+    quantizer = make(4, size=64)
+    with torch.no_grad():
+        quantizer.start(encoder(data), seeded())
+    network = [*encoder.parameters(), *decoder.parameters()]
+    optimizer = torch.optim.Adam([{"params": network}, {"params": quantizer.parameters()}], lr=1e-3)
+    for step in range(300):
+        batch = data[step % 10 :: 10]
+        quantized = quantizer(encoder(batch).T.unsqueeze(0))
+        loss = (decoder(quantized.latents[0].T) - batch).square().mean() + quantized.loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    codes = quantizer.encode(encoder(data).T.unsqueeze(0))[0]
+    usage = [len(stage.unique()) / 64 for stage in codes]
+    assert min(usage) > 0.9, usage
+
+
+def test_a_new_kind_is_one_class_and_one_line() -> None:
+    class Grid(TableCodebook):
+        """Entries at the corners of a cube."""
+
+        Config = CodebookConfig
+
+        def table(self) -> Tensor:
+            bits = torch.arange(self.size).unsqueeze(1) >> torch.arange(self.dim)
+            return (bits & 1) * 2.0 - 1.0
+
+    CODEBOOKS["grid"] = Grid
+    try:
+        quantizer = make(2, kind="grid", size=16, dim=4)
+        assert quantizer.encode(torch.randn(1, 8, 5)).shape == (1, 2, 5)
+    finally:
+        del CODEBOOKS["grid"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"kind": "simqv"}, "vq, simvq"),
+        ({"kind": "simvq", "sizes": 3}, "did you mean `size`"),
+        ({"kind": "simvq", "size": 2**18 + 1}, "size"),
+        ({"kind": "vq", "start": "whitened"}, "gaussian"),
+        ({}, "kind"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(CodecError, match=words):
+        codebook_config(values)

@@ -1,0 +1,344 @@
+"""What training promises: recipes checked first, exact resume, whole checkpoints, honest guards."""
+
+import json
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiocodec import CodecError, load_codec
+from audiocodec.config import read_yaml
+from audiocodec.training import Recipe, Trainer
+from audiocodec.training.data import AudioCache, DataConfig, SegmentSampler
+from audiocodec.training.discriminators import DiscriminatorConfig, Discriminators
+from audiocodec.training.losses import (
+    LossConfig,
+    adversarial_loss,
+    discriminator_loss,
+    feature_matching_loss,
+    spectral_losses,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ROOT / "recipes" / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds of the bundled clips as three files, one of them stereo at another rate."""
+    folder = tmp_path_factory.mktemp("speech")
+    clips = sorted((ROOT / "audiocodec" / "clips").glob("*.flac"))
+    audio, rate = soundfile.read(clips[0], dtype="float32")
+    for index in range(3):
+        piece = audio[index * 2 * rate : (index + 1) * 2 * rate]
+        if index == 2:
+            soundfile.write(folder / "2.wav", np.stack([piece, piece], 1).repeat(2, 0), 2 * rate)
+        else:
+            soundfile.write(folder / f"{index}.flac", piece, rate)
+    return folder
+
+
+def tiny(speech_folder: Path, *overrides: str) -> Recipe:
+    return Recipe.from_yaml(TINY, [f"data.root={speech_folder}", "data.librispeech=[]", *overrides])
+
+
+def weights(trainer: Trainer) -> list[torch.Tensor]:
+    return [*trainer.codec.state_dict().values(), *trainer.ema.state_dict().values()]
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_every_recipe_is_whole_and_builds(recipe: Path) -> None:
+    from audiocodec import Codec
+
+    settings = Recipe.from_yaml(recipe)
+    codec = Codec(settings.codec)
+    assert codec.bitrate() > 0
+    if settings.discriminators is not None:
+        Discriminators(settings.discriminators)
+    text = recipe.read_text()
+    for word in ("codec train", "# Needs:", "# Gave:"):
+        assert word in text
+
+
+def test_a_recipe_written_out_reads_back_the_same(tmp_path: Path) -> None:
+    recipe = Recipe.from_yaml(TINY)
+    (tmp_path / "r.yaml").write_text(recipe.to_yaml())
+    assert Recipe.from_yaml(tmp_path / "r.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("schedule.stepz=3", "did you mean `steps`"),
+        ("schedule.steps=many", "schedule.steps"),
+        ("optimizer.learning_rate=-1", "optimizer.learning_rate"),
+        ("codec.seanet.channels=[4, 8]", "needs 4 values"),
+        ("schedule.codebooks=[1, 99]", "99"),
+        ("codec.quantizer.codebook.kind=pq", "vq, simvq"),
+        ("data.gain_db=[6, -6]", "gain_db"),
+        ("losses.mel_bands=[1]", "mel_bands"),
+        ("data.root", "key=value"),
+        ("name.first=x", "plain value"),
+    ],
+)
+def test_a_senseless_recipe_is_refused_in_one_line(override: str, words: str) -> None:
+    with pytest.raises(CodecError, match=words.replace("[", "\\[")) as caught:
+        Recipe.from_yaml(TINY, [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_small_rates_are_numbers() -> None:
+    assert Recipe.from_yaml(TINY, ["optimizer.learning_rate=1e-4"]).optimizer.learning_rate == 1e-4
+
+
+def test_resumed_equals_never_stopped(speech_folder: Path, tmp_path: Path) -> None:
+    steps = "schedule.steps=30"
+    unbroken = Trainer(tiny(speech_folder, steps), tmp_path / "a")
+    assert unbroken.train()
+    first = Trainer(tiny(speech_folder, steps), tmp_path / "b")
+    assert not first.train(time_limit=0)  # one step, and a whole checkpoint
+    assert first.step == 1
+    second = Trainer(tiny(speech_folder, steps), tmp_path / "b", resume=True)
+    for _ in range(24):  # over the start of the codebooks and of the judges
+        second.train_step()
+    second.save()
+    third = Trainer(tiny(speech_folder, steps), tmp_path / "b", resume=True)
+    assert third.step == 25
+    assert third.train()
+    for one, other in zip(weights(unbroken), weights(third), strict=True):
+        assert torch.equal(one, other)
+    steps_logged = [json.loads(line)["step"] for line in (tmp_path / "b/log.jsonl").open()]
+    assert steps_logged == sorted(steps_logged)
+
+
+def test_a_run_leaves_a_model_judges_curves_and_its_recipe(
+    speech_folder: Path, tmp_path: Path
+) -> None:
+    trainer = Trainer(tiny(speech_folder), tmp_path / "run")
+    assert trainer.train()
+    folder = tmp_path / "run"
+    names = {path.name for path in folder.iterdir()}
+    assert {"recipe.yaml", "state.pt", "discriminators.safetensors", "log.jsonl"} <= names
+    assert list((folder / "tensorboard").iterdir())
+    assert not list(folder.rglob("*.part"))
+    codec = load_codec(folder / "model")
+    assert codec.encode(torch.zeros(1, 1, 3200)).shape == (1, 4, 10)
+    numbers = [json.loads(line) for line in (folder / "log.jsonl").open()]
+    logged = {key for line in numbers for key in line}
+    assert {"loss/mel", "loss/adversarial", "usage/0", "validation/mel_4", "seconds/data"} <= logged
+    assert Recipe.from_yaml(folder / "recipe.yaml") == trainer.recipe
+
+    with pytest.raises(CodecError, match="--resume"):
+        Trainer(tiny(speech_folder), folder)
+    with pytest.raises(CodecError, match="another recipe"):
+        Trainer(tiny(speech_folder, "codec.seanet.latent_dim=24"), folder, resume=True)
+
+    fine = tiny(speech_folder, f"init_from={folder / 'model'}", "schedule.quantizer_start_steps=[]")
+    tuned = Trainer(fine, tmp_path / "fine")
+    for name, value in trainer._averaged().state_dict().items():
+        assert torch.equal(tuned.codec.state_dict()[name], value)
+    assert tuned.judges is not None and trainer.judges is not None
+    for name, value in trainer.judges.state_dict().items():
+        assert torch.equal(tuned.judges.state_dict()[name], value)
+    before = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.members])
+    tuned.train()
+    after = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.members])
+    assert torch.equal(before, after)
+
+
+def test_nothing_to_resume_is_said(speech_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match="no run to resume"):
+        Trainer(tiny(speech_folder), tmp_path / "none", resume=True)
+
+
+def test_init_from_another_architecture_names_the_difference(
+    speech_folder: Path, tmp_path: Path
+) -> None:
+    other = Trainer(tiny(speech_folder, "codec.seanet.latent_dim=24"), tmp_path / "a")
+    other.folder.mkdir(parents=True, exist_ok=True)
+    other.save()
+    with pytest.raises(CodecError, match="another architecture: `"):
+        Trainer(tiny(speech_folder, f"init_from={tmp_path / 'a' / 'model'}"), tmp_path / "b")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_whole_checkpoint(
+    number: signal.Signals, speech_folder: Path, tmp_path: Path
+) -> None:
+    trainer = Trainer(tiny(speech_folder, "schedule.steps=100000"), tmp_path / "run")
+    timer = threading.Timer(1.0, signal.raise_signal, [number])
+    timer.start()
+    assert not trainer.train()
+    resumed = Trainer(tiny(speech_folder), tmp_path / "run", resume=True)
+    assert resumed.step == trainer.step > 0
+
+
+def test_steps_that_are_not_finite_are_skipped_and_rolled_back(
+    speech_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(tiny(speech_folder, "schedule.steps=40"), tmp_path / "run")
+    whole = trainer.sampler.batch
+    monkeypatch.setattr("audiocodec.training.trainer.MOST_SKIPPED_IN_A_ROW", 3)
+    broken = {8, 25, 26, 27}
+
+    def batch(step: int) -> torch.Tensor:
+        return whole(step) * (float("nan") if step in broken else 1)
+
+    monkeypatch.setattr(trainer.sampler, "batch", batch)
+    assert trainer.train()
+    assert trainer.skipped == 4
+    assert all(bool(torch.isfinite(value).all()) for value in weights(trainer))
+    notes = [json.loads(line).get("note", "") for line in (tmp_path / "run/log.jsonl").open()]
+    assert any("rolled back" in note for note in notes)
+
+
+def test_collapse_raises_an_alarm(
+    speech_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = Trainer(tiny(speech_folder, "schedule.steps=20"), tmp_path / "run")
+    real = trainer.start_quantizer
+
+    def collapse() -> None:
+        real()
+        for stage in trainer.codec.quantizer.members:
+            stage.codebook.frozen.mul_(1e-3).add_(100)
+            stage.codebook.frozen[0] = 0
+
+    trainer.start_quantizer = collapse  # type: ignore[method-assign]
+    trainer.train()
+    assert "collapse" in capsys.readouterr().err
+
+
+def test_batches_depend_on_seed_and_step_alone(speech_folder: Path, tmp_path: Path) -> None:
+    files = sorted(speech_folder.iterdir())
+    cache = AudioCache(files, 16000, tmp_path)
+    assert cache.num_samples == 6 * 16000
+    config = DataConfig(root=str(speech_folder), segment_seconds=0.5)
+    one, other = (
+        SegmentSampler(cache, config, 16000, 4, seed, torch.device("cpu")) for seed in (0, 1)
+    )
+    first = one.batch(7)
+    one.batch(8)
+    assert torch.equal(one.batch(7), first)
+    assert not torch.equal(other.batch(7), first)
+    assert first.shape == (4, 1, 8000)
+    assert first.abs().max() <= 1
+
+
+def test_silent_crops_are_passed_over(tmp_path: Path) -> None:
+    loud = 0.3 * np.sin(np.arange(4000) / 5)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([np.zeros(12000), loud]), 16000)
+    cache = AudioCache([tmp_path / "a.wav"], 16000, tmp_path / "cache")
+    config = DataConfig(root=str(tmp_path), segment_seconds=0.1, gain_db=(0, 0))
+    sampler = SegmentSampler(cache, config, 16000, 32, 0, torch.device("cpu"))
+    assert (sampler.batch(0).square().mean(dim=(1, 2)).sqrt() > 10 ** (-50 / 20)).all()
+
+
+def test_an_unchanged_corpus_is_decoded_once(
+    speech_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = sorted(speech_folder.iterdir())
+    AudioCache(files, 16000, tmp_path)
+    monkeypatch.setattr("audiocodec.training.data._decode_all", None)
+    AudioCache(files, 16000, tmp_path)
+
+
+def test_too_little_audio_is_said(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), 16000)
+    with pytest.raises(CodecError, match="less than one segment"):
+        Trainer(tiny(tmp_path), tmp_path / "run")
+
+
+def test_losses_are_zero_for_equals_and_grow_with_distance() -> None:
+    audio = 0.1 * torch.randn(2, 1, 8000)
+    near, far = audio + 0.001 * torch.randn_like(audio), audio + 0.1 * torch.randn_like(audio)
+    config = LossConfig()
+    same, close, away = (
+        torch.stack(spectral_losses(other, audio, 16000, config)) for other in (audio, near, far)
+    )
+    assert same.abs().max() < 1e-6
+    assert (close > 0).all() and (away > close).all()
+
+
+def test_losses_have_finite_gradients_at_silence() -> None:
+    made = torch.zeros(1, 1, 4096, requires_grad=True)
+    torch.stack(
+        spectral_losses(made, torch.zeros(1, 1, 4096), 16000, LossConfig())
+    ).sum().backward()
+    assert made.grad is not None and torch.isfinite(made.grad).all()
+
+
+def test_judges_learn_to_tell_noise_from_tone_and_hinge_losses_say_so() -> None:
+    judges = Discriminators(
+        DiscriminatorConfig(
+            start_step=0, stft_windows=(256,), stft_channels=4, periods=(3,), period_channels=(4, 8)
+        )
+    )
+    real = torch.sin(torch.arange(2048) / 4).repeat(2, 1, 1)
+    fake = torch.randn(2, 1, 2048)
+    optimizer = torch.optim.Adam(judges.parameters(), 3e-3)
+    losses = []
+    for _ in range(60):
+        loss = discriminator_loss(judges(real), judges(fake))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    assert adversarial_loss(judges(fake)) > adversarial_loss(judges(real))
+    assert feature_matching_loss(judges(real), judges(real)) == 0
+    assert feature_matching_loss(judges(real), judges(fake)) > 0
+
+
+def test_the_codecs_step_leaves_the_judges_alone(speech_folder: Path, tmp_path: Path) -> None:
+    recipe = tiny(speech_folder, "discriminators.start_step=0", "discriminators.every=2")
+    trainer = Trainer(recipe, tmp_path / "run")
+    assert trainer.judges is not None
+
+    def judges() -> list[torch.Tensor]:
+        assert trainer.judges is not None
+        return [value.clone() for value in trainer.judges.state_dict().values()]
+
+    start = judges()
+    trainer.train_step()  # step 0: their turn
+    learned = judges()
+    trainer.train_step()  # step 1: not their turn
+    assert any(not torch.equal(a, b) for a, b in zip(start, learned, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(learned, judges(), strict=True))
+
+
+def test_librispeech_recipe_runs_on_a_folder_of_its_layout(
+    speech_folder: Path, tmp_path: Path
+) -> None:
+    for subset in ("train-clean-100", "train-clean-360", "train-other-500"):
+        chapter = tmp_path / "LibriSpeech" / subset / "19" / "198"
+        chapter.mkdir(parents=True)
+        for index in range(2):
+            audio, rate = soundfile.read(speech_folder / f"{index}.flac", dtype="int16")
+            soundfile.write(chapter / f"19-198-000{index}.flac", audio, rate)
+    recipe = Recipe.from_yaml(
+        ROOT / "recipes" / "librispeech.yaml",
+        [
+            f"data.root={tmp_path}",
+            "schedule.steps=20",
+            "schedule.batch_size=1",
+            "data.segment_seconds=0.2",
+            "schedule.quantizer_start_steps=[2]",
+            "schedule.quantizer_start_frames=30",
+            "schedule.codebooks=[1, 2]",
+            "codec.seanet.channels=[4, 8, 12, 16]",
+            "schedule.validate_every=1000",
+        ],
+    )
+    values = read_yaml(ROOT / "recipes" / "librispeech.yaml")
+    assert values["data"]["librispeech"] == [
+        "train-clean-100",
+        "train-clean-360",
+        "train-other-500",
+    ]
+    trainer = Trainer(recipe, tmp_path / "run")
+    assert trainer.train() and trainer.step == 20
