@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from audiocodec.config import Config
 from audiocodec.errors import CodecError
 from audiocodec.modules.conv import StreamState, fold_weight_norm
+from audiocodec.modules.lapped import start_lapped
 from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
 
@@ -58,6 +59,7 @@ class Codec(nn.Module):
         self.encoder = SEANetEncoder(config.seanet)
         self.quantizer = ResidualQuantizer(config.seanet.latent_dim, config.quantizer)
         self.decoder = SEANetDecoder(config.seanet)
+        start_lapped(self.encoder, self.decoder, config.seanet)
 
     # Sound flows down: audio -> latents -> codes -> latents -> audio.
 

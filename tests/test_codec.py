@@ -126,15 +126,43 @@ def test_folding_keeps_the_codes() -> None:
 
 
 def test_latents_that_grow_gain_nothing() -> None:
+    """The gradient along "the same latents, larger" is zero, whatever the loss wants."""
     codec = make().train()
     audio = torch.randn(2, 1, 6400, dtype=torch.float64)
-    before = codec(audio)
+    output = codec(audio)
+    (output.audio.square().mean() + output.quantized.loss).backward()
+    layer = codec.encoder.last.conv
+    gains = [layer.parametrizations.weight.original0, layer.bias]
+    pull = sum((gain * gain.grad).sum() for gain in gains)
+    size = sum((gain * gain.grad).abs().sum() for gain in gains)
+    assert size > 1e-3
+    assert abs(pull) < 1e-6 * size
+
+
+def test_training_and_use_see_the_same_latents() -> None:
+    """One running number scales them in both, so no batch shifts the level of its own sound."""
+    codec = make()
+    audio = torch.randn(2, 1, 6400, dtype=torch.float64)
+    quiet, loud = 0.1 * audio, 10 * audio
+    for level in (quiet, loud):
+        in_use = codec.latents(level).detach()
+        codec.train()
+        before = codec.encoder.scale.rms.clone()
+        in_training = codec.latents(level).detach() * codec.encoder.scale.rms / before
+        codec.encoder.scale.rms.copy_(before)
+        codec.eval()
+        torch.testing.assert_close(in_training, in_use)
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+def test_a_fresh_codec_lets_speech_pass(lookahead: int, speech: torch.Tensor) -> None:
+    """The start is a transform and its inverse; only fresh residual units add a little noise."""
+    seanet = {"channels": [32, 64, 128, 384], "latent_dim": 320, "lookahead": lookahead}
+    codec = Codec(CodecConfig.from_mapping({**SMALL, "seanet": seanet})).eval()
+    audio = speech[..., :32000]
     with torch.no_grad():
-        codec.encoder.last.conv.parametrizations.weight.original0 *= 7
-        codec.encoder.last.conv.bias *= 7
-    after = codec(audio)
-    assert torch.equal(after.quantized.codes, before.quantized.codes)
-    torch.testing.assert_close(after.audio, before.audio)
+        noise = codec.autoencode(audio) - audio
+    assert 10 * torch.log10(audio.square().sum() / noise.square().sum()) > 18
 
 
 def test_rates_are_arithmetic_not_guesses() -> None:

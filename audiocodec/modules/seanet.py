@@ -8,9 +8,9 @@ The waveform enters and leaves in patches of ``patch`` samples: convolutions at 
 are narrow, hence slow on every machine, and a first layer of a few taps does their work.
 
 What leads from level to level is linear; activations stand inside the residual units alone, which
-start small. So a fresh network is nearly a linear transform and its mirror, and learns as fast as
-one; with an activation before each change of level, speech arrives at the latents as little more
-than its envelope (docs/log.md, 2026-11-23).
+start small. So the linear road can start as a transform and its inverse (:mod:`.lapped`); with an
+activation before each change of level, speech arrives at the latents as little more than its
+envelope (docs/log.md, 2026-11-23).
 """
 
 from collections.abc import Callable
@@ -36,6 +36,9 @@ Positive = Annotated[int, pydantic.Field(ge=1)]
 
 SPEECH_LEVEL = 0.1
 """A usual root-mean-square of speech: networks start with signals of about unit size inside."""
+
+RESIDUAL_GAIN = 0.05
+"""How loud a fresh residual unit is beside what it is added to."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "leaky_relu": lambda x: F.leaky_relu(x, 0.1),
@@ -95,7 +98,7 @@ class ResidualUnit(nn.Module):
         super().__init__()
         self.activation = ACTIVATIONS[activation]
         self.dilated = CausalConv1d(channels, channels, kernel_size, dilation=dilation)
-        self.pointwise = CausalConv1d(channels, channels, 1, gain=0.3)
+        self.pointwise = CausalConv1d(channels, channels, 1, gain=RESIDUAL_GAIN)
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         hidden = self.dilated(self.activation(x), state)
@@ -124,12 +127,13 @@ def _residual_units(config: SEANetConfig, level: int) -> Chain:
 
 
 class RunningScale(nn.Module):
-    """Divides by one number: in training the root-mean-square of the batch, else a running one.
+    """Divides by one number, the running root-mean-square of what passes in training.
 
     Straight-through gradients push latents outwards and tables follow slowly, so without this the
-    latents outgrow their codebooks. In training the gradient knows of the division, so that growing
-    gains nothing; a running number alone would only make the growth endless. One number for all
-    channels and frames hides nothing from the decoder.
+    latents outgrow their codebooks. The gradient is that of a division by the batch's own
+    root-mean-square: it has no part along "the same latents, larger", so growing gains nothing.
+    The value is the same in training and in use, and one number for all channels and frames hides
+    nothing from the decoder.
     """
 
     rms: Tensor
@@ -145,7 +149,8 @@ class RunningScale(nn.Module):
         seen = (x.square().mean() + 1e-8).sqrt()
         with torch.no_grad():
             self.rms.lerp_(torch.where(seen.isfinite(), seen, self.rms), self.momentum)
-        return x / seen
+        # The value of x / rms with the gradient of x / seen.
+        return x * (seen.detach() / self.rms / seen)
 
 
 class SEANetEncoder(nn.Module):
