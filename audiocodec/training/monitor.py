@@ -38,6 +38,27 @@ class UsageMeter:
         return [n / size for n, size in zip(used, self.sizes, strict=True)], perplexity
 
 
+class MeanMeter:
+    """Means of numbers that stay on their device until they are read."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Take in scalars; a name may be missing at times."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def read(self) -> dict[str, float]:
+        """The mean of each name since the last reading; waits for a GPU."""
+        means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
+        self._sums.clear()
+        self._counts.clear()
+        return means
+
+
 class Monitor:
     """Writes numbers, sounds and pictures of a run under its folder."""
 

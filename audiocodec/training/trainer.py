@@ -42,7 +42,7 @@ from audiocodec.training.losses import (
     spectral_losses,
     waveform_loss,
 )
-from audiocodec.training.monitor import Monitor, UsageMeter
+from audiocodec.training.monitor import MeanMeter, Monitor, UsageMeter
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.schedule import (
     codebooks_in_use,
@@ -84,7 +84,7 @@ class Trainer:
         self.skipped = 0
         self._skipped_in_a_row = 0
         self._reseed = 0
-        self._judges_loss = torch.zeros(())
+        self._means = MeanMeter()
         if resume != (self.folder / STATE_NAME).is_file():
             mend = "leave out --resume" if resume else "--resume continues it, --out starts another"
             has = "no run to resume" if resume else "a run lives here already"
@@ -143,7 +143,8 @@ class Trainer:
                     if self.step % schedule.log_every == 0:
                         values |= self._usage()
                         self.monitor.numbers(self.step, values)
-                        bar.set_postfix_str(f"loss {values['loss']:.3f}", refresh=False)
+                        loss = values.get("loss", float("nan"))
+                        bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
                     last = self.step == schedule.steps
                     if self.step % schedule.validate_every == 0 or last:
                         self._validate()
@@ -159,7 +160,7 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One update of the codec and, when it is their turn, of the judges.
 
-        Returns the numbers to log, on the steps that are logged; reading them waits for a GPU.
+        Returns the numbers to log, on the steps that are logged: losses are means since the last.
         """
         recipe = self.recipe
         if self.step in recipe.schedule.quantizer_start_steps:
@@ -187,6 +188,8 @@ class Trainer:
             self.optimizer.step()
             self.ema.update_parameters(self.codec)
             self._skipped_in_a_row = 0
+            named = {f"loss/{name}": loss for name, loss in losses.items()}
+            self._means.add({"loss": total, **named, "gradient_norm": norm})
             if codes is not None:
                 self.usage.add(codes)
         else:
@@ -195,10 +198,7 @@ class Trainer:
         if self.step % recipe.schedule.log_every:
             return {}
         return {
-            "loss": total.item(),
-            **{f"loss/{name}": loss.item() for name, loss in losses.items()},
-            **({"loss/judges": self._judges_loss.item()} if "adversarial" in losses else {}),
-            "gradient_norm": norm.item(),
+            **self._means.read(),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "skipped_steps": float(self.skipped),
             "seconds/data": data_seconds,
@@ -234,7 +234,7 @@ class Trainer:
             norm = torch.nn.utils.clip_grad_norm_(self.judges.parameters(), 10.0)
             if bool(torch.isfinite(norm)):
                 self.judge_optimizer.step()
-            self._judges_loss = judged.detach()
+            self._means.add({"loss/judges": judged})
         self.judges.requires_grad_(False)
         with torch.no_grad():
             real = self.judges(audio)
