@@ -66,7 +66,7 @@ class SEANetConfig(Config):
         3, description="unit i of a level has dilation base**i"
     )
     activation: Literal["leaky_relu", "elu", "silu"] = "leaky_relu"
-    latent_dim: Positive = pydantic.Field(128, description="width of the latents")
+    latent_dim: Positive = pydantic.Field(192, description="width of the latents")
     lookahead: Annotated[int, pydantic.Field(ge=0, le=8)] = pydantic.Field(
         1, description="frames the decoder waits for before it speaks"
     )
