@@ -70,9 +70,9 @@ class Codebook(nn.Module):
         """Place the entries on data ``[N, d]`` before they are first used; by default, nothing."""
 
     def observe(self, vectors: Tensor, codes: Tensor) -> None:
-        """See ``vectors [N, d]`` and the ``codes [N]`` chosen for them, N > 0, once a training step.
+        """See ``vectors [N, d]``, N > 0, and the ``codes [N]`` chosen for them; by default, nothing.
 
-        Comes after the step's entries were looked up. By default, nothing.
+        Called once a training step, after the step's entries were looked up.
         """
 
     def candidates(self, vectors: Tensor, count: int) -> Tensor:

@@ -89,7 +89,7 @@ class Stage(nn.Module):
         return (self.codebook.lookup(codes) * self.scale) @ self.projection
 
     def candidates(self, vectors: Tensor, count: int) -> Tensor:
-        """The codes of the ``count`` entries nearest to ``[N, D]``, nearest first: ``[N, count]``."""
+        """The codes of the ``count`` entries nearest to ``[N, D]``: ``[N, count]``."""
         return self.codebook.candidates(self._project(vectors), count)
 
     @torch.no_grad()

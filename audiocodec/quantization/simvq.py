@@ -27,9 +27,9 @@ class SimVQConfig(CodebookConfig):
     init: Literal["gaussian", "uniform"] = "gaussian"
     """How ``C`` is drawn, with a standard deviation of ``d^-0.5`` either way."""
     start: Literal["default", "whitened", "data"] = "data"
-    """``default``: ``C`` as drawn, ``W = I``, whatever the data. ``whitened``: ``C`` as drawn, ``W``
-    and ``b`` such that the entries have the data's mean and covariance; where ``W`` can only turn,
-    ``C`` takes the covariance. ``data``: ``C`` is the k-means centres of the data, ``W = I``."""
+    """``default``: ``C`` as drawn, ``W = I``, whatever the data. ``whitened``: ``W`` and ``b`` such
+    that the entries have the data's mean and covariance; where ``W`` can only turn, ``C`` takes the
+    covariance. ``data``: ``C`` is the k-means centres of the data, ``W = I``."""
     rebirth: Annotated[float, pydantic.Field(ge=0, lt=1)] = pydantic.Field(
         0.0, description="entries in less use than this share of even use move to data; 0: never"
     )
