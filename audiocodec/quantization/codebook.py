@@ -70,7 +70,7 @@ class Codebook(nn.Module):
         """Place the entries on data ``[N, d]`` before they are first used; by default, nothing."""
 
     def observe(self, vectors: Tensor, codes: Tensor) -> None:
-        """See ``vectors [N, d]``, N > 0, and the ``codes [N]`` chosen for them; by default, nothing.
+        """See ``vectors [N, d]``, N > 0, and the ``codes [N]`` chosen for them. Default: nothing.
 
         Called once a training step, after the step's entries were looked up.
         """
