@@ -45,7 +45,8 @@ class FSQConfig(CodebookConfig):
         levels = values.get("levels", PUBLISHED_LEVELS.get(values.get("size", 1000), ()))
         if not isinstance(levels, list | tuple) or not all(isinstance(n, int) for n in levels):
             return values
-        return {"size": prod(levels), "dim": len(levels), **values, "levels": levels}
+        follows = {"size": prod(levels), "dim": len(levels)} if levels else {}
+        return {**follows, **values, "levels": levels}
 
     @pydantic.field_validator("levels")
     @classmethod
