@@ -64,14 +64,17 @@ class Codec(nn.Module):
     # Sound flows down: audio -> latents -> codes -> latents -> audio.
 
     @torch.no_grad()
-    def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
+    def encode(self, audio: Tensor, num_codebooks: int | None = None, beam: int = 1) -> Tensor:
         """Audio ``[B, 1, T]`` -> codes int64 ``[B, K, F]``.
 
+        ``beam``: sums of entries that the search keeps; more cost time and leave less distortion.
+
         Raises:
-            CodecError: wrong shape, or more codebooks than there are.
+            CodecError: wrong shape, more codebooks than there are, no beam, or sound or weights
+                that are not finite.
         """
         num_codebooks = self.resolve_num_codebooks(num_codebooks)
-        return self.quantizer.encode(self.latents(audio), num_codebooks)
+        return self.quantizer.encode(self.latents(audio), num_codebooks, beam)
 
     def decode(self, codes: Tensor, num_samples: int | None = None) -> Tensor:
         """Codes ``[B, K, F]`` -> audio ``[B, 1, T]``; ``T = F * hop_length`` unless it is given.

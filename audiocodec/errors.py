@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
 
 
 class CodecError(Exception):
@@ -7,3 +7,7 @@ class CodecError(Exception):
     The message is one line that names the file or the key and says what mends it; the command line
     prints it after ``error:`` and exits with a non-zero code, without a traceback.
     """
+
+
+class NotFiniteError(CodecError):
+    """Numbers that are infinite or none at all, where nothing can be done with them."""

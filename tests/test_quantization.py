@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from audiocodec.errors import CodecError
 from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, kmeans, nearest_entries
-from audiocodec.quantization.estimators import straight_through
+from audiocodec.quantization.estimators import ESTIMATORS, straight_through
 from audiocodec.quantization.family import CODEBOOKS, build_codebook, codebook_config
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.quantization.simvq import SimVQ, SimVQConfig
 
-KINDS = [
+KINDS: list[dict[str, object]] = [
     {"kind": "vq"},
     {"kind": "vq", "start": "gaussian"},
     {"kind": "simvq"},
@@ -21,6 +21,14 @@ KINDS = [
     {"kind": "simvq", "transform": "diagonal"},
     {"kind": "simvq", "transform": "diagonal", "start": "whitened"},
     {"kind": "simvq", "learn": "codebook_and_transform"},
+    {"kind": "simvq", "transform": "orthogonal"},
+    {"kind": "simvq", "transform": "orthogonal", "start": "whitened"},
+    {"kind": "simvq", "start": "default", "init": "uniform"},
+    {"kind": "simvq", "rebirth": 0.02},
+    {"kind": "ema_vq"},
+    {"kind": "ema_vq", "start": "gaussian", "rebirth": 0.0},
+    {"kind": "fsq", "size": 81, "levels": [3, 3, 3, 3]},
+    {"kind": "fsq", "size": 240, "levels": [3, 4, 4, 5], "start": "default"},
 ]
 
 
@@ -28,9 +36,16 @@ def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def make(stages: int = 3, latent_dim: int = 8, **codebook: object) -> ResidualQuantizer:
+def make(
+    stages: int = 3,
+    latent_dim: int = 8,
+    estimator: str = "straight_through",
+    **codebook: object,
+) -> ResidualQuantizer:
     values = {"kind": "simvq", "size": 16, "dim": 4, **codebook}
-    config = ResidualQuantizerConfig(num_codebooks=stages, codebook=codebook_config(values))
+    config = ResidualQuantizerConfig(
+        num_codebooks=stages, codebook=codebook_config(values), estimator=estimator
+    )
     quantizer = ResidualQuantizer(latent_dim, config)
     quantizer.start(torch.randn(400, latent_dim), seeded())
     return quantizer
@@ -62,22 +77,26 @@ def test_search_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("settings", KINDS)
-def test_every_kind_finds_itself_after_a_start(settings: dict[str, str]) -> None:
+def test_every_kind_finds_itself_after_a_start(settings: dict[str, object]) -> None:
     codebook = build_codebook(codebook_config({"size": 16, "dim": 4, **settings}))
     codebook.start(3 + torch.randn(500, 4), seeded())
-    codes = torch.arange(16)
+    codes = torch.arange(codebook.size)
     assert torch.equal(codebook.nearest(codebook.lookup(codes)), codes)
     folded = codebook.folded()
+    vectors = 3 + 2 * torch.randn(500, 4)
     assert torch.equal(folded.lookup(codes), codebook.lookup(codes))
+    assert torch.equal(folded.nearest(vectors), codebook.nearest(vectors))
     assert not list(folded.parameters())
 
 
 @pytest.mark.parametrize("settings", KINDS)
-def test_every_kind_learns(settings: dict[str, str]) -> None:
+def test_every_kind_learns(settings: dict[str, object]) -> None:
     codebook = build_codebook(codebook_config({"size": 32, "dim": 4, **settings}))
     vectors = 2 * torch.randn(600, 4)
     codebook.start(vectors, seeded())
-    optimizer = torch.optim.Adam(codebook.parameters(), 0.01)
+    vectors = 1.3 * vectors + 0.3  # data move on, the codebook follows
+    nothing = nn.Parameter(torch.zeros(()))  # a codebook may have no parameters
+    optimizer = torch.optim.Adam([*codebook.parameters(), nothing], 0.01)
 
     def distortion() -> Tensor:
         return (codebook.lookup(codebook.nearest(vectors)) - vectors).square().mean()
@@ -85,7 +104,9 @@ def test_every_kind_learns(settings: dict[str, str]) -> None:
     before = distortion().item()
     for _ in range(60):
         optimizer.zero_grad()
-        codebook.loss(vectors, codebook.lookup(codebook.nearest(vectors))).backward()
+        codes = codebook.nearest(vectors)
+        (codebook.loss(vectors, codebook.lookup(codes)) + nothing).backward()
+        codebook.observe(vectors, codes)
         optimizer.step()
     assert distortion().item() < before
 
@@ -148,9 +169,12 @@ def test_frozen_stays_frozen_and_is_stored() -> None:
     assert "stages.0.codebook.frozen" in quantizer.state_dict()
 
 
+@pytest.mark.parametrize("settings", KINDS)
 @pytest.mark.parametrize("stages", [1, 3, 8])
-def test_the_gradient_to_the_latents_does_not_grow_with_the_codebooks(stages: int) -> None:
-    quantizer = make(stages)
+def test_the_gradient_to_the_latents_does_not_grow_with_the_codebooks(
+    stages: int, settings: dict[str, object]
+) -> None:
+    quantizer = make(stages, **settings)
     latents = torch.randn(2, 8, 10, requires_grad=True)
     weights = torch.randn(2, 8, 10)
     (quantizer(latents).latents * weights).sum().backward()
@@ -193,12 +217,24 @@ def test_codebook_dropout_is_each_items_own() -> None:
     torch.testing.assert_close(mixed[1:], quantizer.decode(codes[1:]))
 
 
-def test_forward_encode_and_decode_agree_bit_for_bit() -> None:
-    quantizer = make(3)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("settings", KINDS)
+def test_forward_encode_and_decode_agree_bit_for_bit(
+    settings: dict[str, object], estimator: str
+) -> None:
+    quantizer = make(3, estimator=estimator, **settings)
     latents = torch.cat([torch.randn(1, 8, 10), torch.zeros(1, 8, 10)])
+    codes = quantizer.encode(latents)
+    decoded = quantizer.decode(codes)
     out = quantizer(latents)
-    assert torch.equal(out.codes, quantizer.encode(latents))
-    assert torch.equal(out.latents, quantizer.decode(out.codes))
+    assert torch.equal(out.codes, codes)
+    assert torch.equal(out.latents, decoded)
+    quantizer.eval()
+    codes = quantizer.encode(latents)
+    decoded = quantizer.decode(codes)
+    quantizer.fold()
+    assert torch.equal(quantizer.encode(latents), codes)
+    assert torch.equal(quantizer.decode(codes), decoded)
 
 
 def test_each_stage_leaves_less_than_the_one_before() -> None:
@@ -261,10 +297,19 @@ def test_a_new_kind_is_one_class_and_one_line() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"kind": "simqv"}, "vq, simvq"),
+        ({"kind": "simqv"}, "vq, ema_vq, simvq, fsq"),
         ({"kind": "simvq", "sizes": 3}, "did you mean `size`"),
-        ({"kind": "simvq", "size": 2**18 + 1}, "size"),
-        ({"kind": "vq", "start": "whitened"}, "gaussian"),
+        ({"kind": "simvq", "size": 2**18 + 1}, "`size`.*262144"),
+        ({"kind": "vq", "start": "whitened"}, "`start`.*'gaussian' or 'data'"),
+        ({"kind": "fsq", "start": "whitened"}, "`start`.*'default' or 'data'"),
+        ({"kind": "simvq", "transform": "diag"}, "'full', 'diagonal' or 'orthogonal'"),
+        ({"kind": "fsq", "levels": [8, 5], "size": 1000}, "`levels`: 8 x 5 is 40.*not 1000"),
+        ({"kind": "fsq", "size": 1024}, "`levels`.*240, 1000, 4375, 15360, 64000"),
+        ({"kind": "fsq", "levels": [8, 5, 5, 5], "dim": 12}, "`levels`: there are 4.*not 12"),
+        ({"kind": "fsq", "levels": [2, 5]}, "levels.0.*3"),
+        ({"kind": "fsq", "levels": [100, 100, 100]}, "`size`.*262144"),
+        ({"kind": "fsq", "levels": "8555"}, "`levels`"),
+        ({"kind": "ema_vq", "decay": 1.0}, "`decay`"),
         ({}, "kind"),
     ],
 )

@@ -1,12 +1,14 @@
 """The contract of a codebook, and what codebooks with an explicit table share.
 
 A codebook turns vectors into codes (:meth:`Codebook.nearest`) and codes into entries
-(:meth:`Codebook.lookup`), says what training should minimise (:meth:`Codebook.loss`) and may place
-itself on data before training (:meth:`Codebook.start`). It knows nothing of stages or sound.
+(:meth:`Codebook.lookup`), says what training should minimise (:meth:`Codebook.loss`), may place
+itself on data before training (:meth:`Codebook.start`) and may learn from what was chosen without a
+gradient (:meth:`Codebook.observe`). It knows nothing of stages or sound.
 
 Shapes: ``N`` vectors, ``d`` = ``dim``.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Self
 
 import pydantic
@@ -67,6 +69,21 @@ class Codebook(nn.Module):
     def start(self, vectors: Tensor, generator: torch.Generator) -> None:
         """Place the entries on data ``[N, d]`` before they are first used; by default, nothing."""
 
+    def observe(self, vectors: Tensor, codes: Tensor) -> None:
+        """See ``vectors [N, d]``, N > 0, and the ``codes [N]`` chosen for them. Default: nothing.
+
+        Called once a training step, after the step's entries were looked up.
+        """
+
+    def candidates(self, vectors: Tensor, count: int) -> Tensor:
+        """The codes of the ``count`` nearest entries, nearest first: ``[N, d]`` -> ``[N, count]``.
+
+        Fewer if there are not so many entries.
+        """
+        with torch.no_grad():
+            everything = torch.arange(self.size, device=vectors.device)
+            return nearest_few(vectors, self.lookup(everything), count)
+
     def folded(self) -> "Codebook":
         """The same codebook with nothing left to compute, for inference."""
         return self
@@ -109,9 +126,27 @@ class FixedTable(TableCodebook):
 def nearest_entries(vectors: Tensor, table: Tensor) -> Tensor:
     """Index of the nearest entry: ``argmin_e ||e||^2 - 2 z.e``, ``[N, d], [size, d]`` -> ``[N]``.
 
+    Of equally near entries the first wins.
+    """
+    return torch.cat([scores.argmin(dim=1) for scores in _scores(vectors, table)])
+
+
+def nearest_few(vectors: Tensor, table: Tensor, count: int) -> Tensor:
+    """Indices of the ``count`` nearest entries, nearest first: ``[N, d], [size, d]`` -> ``[N, n]``.
+
+    ``n`` is ``count``, or ``size`` if that is less.
+    """
+    count = min(count, table.shape[0])
+    return torch.cat(
+        [scores.topk(count, dim=1, largest=False).indices for scores in _scores(vectors, table)]
+    )
+
+
+def _scores(vectors: Tensor, table: Tensor) -> Iterator[Tensor]:
+    """``||e||^2 - 2 z.e`` of every vector and entry, some rows ``[n, size]`` at a time.
+
     A matrix product in pieces of at most :data:`SEARCH_ELEMENTS` scores, so that memory does not
-    grow with ``N``. Never below float32, whatever autocast says. Of equally near entries the first
-    wins.
+    grow with ``N``. Never below float32, whatever autocast says.
     """
     if vectors.dtype in (torch.float16, torch.bfloat16):
         vectors = vectors.float()
@@ -119,11 +154,8 @@ def nearest_entries(vectors: Tensor, table: Tensor) -> Tensor:
     with torch.autocast(vectors.device.type, enabled=False):
         norms = table.square().sum(dim=1)
         rows = max(1, SEARCH_ELEMENTS // table.shape[0])
-        pieces = [
-            torch.addmm(norms, piece, table.T, alpha=-2).argmin(dim=1)
-            for piece in vectors.split(rows)
-        ]
-    return torch.cat(pieces) if pieces else vectors.new_zeros(0, dtype=torch.long)
+        for piece in vectors.split(rows):
+            yield torch.addmm(norms, piece, table.T, alpha=-2)
 
 
 def kmeans(vectors: Tensor, size: int, generator: torch.Generator, iterations: int = 12) -> Tensor:

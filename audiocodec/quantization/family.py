@@ -5,12 +5,16 @@ from typing import Any
 
 from audiocodec.errors import CodecError
 from audiocodec.quantization.codebook import Codebook, CodebookConfig
+from audiocodec.quantization.ema_vq import EMAVQ
+from audiocodec.quantization.fsq import FSQ
 from audiocodec.quantization.simvq import SimVQ
 from audiocodec.quantization.vq import VQ
 
 CODEBOOKS: dict[str, type[Codebook]] = {
     "vq": VQ,
+    "ema_vq": EMAVQ,
     "simvq": SimVQ,
+    "fsq": FSQ,
 }
 
 

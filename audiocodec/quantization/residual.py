@@ -12,25 +12,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import pydantic
 import torch
 from torch import Tensor, nn
 
 from audiocodec.config import Config
+from audiocodec.errors import CodecError, NotFiniteError
+from audiocodec.quantization.beam import beam_search
 from audiocodec.quantization.codebook import CodebookConfig
-from audiocodec.quantization.estimators import straight_through
+from audiocodec.quantization.estimators import ESTIMATORS
 from audiocodec.quantization.family import build_codebook, codebook_config
 
 
 class ResidualQuantizerConfig(Config):
-    """How many stages there are, and the codebook that each of them has."""
+    """How many stages there are, the codebook that each has, and how a gradient passes them."""
 
     num_codebooks: Annotated[int, pydantic.Field(ge=1, le=64)] = 12
     codebook: pydantic.SerializeAsAny[CodebookConfig] = pydantic.Field(
         default_factory=lambda: codebook_config({"kind": "simvq"})
     )
+    estimator: Literal["straight_through", "rotation_trick"] = "straight_through"
 
     @pydantic.field_validator("codebook", mode="before")
     @classmethod
@@ -75,13 +78,25 @@ class Stage(nn.Module):
 
     @torch.no_grad()
     def encode(self, residual: Tensor) -> Tensor:
-        batch, dim, frames = residual.shape
-        vectors = residual.transpose(1, 2).reshape(batch * frames, dim)
-        return self.codebook.nearest(self._project(vectors)).reshape(batch, frames)
+        batch, _, frames = residual.shape
+        return self.codebook.nearest(self._project(as_rows(residual))).reshape(batch, frames)
 
     def decode(self, codes: Tensor) -> Tensor:
-        entries = self.codebook.lookup(codes) * self.scale
-        return (entries @ self.projection).transpose(1, 2)
+        return self.entries(codes).transpose(1, 2)
+
+    def entries(self, codes: Tensor) -> Tensor:
+        """What codes of any shape ``[...]`` stand for: ``[..., D]``."""
+        return (self.codebook.lookup(codes) * self.scale) @ self.projection
+
+    def candidates(self, vectors: Tensor, count: int) -> Tensor:
+        """The codes of the ``count`` entries nearest to ``[N, D]``: ``[N, count]``."""
+        return self.codebook.candidates(self._project(vectors), count)
+
+    @torch.no_grad()
+    def observe(self, residual: Tensor, codes: Tensor) -> None:
+        """Let the codebook see what was chosen, for ``[B, D, F]`` and ``[B, F]``, in training."""
+        if codes.numel():
+            self.codebook.observe(self._project(as_rows(residual)), codes.flatten())
 
     @torch.no_grad()
     def start(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
@@ -111,6 +126,7 @@ class ResidualQuantizer(nn.Module):
         super().__init__()
         self.num_codebooks = config.num_codebooks
         self.latent_dim = latent_dim
+        self.estimate = ESTIMATORS[config.estimator]
         self.stages = nn.ModuleList(
             Stage(latent_dim, config.codebook) for _ in range(config.num_codebooks)
         )
@@ -122,10 +138,27 @@ class ResidualQuantizer(nn.Module):
         """The stages, first to last."""
         return cast(list[Stage], list(self.stages))
 
-    def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """``[B, D, F]`` -> codes int64 ``[B, K, F]``."""
+    def encode(self, latents: Tensor, num_codebooks: int | None = None, beam: int = 1) -> Tensor:
+        """``[B, D, F]`` -> codes int64 ``[B, K, F]``.
+
+        Each stage takes the nearest entry, unless ``beam`` is more than 1: then that many sums are
+        kept from stage to stage, and the one that is nearest in the end wins. Fewer codebooks of
+        such codes are a little worse than those searched for on their own.
+
+        Raises:
+            NotFiniteError: latents, or what a stage leaves of them, are not finite.
+            CodecError: ``beam`` is less than 1.
+        """
+        if beam < 1:
+            raise CodecError(f"beam: 1 or more, not {beam}")
         with full_precision(latents):
-            return torch.stack([step.codes for step in self._steps(latents, num_codebooks)], dim=1)
+            if beam == 1:
+                steps = self._steps(latents, num_codebooks)
+                return torch.stack([step.codes for step in steps], dim=1)
+            residual = self._centred(latents)
+            self._check_finite(latents, residual, num_codebooks)
+            paths = beam_search(self.members[:num_codebooks], as_rows(residual), beam)
+            return paths.unflatten(0, (len(latents), -1)).transpose(1, 2)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes ``[B, K, F]`` of any prefix of the stages -> ``[B, D, F]``."""
@@ -137,6 +170,10 @@ class ResidualQuantizer(nn.Module):
         """Quantise for training.
 
         ``num_codebooks`` may be int64 ``[B]``: one number for each item (codebook dropout).
+        In training mode, with gradients, codebooks that learn by observing do so now.
+
+        Raises:
+            NotFiniteError: latents, or what a stage leaves of them, are not finite.
         """
         with full_precision(latents):
             return self._forward(latents, num_codebooks)
@@ -154,10 +191,14 @@ class ResidualQuantizer(nn.Module):
                 residual, quantized = residual * on, quantized * on
             heard.append(quantized)
             losses.append(stage.codebook.loss(residual, quantized))
+        if self.training and torch.is_grad_enabled():
+            for index, (stage, step) in enumerate(zip(self.members, steps, strict=False)):
+                hears = slice(None) if in_use is None else in_use > index
+                stage.observe(step.residual[hears], step.codes[hears])
         stages_in_use = len(steps) if in_use is None else in_use.float().mean()
         residuals = [step.residual for step in steps] + [steps[-1].residual - steps[-1].quantized]
         return Quantized(
-            latents=straight_through(latents, self._join(heard)),
+            latents=self.estimate(latents, self._join(heard)),
             codes=torch.stack([step.codes for step in steps], dim=1),
             loss=torch.stack(losses).sum() / stages_in_use / self.energy,
             residual_energy=torch.stack([x.detach().square().mean() for x in residuals])
@@ -181,16 +222,48 @@ class ResidualQuantizer(nn.Module):
 
     def _steps(self, latents: Tensor, num_codebooks: int | None) -> Iterator[StageStep]:
         """The one residual loop. Each stage sees the latents less what came before, detached."""
-        residual = latents.to(torch.promote_types(latents.dtype, torch.float32)) - self.center
+        residual = self._centred(latents)
         for stage in self.members[:num_codebooks]:
             codes = stage.encode(residual)
             quantized = stage.decode(codes)
             yield StageStep(residual, codes, quantized)
             residual = residual - quantized.detach()
+        self._check_finite(latents, residual, num_codebooks)
+
+    def _centred(self, latents: Tensor) -> Tensor:
+        """What the stages code of ``[B, D, F]``, never below float32."""
+        return latents.to(torch.promote_types(latents.dtype, torch.float32)) - self.center
 
     def _join(self, quantized: list[Tensor]) -> Tensor:
         """Latents from what the stages gave, first to last, so that every road rounds alike."""
         return reduce(torch.add, quantized) + self.center
+
+    @torch.no_grad()
+    def _check_finite(self, latents: Tensor, residual: Tensor, num_codebooks: int | None) -> None:
+        """Raise, naming the stage, unless ``residual`` is finite.
+
+        What is not finite stays so from stage to stage: one look at the last residual will do.
+        """
+        if bool(residual.isfinite().all()):
+            return
+        residual = self._centred(latents)
+        if not bool(residual.isfinite().all()):
+            raise NotFiniteError(
+                f"quantizer stage 1 of {self.num_codebooks}: the latents that come in are not all "
+                "finite; check the audio and the encoder's weights"
+            )
+        for number, stage in enumerate(self.members[:num_codebooks], start=1):
+            residual = residual - stage.decode(stage.encode(residual))
+            if not bool(residual.isfinite().all()):
+                raise NotFiniteError(
+                    f"quantizer stage {number} of {self.num_codebooks}: what it gives is not all "
+                    "finite; check its weights"
+                )
+
+
+def as_rows(latents: Tensor) -> Tensor:
+    """``[B, D, F]`` -> a row for each frame, ``[B F, D]``."""
+    return latents.transpose(1, 2).flatten(0, 1)
 
 
 @contextmanager

@@ -7,11 +7,13 @@ entries that are never chosen follow those that are, and none dies. For a step o
 kexue.fm/archives/10519).
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+import pydantic
 import torch
 from torch import Tensor, nn
 
+from audiocodec.quantization.census import Census
 from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, kmeans
 
 
@@ -20,11 +22,20 @@ class SimVQConfig(CodebookConfig):
 
     kind: Literal["simvq"] = "simvq"
     learn: Literal["transform", "codebook_and_transform"] = "transform"
-    transform: Literal["full", "diagonal"] = "full"
+    transform: Literal["full", "diagonal", "orthogonal"] = "full"
+    """``orthogonal``: ``W = exp(A - A^T)``, a rotation: entries keep their distances."""
+    init: Literal["gaussian", "uniform"] = "gaussian"
+    """How ``C`` is drawn, with a standard deviation of ``d^-0.5`` either way."""
     start: Literal["default", "whitened", "data"] = "data"
-    """``default``: Gaussian ``C`` of standard deviation ``d^-0.5``, ``W = I``, whatever the data.
-    ``whitened``: Gaussian ``C``, ``W`` and ``b`` such that the entries have the data's mean and
+    """``default``: ``C`` as drawn, ``W = I``, whatever the data. ``whitened``: ``W`` and ``b`` such
+    that the entries have the data's mean and covariance; where ``W`` can only turn, ``C`` takes the
     covariance. ``data``: ``C`` is the k-means centres of the data, ``W = I``."""
+    rebirth: Annotated[float, pydantic.Field(ge=0, lt=1)] = pydantic.Field(
+        0.0, description="entries in less use than this share of even use move to data; 0: never"
+    )
+    decay: Annotated[float, pydantic.Field(gt=0, lt=1)] = pydantic.Field(
+        0.99, description="share of its old average that a step leaves to an entry's use"
+    )
 
 
 class SimVQ(TableCodebook):
@@ -36,36 +47,74 @@ class SimVQ(TableCodebook):
     def __init__(self, config: SimVQConfig) -> None:
         super().__init__(config)
         self.start_kind = config.start
-        frozen = torch.randn(self.size, self.dim) * self.dim**-0.5
+        self.init = config.init
+        self.shape = config.transform
+        frozen = self._draw(None)
         if config.learn == "transform":
             self.register_buffer("frozen", frozen)
         else:
             self.frozen = nn.Parameter(frozen)
-        diagonal = config.transform == "diagonal"
-        self.transform = nn.Parameter(torch.ones(self.dim) if diagonal else torch.eye(self.dim))
+        self.transform = nn.Parameter(self._identity())
         self.bias = nn.Parameter(torch.zeros(self.dim))
+        reborn = config.rebirth > 0
+        self.census = Census(self.size, config.decay, config.rebirth) if reborn else None
+
+    def matrix(self) -> Tensor:
+        """``W [d, d]``, differentiable."""
+        if self.shape == "orthogonal":
+            return torch.linalg.matrix_exp(self.transform - self.transform.T)
+        return self.transform.diag() if self.shape == "diagonal" else self.transform
 
     def table(self) -> Tensor:
         with torch.autocast(self.bias.device.type, enabled=False):
-            if self.transform.dim() == 1:
-                return self.frozen * self.transform + self.bias
-            return self.frozen @ self.transform + self.bias
+            # The gradient of W needs the C of now, and a rebirth writes into it before that.
+            frozen = self.frozen if self.census is None else self.frozen.clone()
+            if self.shape == "diagonal":
+                return frozen * self.transform + self.bias
+            return frozen @ self.matrix() + self.bias
+
+    @torch.no_grad()
+    def observe(self, vectors: Tensor, codes: Tensor) -> None:
+        """A dead entry is reborn through the map: ``c = (vector - b) W^-1``."""
+        if self.census is None:
+            return
+        self.census.add(codes)
+        dead, fresh = self.census.reborn(vectors, codes)
+        if len(dead):
+            self.frozen[dead] = torch.linalg.solve(self.matrix(), fresh - self.bias, left=False)
 
     @torch.no_grad()
     def start(self, vectors: Tensor, generator: torch.Generator) -> None:
+        if self.census is not None:
+            self.census.restart()
         if self.start_kind == "default":
             return
-        diagonal = self.transform.dim() == 1
-        mean = vectors.mean(dim=0)
+        self.transform.copy_(self._identity())
         if self.start_kind == "data":
             self.frozen.copy_(kmeans(vectors, self.size, generator))
-            self.transform.copy_(torch.ones(self.dim) if diagonal else torch.eye(self.dim))
             self.bias.zero_()
             return
+        mean = vectors.mean(dim=0)
         covariance = torch.cov((vectors - mean).T).reshape(self.dim, self.dim)
-        spread = covariance.diagonal().sqrt()
-        if not diagonal:
-            jitter = 1e-6 * covariance.diagonal().mean() * torch.eye(self.dim).to(covariance)
-            spread = torch.linalg.cholesky(covariance + jitter).T
-        self.transform.copy_(spread * self.dim**0.5)
+        jitter = 1e-6 * covariance.diagonal().mean() * torch.eye(self.dim).to(covariance)
+        spread = torch.linalg.cholesky(covariance + jitter).T * self.dim**0.5
+        if self.shape == "full":
+            self.transform.copy_(spread)
+        elif self.shape == "diagonal":
+            self.transform.copy_(covariance.diagonal().sqrt() * self.dim**0.5)
+        else:
+            self.frozen.copy_(self._draw(generator).to(spread) @ spread)
         self.bias.copy_(mean)
+
+    def _draw(self, generator: torch.Generator | None) -> Tensor:
+        """A random ``C [size, d]``."""
+        shape = self.size, self.dim
+        if self.init == "uniform":
+            return (torch.rand(shape, generator=generator) * 2 - 1) * (3 / self.dim) ** 0.5
+        return torch.randn(shape, generator=generator) * self.dim**-0.5
+
+    def _identity(self) -> Tensor:
+        """The parameter of ``W = I``."""
+        if self.shape == "orthogonal":
+            return torch.zeros(self.dim, self.dim)
+        return torch.ones(self.dim) if self.shape == "diagonal" else torch.eye(self.dim)

@@ -15,6 +15,7 @@ A run's folder:
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +32,7 @@ from audiocodec.checkpoint import (
     save_weights,
 )
 from audiocodec.codec import Codec
-from audiocodec.errors import CodecError
+from audiocodec.errors import CodecError, NotFiniteError
 from audiocodec.paths import replacing
 from audiocodec.training.data import AudioCache, SegmentSampler, training_files
 from audiocodec.training.discriminators import Discriminators
@@ -173,17 +174,11 @@ class Trainer:
             self.optimizer.param_groups, learning_rates(recipe, self.step), strict=True
         ):
             group["lr"] = rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            reconstruction, losses, codes = self._reconstruct(audio)
-            weights = loss_weights(recipe, self.step)
-            if weights["adversarial"] > 0:
-                losses |= self._judge(audio, reconstruction)
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        clip = recipe.optimizer.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), clip)
+        losses: dict[str, Tensor] = {}
+        codes: Tensor | None = None
+        total = norm = torch.tensor(float("nan"))
+        with suppress(NotFiniteError):  # the quantiser refuses what it cannot code
+            total, norm, losses, codes = self._backward(audio)
         if bool(torch.isfinite(norm)) and bool(torch.isfinite(total)):
             self.optimizer.step()
             self.ema.update_parameters(self.codec)
@@ -204,6 +199,20 @@ class Trainer:
             "seconds/data": data_seconds,
             "seconds/step": time.perf_counter() - began,
         }
+
+    def _backward(self, audio: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor | None]:
+        """Gradients of the codec: the loss, the gradient's norm, the loss's parts and the codes."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            reconstruction, losses, codes = self._reconstruct(audio)
+            weights = loss_weights(self.recipe, self.step)
+            if weights["adversarial"] > 0:
+                losses |= self._judge(audio, reconstruction)
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        clip = self.recipe.optimizer.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), clip)
+        return total, norm, losses, codes
 
     def _reconstruct(self, audio: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Reconstruction, the codec's own losses, and codes once the codebooks are in place."""

@@ -1,0 +1,61 @@
+"""Vector quantisation by moving averages: an online k-means whose dead entries are reborn."""
+
+from typing import Annotated, ClassVar, Literal
+
+import pydantic
+import torch
+from torch import Tensor
+
+from audiocodec.quantization.census import Census
+from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, kmeans
+
+
+class EMAVQConfig(CodebookConfig):
+    """VQ whose entries are moving averages (van den Oord et al. 2017, appendix A.1)."""
+
+    kind: Literal["ema_vq"] = "ema_vq"
+    start: Literal["gaussian", "data"] = "data"
+    decay: Annotated[float, pydantic.Field(gt=0, lt=1)] = pydantic.Field(
+        0.99, description="share of the old average that a step keeps"
+    )
+    rebirth: Annotated[float, pydantic.Field(ge=0, lt=1)] = pydantic.Field(
+        0.02, description="entries in less use than this share of even use move to data; 0: never"
+    )
+
+
+class EMAVQ(TableCodebook):
+    """Each entry is the moving average of the vectors that chose it; no gradient moves it."""
+
+    Config: ClassVar[type[CodebookConfig]] = EMAVQConfig
+    entries: Tensor
+
+    def __init__(self, config: EMAVQConfig) -> None:
+        super().__init__(config)
+        self.start_kind = config.start
+        self.register_buffer("entries", torch.randn(self.size, self.dim) * self.dim**-0.5)
+        self.census = Census(self.size, config.decay, config.rebirth)
+
+    def table(self) -> Tensor:
+        return self.entries
+
+    @torch.no_grad()
+    def observe(self, vectors: Tensor, codes: Tensor) -> None:
+        """With counts ``c`` and sums ``m = c e`` averaged alike, the new ``m / c`` is
+
+            ``e + (1 - decay) (sum of the vectors - their number e) / c``
+
+        which leaves an entry that was not chosen exactly where it is.
+        """
+        seen = self.census.add(codes)
+        sums = torch.zeros_like(self.entries).index_add_(0, codes, vectors)
+        rate = (1 - self.census.decay) * (self.size / len(codes))
+        move = (sums - seen.unsqueeze(1) * self.entries) * rate
+        self.entries += move / self.census.counts.clamp(min=1e-12).unsqueeze(1)
+        dead, fresh = self.census.reborn(vectors, codes)
+        self.entries[dead] = fresh
+
+    @torch.no_grad()
+    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
+        self.census.restart()
+        if self.start_kind == "data":
+            self.entries.copy_(kmeans(vectors, self.size, generator))

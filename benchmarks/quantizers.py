@@ -1,0 +1,194 @@
+"""The family of quantisers side by side on fixed latents of real speech.
+
+    python benchmarks/quantizers.py --data FOLDER --size 256 --size 1024 --stages 1 --stages 8
+
+Every member is placed on the same training frames and trained on them alike: Adam on the codebook
+losses, moving averages where it has them. Then it codes held-out frames, the last quarter. Prints
+a table, means over the seeds: distortion in dB of what the latents vary (less is better), with the
+distance between the best and the worst seed; usage and perplexity, means over the stages; seconds
+for start and training, and for coding the held-out frames.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import torch
+from torch import Tensor
+
+from audiocodec import find_audio, load_audio, load_codec
+from audiocodec.metrics import count_codes, perplexity, usage
+from audiocodec.quantization.family import codebook_config
+from audiocodec.quantization.fsq import PUBLISHED_LEVELS
+from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
+from audiocodec.spectral import mel_from_magnitude, stft_magnitude
+
+SAMPLE_RATE = 16_000
+HOP_LENGTH = 320
+QUIETEST_RMS = 10 ** (-50 / 20)
+CODING_FRAMES = 2000
+MEMBERS: dict[str, dict[str, Any]] = {
+    "vq": {"kind": "vq"},
+    "ema_vq": {"kind": "ema_vq"},
+    "ema_vq-no-rebirth": {"kind": "ema_vq", "rebirth": 0.0},
+    "simvq": {"kind": "simvq"},
+    "simvq-default": {"kind": "simvq", "start": "default"},
+    "simvq-whitened": {"kind": "simvq", "start": "whitened"},
+    "simvq-diagonal": {"kind": "simvq", "transform": "diagonal"},
+    "simvq-orthogonal": {"kind": "simvq", "transform": "orthogonal"},
+    "simvq-both": {"kind": "simvq", "learn": "codebook_and_transform"},
+    "simvq-rebirth": {"kind": "simvq", "rebirth": 0.02},
+    "fsq": {"kind": "fsq"},
+    "fsq-tanh": {"kind": "fsq", "bound": "tanh"},
+}
+
+
+class Result(NamedTuple):
+    """One member, one size, one number of stages, one seed."""
+
+    distortion: float
+    usage: float
+    perplexity: float
+    training_seconds: float
+    coding_seconds: float
+
+
+def mel_latents(audio: Tensor) -> Tensor:
+    """Log-mel frames of audio ``[1, T]``: ``[F, 80]``."""
+    mel = mel_from_magnitude(stft_magnitude(audio, 1024, HOP_LENGTH), SAMPLE_RATE, 80)
+    return mel.clamp(min=1e-5).log()[0].T
+
+
+def audible(audio: Tensor) -> Tensor:
+    """Which whole hops of audio ``[1, T]`` are not near silence: bool ``[F]``."""
+    hops = audio[0, : audio.shape[1] // HOP_LENGTH * HOP_LENGTH].unflatten(0, (-1, HOP_LENGTH))
+    return hops.square().mean(dim=1).sqrt() > QUIETEST_RMS
+
+
+@torch.inference_mode()
+def read_latents(folder: Path, kind: str, model: str, seconds: float) -> Tensor:
+    """Latents ``[N, D]`` of the audible frames of the first ``seconds`` of speech in ``folder``."""
+    codec = load_codec(model) if kind == "encoder" else None
+    frames: list[Tensor] = []
+    wanted = round(seconds * SAMPLE_RATE / HOP_LENGTH)
+    for path in find_audio(folder):
+        whole = load_audio(path, SAMPLE_RATE)[0][:1]
+        for audio in whole.split(10 * SAMPLE_RATE, dim=1):
+            latents = codec.latents(audio.unsqueeze(0))[0].T if codec else mel_latents(audio)
+            heard = audible(audio)
+            frames.append(latents[: len(heard)][heard])
+        wanted -= whole.shape[1] // HOP_LENGTH
+        if wanted <= 0:
+            break
+    return torch.cat(frames).clone()
+
+
+def grid_levels(size: int) -> tuple[int, ...]:
+    """FSQ levels for about ``size``, a power of two: published ones, or eights and fours."""
+    near = min(PUBLISHED_LEVELS, key=lambda published: abs(published - size))
+    if abs(near - size) < 0.1 * size:
+        return PUBLISHED_LEVELS[near]
+    eights, rest = divmod(size.bit_length() - 1, 3)
+    return {0: (8,) * eights, 1: (8,) * (eights - 1) + (4, 4), 2: (8,) * eights + (4,)}[rest]
+
+
+def measure(
+    member: str, size: int, dim: int, stages: int, seed: int, steps: int, frames: Tensor
+) -> tuple[int, Result]:
+    """Train a member on three quarters of ``frames [N, D]``; the true size and what it gave."""
+    settings = dict(MEMBERS[member])
+    if settings["kind"] == "fsq":
+        settings["levels"] = grid_levels(size)
+    else:
+        settings |= {"size": size, "dim": dim}
+    codebook = codebook_config(settings)
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    quantizer = ResidualQuantizer(
+        frames.shape[1], ResidualQuantizerConfig(num_codebooks=stages, codebook=codebook)
+    )
+    training, held_out = frames.split([len(frames) * 3 // 4, len(frames) - len(frames) * 3 // 4])
+
+    began = time.perf_counter()
+    order = torch.randperm(len(training), generator=generator)
+    quantizer.start(training[order[: max(20_000, 4 * size)]], generator)
+    optimizer = torch.optim.Adam(quantizer.parameters(), 1e-3)
+    for _ in range(steps):
+        rows = torch.randint(len(training), (1024,), generator=generator)
+        optimizer.zero_grad()
+        quantizer(training[rows].T.unsqueeze(0)).loss.backward()
+        optimizer.step()
+    trained = time.perf_counter()
+
+    quantizer.eval().requires_grad_(False).fold()
+    pieces = held_out.split(CODING_FRAMES)
+    codes = torch.cat([quantizer.encode(piece.T.unsqueeze(0)) for piece in pieces], dim=-1)
+    coded = time.perf_counter()
+    error = (quantizer.decode(codes)[0].T - held_out).square().mean()
+    counts = count_codes(codes[0].numpy(), (codebook.size,) * stages)
+    return codebook.size, Result(
+        distortion=10 * torch.log10(error / held_out.var(dim=0, correction=0).mean()).item(),
+        usage=statistics.mean(usage(stage) for stage in counts),
+        perplexity=statistics.mean(perplexity(stage) for stage in counts),
+        training_seconds=trained - began,
+        coding_seconds=coded - trained,
+    )
+
+
+@click.command()
+@click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--latents", default="mel", type=click.Choice(["mel", "encoder"]), show_default=True)
+@click.option("--model", default="speech_16khz", show_default=True, help="For encoder latents.")
+@click.option("--seconds", default=1800.0, show_default=True, help="How much speech to read.")
+@click.option("--member", "members", multiple=True, type=click.Choice(list(MEMBERS)))
+@click.option("--size", "sizes", multiple=True, default=[1024], show_default=True)
+@click.option("--stages", "stage_counts", multiple=True, default=[1, 8], show_default=True)
+@click.option("--dim", default=12, show_default=True, help="Codebook dimension; FSQ has its own.")
+@click.option("--steps", default=1000, show_default=True, help="Of 1024 frames each.")
+@click.option("--seeds", default=3, show_default=True)
+def main(
+    data: Path,
+    latents: str,
+    model: str,
+    seconds: float,
+    members: tuple[str, ...],
+    sizes: tuple[int, ...],
+    stage_counts: tuple[int, ...],
+    dim: int,
+    steps: int,
+    seeds: int,
+) -> None:
+    """Compare the quantisers on speech in a folder."""
+    frames = read_latents(data, latents, model, seconds)
+    print(
+        f"{len(frames)} audible frames of {frames.shape[1]} {latents} latents, a quarter held out; "
+        f"{steps} steps, {seeds} seeds, {torch.get_num_threads()} threads\n"
+    )
+    print(
+        "| member | size | stages | distortion dB | seeds | usage | perplexity | train s | code s |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for stages in stage_counts:
+        for size in sizes:
+            for member in members or MEMBERS:
+                runs = [
+                    measure(member, size, dim, stages, seed, steps, frames) for seed in range(seeds)
+                ]
+                results = [result for _, result in runs]
+                mean = Result(*(statistics.mean(values) for values in zip(*results, strict=True)))
+                distortions = [result.distortion for result in results]
+                print(
+                    f"| {member} | {runs[0][0]} | {stages} | {mean.distortion:.2f} "
+                    f"| {max(distortions) - min(distortions):.2f} | {mean.usage:.1%} "
+                    f"| {mean.perplexity:.0f} | {mean.training_seconds:.1f} "
+                    f"| {mean.coding_seconds:.2f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
