@@ -17,7 +17,7 @@ START = struct.Struct("<4sBH")
 FIELDS = struct.Struct("<8sIHIHB")
 RUN = struct.Struct("<BI")
 CRC = struct.Struct("<I")
-BLOCK_SECONDS = 2
+BLOCK_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TokenHeader:
     channels: int
     codebook_sizes: tuple[int, ...]
     block_frames: int = 0
-    """0 stands for two seconds, at most 255 frames."""
+    """0 stands for three seconds, at most 255 frames."""
 
     def __post_init__(self) -> None:
         if not self.block_frames and self.hop_length:

@@ -276,14 +276,14 @@ def test_info_tells_what_a_file_holds(
 def test_info_finds_a_damaged_block(
     here: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record("in.wav", 16000 * 5)
+    record("in.wav", 16000 * 9)
     assert run(["encode", "in.wav", "--model", model]) == 0
     data = bytearray(Path("in.tok").read_bytes())
     data[len(data) // 2] ^= 1
     Path("in.tok").write_bytes(data)
     capsys.readouterr()
     assert run(["info", "in.tok"]) == 1
-    assert capsys.readouterr().err.startswith("error: in.tok: damaged at 2.0 s")
+    assert capsys.readouterr().err.startswith("error: in.tok: damaged at 3.0 s")
 
 
 def test_info_tells_what_a_model_is(model: str, capsys: pytest.CaptureFixture[str]) -> None:
