@@ -15,9 +15,13 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from audiocodec.config import Config
+from audiocodec.modules.seanet import SPEECH_LEVEL
 from audiocodec.spectral import stft
 
 Positive = Annotated[int, pydantic.Field(ge=1)]
+
+COMPRESSION = 0.3
+"""Power of a bin's magnitude that a spectral judge sees; phases are kept."""
 
 
 class DiscriminatorConfig(Config):
@@ -62,8 +66,11 @@ class STFTDiscriminator(nn.Module):
     def forward(self, audio: Tensor) -> list[Tensor]:
         with torch.autocast(audio.device.type, enabled=False):
             spectrum = stft(audio.squeeze(1), self.window_length, self.window_length // 4)
-            # Relative to the size of one sample's worth of noise, so that pictures are of order 1.
+            # Relative to the size of one sample's worth of noise; then compressed, so that weak
+            # harmonics and the high band are as much to be seen as the strong ones.
             spectrum = spectrum / self.window_length**0.5
+            power = spectrum.real.square() + spectrum.imag.square() + 1e-5
+            spectrum = spectrum * power ** ((COMPRESSION - 1) / 2)
             x = torch.stack([spectrum.real, spectrum.imag], dim=1).transpose(2, 3)
         return _layer_outputs(x, self.layers, self.verdict)
 
@@ -82,7 +89,7 @@ class PeriodDiscriminator(nn.Module):
 
     def forward(self, audio: Tensor) -> list[Tensor]:
         padded = F.pad(audio, (0, -audio.shape[-1] % self.period))
-        x = padded.reshape(audio.shape[0], 1, -1, self.period)
+        x = padded.reshape(audio.shape[0], 1, -1, self.period) / SPEECH_LEVEL
         return _layer_outputs(x, self.layers, self.verdict)
 
 
