@@ -162,7 +162,9 @@ def main(
         files = find_audio(recipe.data.validation)
         codec = load_codec(str(work / member / "model"))
         counts = tuple(sorted({min(FEW, codec.num_codebooks), codec.num_codebooks}))
-        scores = evaluate(codec, files[:: max(1, len(files) // clips)][:clips], counts, jobs=threads)
+        scores = evaluate(
+            codec, files[:: max(1, len(files) // clips)][:clips], counts, jobs=threads
+        )
         if not rows:
             print(
                 f"{recipe.schedule.steps} steps of {recipe.schedule.batch_size} x "

@@ -206,8 +206,9 @@ def main(
     frames = cached_latents(data, latents, model, seconds, cache)
     cut = round(len(frames) * (1 - held_out))
     print(
-        f"{len(frames)} audible frames of {frames.shape[1]} {latents} latents, {len(frames) - cut} held out; "
-        f"{steps} steps, {seeds} seeds, {torch.get_num_threads()} threads\n"
+        f"{len(frames)} audible frames of {frames.shape[1]} {latents} latents, "
+        f"{len(frames) - cut} held out; {steps} steps, {seeds} seeds, "
+        f"{torch.get_num_threads()} threads\n"
     )
     print(
         "| member | size | stages | distortion dB | seeds | usage | perplexity | frames an entry "

@@ -72,7 +72,10 @@ def draw(results: dict[str, Step], path: Path) -> None:
     panels = figure.subplots(1, len(results))
     for panel, (title, result) in zip(panels, results.items(), strict=True):
         still = (result.seen[~result.chosen] == 0).all()
-        for chosen, label, color in ((False, "not chosen", "tab:blue"), (True, "chosen", "tab:red")):
+        for chosen, label, color in (
+            (False, "not chosen", "tab:blue"),
+            (True, "chosen", "tab:red"),
+        ):
             rows = result.chosen == chosen
             panel.scatter(
                 result.predicted[rows].flatten(),

@@ -65,8 +65,10 @@ def test_with_a_beam_each_number_of_codebooks_has_a_search_of_its_own(
     scores = [(result["si_sdr"], result["stoi"]) for result in wide["results"]]
     assert scores[1] == (alone["results"][0]["si_sdr"], alone["results"][0]["stoi"])
     assert scores[2][0] != greedy["results"][-1]["si_sdr"]
-    assert "beam 4" in (run(["evaluate", str(audio), "--model", model, "-n", "1", "--beam", "4"])
-                        or capsys.readouterr().out)
+    assert "beam 4" in (
+        run(["evaluate", str(audio), "--model", model, "-n", "1", "--beam", "4"])
+        or capsys.readouterr().out
+    )
 
 
 def test_an_unreadable_file_among_others_is_named_and_fails_the_command(
