@@ -80,12 +80,12 @@ def draw(results: dict[str, Step], path: Path) -> None:
             panel.scatter(
                 result.predicted[rows].flatten(),
                 result.seen[rows].flatten(),
-                s=14 if chosen else 5,
+                s=16 if chosen else 4,
                 color=color,
                 label=f"{label}: {int(rows.sum())} entries",
-                alpha=0.5,
+                alpha=0.6,
                 linewidths=0,
-                zorder=2 + chosen,
+                zorder=3 - chosen,
             )
         limit = result.predicted.abs().max().item()
         panel.plot([-limit, limit], [-limit, limit], color="0.7", linewidth=1, zorder=1)

@@ -165,19 +165,20 @@ def test_kmeans_uses_every_centre_and_beats_its_start() -> None:
     assert len(kmeans(vectors[:10], 64, seeded()).unique(dim=0)) == 64
 
 
-def test_kmeans_in_two_storeys_is_nearly_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = torch.randn(8000, 6) @ torch.randn(6, 6)
-    vectors[:1000] = vectors[0]  # a group of equals, as silence makes them
+def test_kmeans_in_two_storeys_is_as_good_for_other_vectors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors, others = (torch.randn(2, 8000, 6) @ torch.randn(6, 6)).unbind()
 
     def left(centres: Tensor) -> float:
-        return (centres[nearest_entries(vectors, centres)] - vectors).square().mean().item()
+        return (centres[nearest_entries(others, centres)] - others).square().mean().item()
 
     flat = kmeans(vectors, 1000, seeded())
     monkeypatch.setattr("audiocodec.quantization.codebook.FLAT_CENTRES", 500)
     tall = kmeans(vectors, 1000, seeded())
     assert tall.shape == (1000, 6)
-    assert left(tall) < 1.05 * left(flat)
-    assert len(nearest_entries(vectors, tall).unique()) > 0.8 * 1000
+    assert left(tall) < 1.02 * left(flat)
+    assert len(nearest_entries(vectors, tall).unique()) > 0.98 * 1000
     assert kmeans(vectors[:1000], 1000, seeded()).shape == (1000, 6)
 
 

@@ -191,9 +191,9 @@ def kmeans(vectors: Tensor, size: int, generator: torch.Generator, iterations: i
 
     A centre that loses all its vectors is placed on a random vector again. With fewer vectors than
     centres, vectors are repeated with a little noise so that no two centres agree. More than
-    :data:`FLAT_CENTRES` are found in two storeys: so many groups that both have about equal numbers
-    of centres, and within each group as many as its share of the vectors. That is hundreds of times
-    less work for 65,536 centres, and leaves a few hundredths of a dB more.
+    :data:`FLAT_CENTRES` are found in two storeys: `sqrt(size)` groups, and within each group as
+    many centres as its share of the vectors. For 65,536 that is a hundredth of the work, and of
+    vectors that were not among these it leaves no more.
     """
     count = len(vectors)
     if count < size:
