@@ -80,7 +80,6 @@ def test_a_recipe_may_say_only_how_it_differs_from_another(tmp_path: Path) -> No
         64,
     )
     assert recipe.losses == whole.losses
-    assert "base" not in recipe.to_yaml()
 
 
 @pytest.mark.parametrize(
