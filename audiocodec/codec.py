@@ -115,9 +115,11 @@ class Codec(nn.Module):
 
     # The same steps for a piece of a stream, whose state the caller owns.
 
-    def encode_frames(self, audio: Tensor, state: StreamState, num_codebooks: int) -> Tensor:
+    def encode_frames(
+        self, audio: Tensor, state: StreamState, num_codebooks: int, beam: int = 1
+    ) -> Tensor:
         """Whole frames of a stream ``[B, 1, F * hop_length]`` -> codes ``[B, K, F]``."""
-        return self.quantizer.encode(self.encoder(audio, state), num_codebooks)
+        return self.quantizer.encode(self.encoder(audio, state), num_codebooks, beam)
 
     def decode_frames(self, codes: Tensor, state: StreamState) -> Tensor:
         """Codes of a stream -> audio ``[B, 1, F * hop_length]``, ``lookahead`` frames late."""

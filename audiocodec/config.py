@@ -39,10 +39,10 @@ class Config(pydantic.BaseModel):
         """Read a YAML file, apply ``a.b=value`` overrides, and check the result.
 
         Raises:
-            CodecError: the file is missing or no YAML mapping, an override is malformed, or a key
-                or value is refused.
+            CodecError: the file or its `base` is missing or no YAML mapping, an override is
+                malformed, or a key or value is refused.
         """
-        values = read_yaml(path)
+        values = read_with_base(path)
         for override in overrides:
             apply_override(values, override)
         return cls.from_mapping(values, source=str(path))
@@ -84,6 +84,38 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CodecError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
     return values
+
+
+def read_with_base(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, laid over that of the file that its ``base`` names, if any.
+
+    ``base`` is relative to the file. Keys within keys are merged; any other value replaces. A base
+    has no base of its own, so that two files tell everything.
+
+    Raises:
+        CodecError: as :func:`read_yaml`, for either file, or ``base`` is no path or has a base.
+    """
+    values = read_yaml(path)
+    if "base" not in values:
+        return values
+    base = values.pop("base")
+    if not isinstance(base, str):
+        raise CodecError(f"{path}: `base` is the path of another file, not {base!r}")
+    lower = read_yaml(Path(path).parent / base)
+    if "base" in lower:
+        raise CodecError(f"{path}: its base {base} has a base itself; name that one")
+    return _merge(lower, values)
+
+
+def _merge(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+    """``upper`` laid over ``lower``, storey by storey."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            value = _merge(below, value)
+        merged[key] = value
+    return merged
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:

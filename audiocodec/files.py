@@ -54,22 +54,26 @@ def encode_file(
     codec: Codec,
     num_codebooks: int | None = None,
     progress: Progress | None = None,
+    beam: int = 1,
 ) -> FileResult:
     """Encode a sound file to a ``.tok`` file, which appears whole or not at all.
 
     Args:
         num_codebooks: how many to use; ``None`` for all.
         progress: called after each block with the seconds of sound that it held.
+        beam: sums of entries that the search keeps, as in :meth:`Codec.encode`. The file is as
+            long as with 1 and decodes alike.
 
     Raises:
         CodecError: a bad source (missing, not audio, NaN), a target that cannot be written, more
-            codebooks than there are, or a codec that was never saved and has no fingerprint.
+            codebooks than there are, no beam, or a codec that was never saved and has no
+            fingerprint.
     """
     started = time.perf_counter()
     source, target = _distinct(source, target)
     with AudioReader(source, codec.sample_rate) as reader:
         header = token_header(codec, num_codebooks, reader.info.sample_rate, reader.info.channels)
-        encoder = StreamEncoder(codec, header.num_codebooks, batch_size=header.channels)
+        encoder = StreamEncoder(codec, header.num_codebooks, header.channels, beam)
         with TokenWriter(target, header) as writer:
             for block in reader.blocks(_block_frames(codec) * codec.hop_length / codec.sample_rate):
                 codes = encoder.push(torch.from_numpy(block).unsqueeze(1))

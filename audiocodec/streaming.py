@@ -17,9 +17,15 @@ class StreamEncoder:
     """Audio in pieces -> codes.
 
     ``latency`` is the seconds between a sample and the codes that hold it, at most: one frame.
+    ``beam`` is as in :meth:`Codec.encode`; frames are searched one by one, so it adds no latency.
     """
 
-    def __init__(self, codec: Codec, num_codebooks: int | None = None, batch_size: int = 1) -> None:
+    def __init__(
+        self, codec: Codec, num_codebooks: int | None = None, batch_size: int = 1, beam: int = 1
+    ) -> None:
+        if beam < 1:
+            raise CodecError(f"beam: 1 or more, not {beam}")
+        self.beam = beam
         self.codec = codec
         self.num_codebooks = codec.resolve_num_codebooks(num_codebooks)
         self.latency = codec.hop_length / codec.sample_rate
@@ -42,7 +48,9 @@ class StreamEncoder:
         self._waiting = joined[..., whole:].clone()
         if whole == 0:
             return torch.zeros(batch, self.num_codebooks, 0, dtype=torch.long, device=joined.device)
-        return self.codec.encode_frames(joined[..., :whole], self._state, self.num_codebooks)
+        return self.codec.encode_frames(
+            joined[..., :whole], self._state, self.num_codebooks, self.beam
+        )
 
     def flush(self) -> Tensor:
         """The last, padded frame: codes ``[B, K, 0 or 1]``. The stream can be used afresh after."""

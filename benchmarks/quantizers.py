@@ -3,25 +3,30 @@
     python benchmarks/quantizers.py --data FOLDER --size 256 --size 1024 --stages 1 --stages 8
 
 Every member is placed on the same training frames and trained on them alike: Adam on the codebook
-losses, moving averages where it has them. Then it codes held-out frames, the last quarter. Prints
+losses, moving averages where it has them. Then it codes held-out frames, the last ones. Prints
 a table, means over the seeds: distortion in dB of what the latents vary (less is better), with the
-distance between the best and the worst seed; usage and perplexity, means over the stages; seconds
-for start and training, and for coding the held-out frames.
+distance between the best and the worst seed; usage and perplexity, means over the stages; how many
+held-out frames there are for each entry (usage of a large table means little below ten); seconds
+for start, for training, and for coding the held-out frames.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import statistics
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import numpy as np
 import torch
 from torch import Tensor
 
 from audiocodec import find_audio, load_audio, load_codec
 from audiocodec.metrics import count_codes, perplexity, usage
+from audiocodec.paths import replacing
 from audiocodec.quantization.family import codebook_config
 from audiocodec.quantization.fsq import PUBLISHED_LEVELS
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
@@ -33,6 +38,7 @@ QUIETEST_RMS = 10 ** (-50 / 20)
 CODING_FRAMES = 2000
 MEMBERS: dict[str, dict[str, Any]] = {
     "vq": {"kind": "vq"},
+    "vq-default": {"kind": "vq", "start": "gaussian"},
     "ema_vq": {"kind": "ema_vq"},
     "ema_vq-no-rebirth": {"kind": "ema_vq", "rebirth": 0.0},
     "simvq": {"kind": "simvq"},
@@ -53,6 +59,7 @@ class Result(NamedTuple):
     distortion: float
     usage: float
     perplexity: float
+    start_seconds: float
     training_seconds: float
     coding_seconds: float
 
@@ -87,6 +94,25 @@ def read_latents(folder: Path, kind: str, model: str, seconds: float) -> Tensor:
     return torch.cat(frames).clone()
 
 
+def cached_latents(
+    folder: Path, kind: str, model: str, seconds: float, cache: Path | None
+) -> Tensor:
+    """`read_latents`, kept in a file of the folder ``cache``, which is named after what it holds.
+
+    The name knows the files that are there, not what is in them.
+    """
+    if cache is None:
+        return read_latents(folder, kind, model, seconds)
+    found = [str(path.resolve()) for path in find_audio(folder)]
+    what = json.dumps([found, kind, model if kind == "encoder" else None, seconds])
+    path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.npy"
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part, part.open("wb") as file:
+            np.save(file, read_latents(folder, kind, model, seconds).numpy())
+    return torch.from_numpy(np.load(path))
+
+
 def grid_levels(size: int) -> tuple[int, ...]:
     """FSQ levels for about ``size``, a power of two: published ones, or eights and fours."""
     near = min(PUBLISHED_LEVELS, key=lambda published: abs(published - size))
@@ -97,9 +123,16 @@ def grid_levels(size: int) -> tuple[int, ...]:
 
 
 def measure(
-    member: str, size: int, dim: int, stages: int, seed: int, steps: int, frames: Tensor
+    member: str,
+    size: int,
+    dim: int,
+    stages: int,
+    seed: int,
+    steps: int,
+    training: Tensor,
+    held_out: Tensor,
 ) -> tuple[int, Result]:
-    """Train a member on three quarters of ``frames [N, D]``; the true size and what it gave."""
+    """Train a member on frames ``[N, D]`` and code others; its true size and what it gave."""
     settings = dict(MEMBERS[member])
     if settings["kind"] == "fsq":
         settings["levels"] = grid_levels(size)
@@ -109,13 +142,13 @@ def measure(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     quantizer = ResidualQuantizer(
-        frames.shape[1], ResidualQuantizerConfig(num_codebooks=stages, codebook=codebook)
+        training.shape[1], ResidualQuantizerConfig(num_codebooks=stages, codebook=codebook)
     )
-    training, held_out = frames.split([len(frames) * 3 // 4, len(frames) - len(frames) * 3 // 4])
 
     began = time.perf_counter()
     order = torch.randperm(len(training), generator=generator)
     quantizer.start(training[order[: max(20_000, 4 * size)]], generator)
+    placed = time.perf_counter()
     optimizer = torch.optim.Adam(quantizer.parameters(), 1e-3)
     for _ in range(steps):
         rows = torch.randint(len(training), (1024,), generator=generator)
@@ -134,7 +167,8 @@ def measure(
         distortion=10 * torch.log10(error / held_out.var(dim=0, correction=0).mean()).item(),
         usage=statistics.mean(usage(stage) for stage in counts),
         perplexity=statistics.mean(perplexity(stage) for stage in counts),
-        training_seconds=trained - began,
+        start_seconds=placed - began,
+        training_seconds=trained - placed,
         coding_seconds=coded - trained,
     )
 
@@ -144,6 +178,10 @@ def measure(
 @click.option("--latents", default="mel", type=click.Choice(["mel", "encoder"]), show_default=True)
 @click.option("--model", default="speech_16khz", show_default=True, help="For encoder latents.")
 @click.option("--seconds", default=1800.0, show_default=True, help="How much speech to read.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), help="Folder that keeps the frames for a next time."
+)
+@click.option("--held-out", default=0.25, show_default=True, help="Share of the frames to code.")
 @click.option("--member", "members", multiple=True, type=click.Choice(list(MEMBERS)))
 @click.option("--size", "sizes", multiple=True, default=[1024], show_default=True)
 @click.option("--stages", "stage_counts", multiple=True, default=[1, 8], show_default=True)
@@ -155,6 +193,8 @@ def main(
     latents: str,
     model: str,
     seconds: float,
+    cache: Path | None,
+    held_out: float,
     members: tuple[str, ...],
     sizes: tuple[int, ...],
     stage_counts: tuple[int, ...],
@@ -163,20 +203,24 @@ def main(
     seeds: int,
 ) -> None:
     """Compare the quantisers on speech in a folder."""
-    frames = read_latents(data, latents, model, seconds)
+    frames = cached_latents(data, latents, model, seconds, cache)
+    cut = round(len(frames) * (1 - held_out))
     print(
-        f"{len(frames)} audible frames of {frames.shape[1]} {latents} latents, a quarter held out; "
-        f"{steps} steps, {seeds} seeds, {torch.get_num_threads()} threads\n"
+        f"{len(frames)} audible frames of {frames.shape[1]} {latents} latents, "
+        f"{len(frames) - cut} held out; {steps} steps, {seeds} seeds, "
+        f"{torch.get_num_threads()} threads\n"
     )
     print(
-        "| member | size | stages | distortion dB | seeds | usage | perplexity | train s | code s |"
+        "| member | size | stages | distortion dB | seeds | usage | perplexity | frames an entry "
+        "| start s | train s | code s |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| --- " * 11 + "|")
     for stages in stage_counts:
         for size in sizes:
             for member in members or MEMBERS:
                 runs = [
-                    measure(member, size, dim, stages, seed, steps, frames) for seed in range(seeds)
+                    measure(member, size, dim, stages, seed, steps, frames[:cut], frames[cut:])
+                    for seed in range(seeds)
                 ]
                 results = [result for _, result in runs]
                 mean = Result(*(statistics.mean(values) for values in zip(*results, strict=True)))
@@ -184,8 +228,9 @@ def main(
                 print(
                     f"| {member} | {runs[0][0]} | {stages} | {mean.distortion:.2f} "
                     f"| {max(distortions) - min(distortions):.2f} | {mean.usage:.1%} "
-                    f"| {mean.perplexity:.0f} | {mean.training_seconds:.1f} "
-                    f"| {mean.coding_seconds:.2f} |",
+                    f"| {mean.perplexity:.0f} | {(len(frames) - cut) / runs[0][0]:.1f} "
+                    f"| {mean.start_seconds:.1f} | {mean.training_seconds:.1f} "
+                    f"| {mean.coding_seconds:.1f} |",
                     flush=True,
                 )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .options import device_option, json_option, model_option, resolve_device
+from .options import beam_option, device_option, json_option, model_option, resolve_device
 
 
 def parse_counts(
@@ -35,6 +35,7 @@ def parse_counts(
     metavar="N,N,...",
     help="Numbers of codebooks to score. Default: one, a quarter, half and all.",
 )
+@beam_option
 @click.option("--csv", type=click.Path(path_type=Path), help="Write every file's scores here.")
 @device_option
 @click.option(
@@ -49,6 +50,7 @@ def command(
     sources: tuple[str, ...],
     model: str,
     num_codebooks: tuple[int, ...] | None,
+    beam: int,
     csv: Path | None,
     device: str,
     jobs: int | None,
@@ -68,7 +70,7 @@ def command(
     if csv is not None and (csv.is_dir() or not csv.absolute().parent.is_dir()):
         raise CodecError(f"--csv {csv}: is a folder, or its folder does not exist; name a file")
     codec = load_codec(model, resolve_device(device))
-    result = evaluate(codec, sources, num_codebooks, jobs, mos, progress=True)
+    result = evaluate(codec, sources, num_codebooks, jobs, mos, progress=True, beam=beam)
     click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())
     if csv is not None:
         result.write_csv(csv)

@@ -28,6 +28,15 @@ num_codebooks_option = click.option(
     help="How many codebooks to use; fewer is a lower bitrate. Default: all.",
 )
 
+beam_option = click.option(
+    "--beam",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Sums of entries kept from codebook to codebook; 4 codes more closely and more slowly.",
+)
+
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,

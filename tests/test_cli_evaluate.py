@@ -50,6 +50,27 @@ def test_json_is_all_that_stdout_holds(
     assert told["results"][0]["num_codebooks"] == 2
 
 
+def test_with_a_beam_each_number_of_codebooks_has_a_search_of_its_own(
+    model: str, audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their scores are those of a run that asks for that number alone."""
+
+    def told(*arguments: str) -> dict[str, object]:
+        words = ["evaluate", str(audio), "--model", model, "--jobs", "1", "--json", *arguments]
+        assert run(words) == 0
+        return json.loads(capsys.readouterr().out)
+
+    wide, alone, greedy = told("-n", "1,2,4", "--beam", "4"), told("-n", "2", "--beam", "4"), told()
+    assert (wide["beam"], greedy["beam"]) == (4, 1)
+    scores = [(result["si_sdr"], result["stoi"]) for result in wide["results"]]
+    assert scores[1] == (alone["results"][0]["si_sdr"], alone["results"][0]["stoi"])
+    assert scores[2][0] != greedy["results"][-1]["si_sdr"]
+    assert "beam 4" in (
+        run(["evaluate", str(audio), "--model", model, "-n", "1", "--beam", "4"])
+        or capsys.readouterr().out
+    )
+
+
 def test_an_unreadable_file_among_others_is_named_and_fails_the_command(
     model: str, audio: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

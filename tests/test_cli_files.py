@@ -23,6 +23,17 @@ def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.fixture(scope="module")
+def trained(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same with codebooks placed on what it gives, so that stages code what is left over."""
+    placed = Codec(codec.config).eval().requires_grad_(False)
+    noise = torch.rand(1, 1, 320 * 400, generator=torch.Generator().manual_seed(0)) - 0.5
+    placed.quantizer.start(placed.latents(noise)[0].T, torch.Generator().manual_seed(0))
+    folder = tmp_path_factory.mktemp("models") / "placed"
+    save_codec(placed, folder)
+    return str(folder)
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, so that messages hold short paths."""
@@ -154,6 +165,22 @@ def test_exact_encodes_in_float64(here: Path, model: str) -> None:
         np.testing.assert_array_equal(tokens.read(), codes.numpy())
 
 
+def test_a_beam_leaves_less_in_a_file_of_the_same_size(here: Path, trained: str) -> None:
+    record("in/a.wav", 16000, channels=2)
+    for beam, folder in ((1, "greedy"), (4, "wide")):
+        assert run(["encode", "in", folder, "--beam", str(beam), "--model", trained]) == 0
+        assert run(["decode", f"{folder}/a.tok", f"{folder}.wav", "--model", trained]) == 0
+    assert Path("greedy/a.tok").stat().st_size == Path("wide/a.tok").stat().st_size
+    codec = load_codec(trained)
+    audio, _ = load_audio("in/a.wav")
+    latents = codec.latents(audio.unsqueeze(1))
+    with TokenFile("greedy/a.tok") as greedy, TokenFile("wide/a.tok") as wide:
+        codes = [torch.from_numpy(tokens.read()) for tokens in (greedy, wide)]
+    left = [(codec.quantizer.decode(c) - latents).square().mean() for c in codes]
+    assert left[1] < left[0]
+    assert torch.equal(codes[1], codec.encode(audio.unsqueeze(1), beam=4))
+
+
 def test_json_is_one_object_on_stdout(
     here: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,7 +265,14 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["encode"], ["encode", "a.wav", "--bitrate", "fast"], ["decode"], ["info"]]
+    "arguments",
+    [
+        ["encode"],
+        ["encode", "a.wav", "--bitrate", "fast"],
+        ["encode", "a.wav", "--beam", "0"],
+        ["decode"],
+        ["info"],
+    ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     assert run(arguments) == 2

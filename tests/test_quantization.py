@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.errors import CodecError
-from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, kmeans, nearest_entries
+from audiocodec.quantization.codebook import (
+    CodebookConfig,
+    TableCodebook,
+    kmeans,
+    nearest_entries,
+    nearest_few,
+)
 from audiocodec.quantization.estimators import ESTIMATORS, straight_through
 from audiocodec.quantization.family import CODEBOOKS, build_codebook, codebook_config
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
@@ -51,12 +57,36 @@ def make(
     return quantizer
 
 
-@pytest.mark.parametrize("rows", [1, 1000])
-def test_search_finds_the_nearest(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiocodec.quantization.codebook.SEARCH_ELEMENTS", 64 * rows)
-    vectors, table = torch.randn(300, 5).double(), torch.randn(64, 5).double()
-    distances = (vectors.unsqueeze(1) - table).square().sum(-1)
-    assert torch.equal(nearest_entries(vectors, table), distances.argmin(1))
+@pytest.mark.parametrize("elements", [1, 64_000])
+@pytest.mark.parametrize("size", [2, 64, 128, 129, 300, 4096])
+def test_search_finds_the_nearest(
+    size: int, elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces and blocks of any size, whatever is left over of the last one."""
+    monkeypatch.setattr("audiocodec.quantization.codebook.SEARCH_ELEMENTS", elements)
+    vectors, table = torch.randn(100, 5).double(), torch.randn(size, 5).double()
+    distances = torch.cdist(vectors, table, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = distances.sort(dim=1, stable=True).indices
+    assert torch.equal(nearest_entries(vectors, table), nearest[:, 0])
+    assert torch.equal(nearest_few(vectors, table, 3), nearest[:, :3])
+
+
+def test_of_equally_near_entries_the_first_wins() -> None:
+    """Within a block of the search, and from block to block."""
+    table = torch.randint(-1, 2, (1000, 3)).float()
+    vectors = torch.randint(-2, 3, (200, 3)).float()
+    codes = nearest_entries(vectors, table)
+    distances = torch.cdist(vectors, table, compute_mode="donot_use_mm_for_euclid_dist")
+    ties = distances == distances.amin(dim=1, keepdim=True)
+    assert (ties.sum(dim=1) > 10).all()
+    assert torch.equal(codes, ties.float().argmax(dim=1))
+
+
+def test_vectors_that_are_not_numbers_still_get_a_code_of_the_table() -> None:
+    vectors = torch.full((4, 3), torch.nan)
+    vectors[1:3] = torch.tensor([[torch.inf], [-torch.inf]])
+    codes = nearest_entries(vectors, torch.randn(200, 3))
+    assert ((codes >= 0) & (codes < 200)).all()
 
 
 def test_search_of_a_huge_table_fits_in_memory() -> None:
@@ -133,6 +163,23 @@ def test_kmeans_uses_every_centre_and_beats_its_start() -> None:
     assert distortion(centres) < 0.9 * distortion(start)
     assert len(nearest_entries(vectors, centres).unique()) == 64
     assert len(kmeans(vectors[:10], 64, seeded()).unique(dim=0)) == 64
+
+
+def test_kmeans_in_two_storeys_is_as_good_for_other_vectors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors, others = (torch.randn(2, 8000, 6) @ torch.randn(6, 6)).unbind()
+
+    def left(centres: Tensor) -> float:
+        return (centres[nearest_entries(others, centres)] - others).square().mean().item()
+
+    flat = kmeans(vectors, 1000, seeded())
+    monkeypatch.setattr("audiocodec.quantization.codebook.FLAT_CENTRES", 500)
+    tall = kmeans(vectors, 1000, seeded())
+    assert tall.shape == (1000, 6)
+    assert left(tall) < 1.02 * left(flat)
+    assert len(nearest_entries(vectors, tall).unique()) > 0.98 * 1000
+    assert kmeans(vectors[:1000], 1000, seeded()).shape == (1000, 6)
 
 
 def test_one_step_moves_entries_that_were_not_chosen_as_the_equation_says() -> None:

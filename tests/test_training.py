@@ -64,6 +64,38 @@ def test_every_recipe_is_whole_and_builds(recipe: Path) -> None:
         assert word in text
 
 
+def test_a_recipe_may_say_only_how_it_differs_from_another(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "whole.yaml").write_text(TINY.read_text())
+    (tmp_path / "r.yaml").write_text(
+        "base: below/whole.yaml\nname: other\nschedule: {steps: 7, codebooks: []}\n"
+        "codec: {quantizer: {codebook: {kind: vq}}}\n"
+    )
+    whole, recipe = Recipe.from_yaml(TINY), Recipe.from_yaml(tmp_path / "r.yaml", ["seed=3"])
+    assert (recipe.name, recipe.seed, recipe.schedule.steps) == ("other", 3, 7)
+    assert recipe.schedule.codebooks == ()
+    assert recipe.schedule.batch_size == whole.schedule.batch_size
+    assert (recipe.codec.quantizer.codebook.kind, recipe.codec.quantizer.codebook.size) == (
+        "vq",
+        64,
+    )
+    assert recipe.losses == whole.losses
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("base: none.yaml", "none.yaml: cannot be read"),
+        ("base: [a.yaml]", "r.yaml: `base` is the path of another file"),
+        ("base: r.yaml", "its base r.yaml has a base itself"),
+    ],
+)
+def test_a_base_that_is_none_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(CodecError, match=words):
+        Recipe.from_yaml(tmp_path / "r.yaml")
+
+
 def test_a_recipe_written_out_reads_back_the_same(tmp_path: Path) -> None:
     recipe = Recipe.from_yaml(TINY)
     (tmp_path / "r.yaml").write_text(recipe.to_yaml())

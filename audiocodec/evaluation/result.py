@@ -85,6 +85,7 @@ class Evaluation:
     code_counts: list[NDArray[np.int64]]
     rows: list[Row] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    beam: int = 1  # sums that the encoder's search kept
 
     def mean(self, score: str, num_codebooks: int) -> Mean | None:
         """The mean of a score or of a field of :class:`Row`, over the files that have it."""
@@ -127,7 +128,8 @@ class Evaluation:
         files = {row.file: row.seconds for row in self.rows}
         lines = [
             f"{self.model} {self.fingerprint}".rstrip()
-            + f", files: {len(files)}, {sum(files.values()):.1f} s at {self.sample_rate} Hz",
+            + f", files: {len(files)}, {sum(files.values()):.1f} s at {self.sample_rate} Hz"
+            + (f", beam {self.beam}" if self.beam > 1 else ""),
             "",
             *_columns([self._head(), *(self._line(count) for count in self.num_codebooks)]),
             "",
@@ -209,6 +211,7 @@ class Evaluation:
             "fingerprint": self.fingerprint,
             "sample_rate": self.sample_rate,
             "device": self.device,
+            "beam": self.beam,
             "files": len({row.file for row in self.rows}),
             "results": results,
             "codebooks": [

@@ -2,7 +2,8 @@
 
 The file resampled to the codec's rate is the reference. Channels are coded side by side; a file's
 score is the mean over its channels. A file is encoded once, with the most codebooks asked for:
-fewer are a prefix of the same codes. Each number of codebooks goes through a token file, whose size
+fewer are a prefix of the same codes. With a beam they are not, and each number has a search of its
+own. Each number of codebooks goes through a token file, whose size
 is measured and whose codes are what is decoded. All scores but `si_sdr_raw` are taken after a delay
 of up to 50 ms is undone. Made for clips of seconds to minutes: each is held in memory whole.
 
@@ -13,6 +14,7 @@ turns: the two never fight for cores, and the speed that is reported is the code
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,17 +42,18 @@ def evaluate(
     jobs: int | None = None,
     mos: bool = False,
     progress: bool = False,
+    beam: int = 1,
 ) -> Evaluation:
     """Encode, decode and score sound files, or all of those in folders.
 
     ``num_codebooks`` defaults to :func:`ladder`, ``jobs`` (processes that score) to the number of
-    cores; ``mos`` adds DistillMOS. A file that cannot be read, or a score that a file cannot
-    have, is named in the result's ``failures`` and the rest is done. ``progress`` draws a bar on
-    stderr.
+    cores; ``mos`` adds DistillMOS; ``beam`` is as in :meth:`Codec.encode`. A file that cannot be
+    read, or a score that a file cannot have, is named in the result's ``failures`` and the rest is
+    done. ``progress`` draws a bar on stderr.
 
     Raises:
-        CodecError: nothing there, no file could be read, more codebooks than the codec has, or
-            DistillMOS is not installed.
+        CodecError: nothing there, no file could be read, more codebooks than the codec has, no
+            beam, or DistillMOS is not installed.
     """
     from joblib import cpu_count
 
@@ -67,6 +70,7 @@ def evaluate(
         sample_rate=codec.sample_rate,
         device=parameter.device.type,
         num_codebooks=counts,
+        beam=beam,
         scores=tuple(name for name in SCORES if mos or name != "distill_mos"),
         code_counts=[np.zeros(n, np.int64) for n in codec.codebook_sizes[: counts[-1]]],
     )
@@ -78,7 +82,7 @@ def evaluate(
             with _one_thread():
                 for file in files[start : start + FILES_PER_TURN * jobs]:
                     try:
-                        waiting += _code_file(codec, file, counts, result)
+                        waiting += _code_file(codec, file, counts, beam, result)
                     except CodecError as error:
                         result.unreadable[str(file)] = str(error)
                         bar.update(len(counts))
@@ -111,23 +115,30 @@ def _find(sources: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _code_file(codec: Codec, file: Path, counts: tuple[int, ...], result: Evaluation) -> list[Pair]:
+def _code_file(
+    codec: Codec, file: Path, counts: tuple[int, ...], beam: int, result: Evaluation
+) -> list[Pair]:
     """Load, encode and decode a file and count its codes: a pair for each number of codebooks."""
     parameter = next(codec.parameters())
     reference, _ = load_audio(file, codec.sample_rate)
     channels, samples = reference.shape
-    codes, encode_time = _timed(codec.encode, reference[:, None].to(parameter), counts[-1])
-    found = metrics.count_codes(codes.numpy(), codec.codebook_sizes)
+    audio = reference[:, None].to(parameter)
+    encode = partial(codec.encode, beam=beam)
+    whole, whole_time = _timed(encode, audio, counts[-1])
+    found = metrics.count_codes(whole.numpy(), codec.codebook_sizes)
     for total, new in zip(result.code_counts, found, strict=True):
         total += new
     pairs = []
     for count in counts:
-        stored, payload, whole = _through_token_file(codec, codes[:, :count], samples)
+        codes, encode_time = whole[:, :count], whole_time
+        if beam > 1 and count < counts[-1]:
+            codes, encode_time = _timed(encode, audio, count)
+        stored, payload, total_bytes = _through_token_file(codec, codes, samples)
         heard, decode_time = _timed(codec.decode, stored.to(parameter.device), samples)
         row = Row(str(file), count, samples / codec.sample_rate, channels)
         if samples:
             span = channels * row.seconds
-            row.payload_kbps, row.file_kbps = 8e-3 * payload / span, 8e-3 * whole / span
+            row.payload_kbps, row.file_kbps = 8e-3 * payload / span, 8e-3 * total_bytes / span
             row.encode_factor, row.decode_factor = encode_time / span, decode_time / span
         pairs.append(Pair(row, heard[:, 0].float().numpy(), reference.numpy()))
     return pairs

@@ -99,14 +99,13 @@ class Stage(nn.Module):
             self.codebook.observe(self._project(as_rows(residual)), codes.flatten())
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
-        """Place projection, scale and codebook on residuals ``[N, D]``; returns what they leave."""
+    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
+        """Place projection, scale and codebook on residuals ``[N, D]``."""
         centred = vectors - vectors.mean(dim=0)
         _, axes = torch.linalg.eigh(centred.T @ centred)
         self.projection.copy_(axes.flip(1).T[: self.projection.shape[0]])
         self.scale.copy_((vectors @ self.projection.T).square().mean().sqrt().clamp(min=1e-6))
         self.codebook.start(self._project(vectors), generator)
-        return vectors - self.decode(self.encode(vectors.T.unsqueeze(0)))[0].T
 
     def _project(self, vectors: Tensor) -> Tensor:
         return (vectors @ self.projection.T) / self.scale
@@ -212,8 +211,10 @@ class ResidualQuantizer(nn.Module):
         self.center.copy_(center.unsqueeze(1))
         residual = latents - center
         self.energy.copy_(residual.square().mean().clamp(min=1e-8))
-        for stage in self.members:
-            residual = stage.start(residual, generator)
+        for number, stage in enumerate(self.members, start=1):
+            stage.start(residual, generator)
+            if number < self.num_codebooks:  # nobody asks what the last one leaves
+                residual = residual - stage.decode(stage.encode(residual.T.unsqueeze(0)))[0].T
 
     def fold(self) -> None:
         """Leave plain tables behind, in place, for inference: the codes stay the same."""

@@ -260,7 +260,8 @@ class Trainer:
         schedule, hop = self.recipe.schedule, self.codec.hop_length
         quietest = 10 ** (self.recipe.data.quietest_db / 20)
         frames: list[Tensor] = []
-        for draw in range(1000):
+        at_once = self.recipe.data.segment_seconds * self.codec.frame_rate * schedule.batch_size
+        for draw in range(1000 + round(4 * schedule.quantizer_start_frames / at_once)):
             audio = self.sampler.batch(START_DRAWS + 1000 * self.step + draw)
             latents = self.codec.latents(audio).transpose(1, 2)
             whole = audio[..., : audio.shape[-1] // hop * hop].unflatten(-1, (-1, hop))

@@ -1,0 +1,116 @@
+"""The benchmarks run, and what they compare is what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from audiocodec import Codec, CodecError, save_codec
+from audiocodec.training import Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIPS = ROOT / "audiocodec" / "clips"
+SMALL = [
+    "codec.seanet.channels=[4, 8, 12, 16]",
+    "codec.seanet.residual_units=[1, 1, 1, 1]",
+    "codec.seanet.latent_dim=16",
+    "codec.quantizer.num_codebooks=2",
+    "schedule.codebooks=[1, 2]",
+    "schedule.quantizer_start_frames=1100",
+    "schedule.quantizer_start_steps=[1]",
+    "schedule.log_every=1",
+    "schedule.validate_every=2",
+]
+
+
+def load(name: str) -> ModuleType:
+    """A script of the folder `benchmarks`, not run."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_one_step_moves_a_simvq_table_whole_and_a_plain_one_where_it_was_chosen(
+    tmp_path: Path,
+) -> None:
+    script = load("simvq_step")
+    results = script.steps(size=64, dim=4, count=8)
+    for result in results.values():
+        torch.testing.assert_close(result.seen, result.predicted, rtol=1e-9, atol=1e-12)
+        assert 0 < result.chosen.sum() < 64
+    plain, simvq = results.values()
+    moved = (plain.seen != 0).any(dim=1), (simvq.seen != 0).any(dim=1)
+    assert torch.equal(moved[0], plain.chosen)
+    assert moved[1].all()
+    script.draw(results, tmp_path / "step.png")
+    assert (tmp_path / "step.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_search_bench_compares_like_with_like() -> None:
+    script = load("search")
+    for stages in (1, 3):
+        times = script.compare(200, 256, stages, repeats=1)
+        assert len(times) == 4
+        assert min(times) > 0
+    assert script.misses(50, 2000) == 0
+
+
+def test_a_search_of_262144_entries_takes_little_memory() -> None:
+    """All scores of these vectors together would take 600 MiB."""
+    assert load("search").peak_megabytes(600, 262_144) < 150
+
+
+def test_every_member_of_the_codec_bench_has_a_recipe() -> None:
+    recipes = {path.stem for path in (ROOT / "recipes" / "ablation").glob("*.yaml")}
+    assert set(load("codecs").MEMBERS) == recipes - {"base"}
+
+
+def test_the_codec_bench_trains_scores_and_does_not_train_again(tmp_path: Path) -> None:
+    script, run = load("codecs"), tmp_path / "work" / "fsq"
+    words = ["--data", str(CLIPS), "--validation", str(CLIPS), "--steps", "2", "--threads", "1"]
+    words += ["--work", str(run.parent), "--picture", str(tmp_path / "curves.png")]
+    words += ["--member", "fsq", "--clips", "1", *(w for s in SMALL for w in ("--set", s))]
+    told = CliRunner().invoke(script.main, words, catch_exceptions=False).stdout
+    (row,) = [line for line in told.splitlines() if line.startswith("| `fsq`")]
+    assert row.count("|") == script.head((2,)).splitlines()[0].count("|")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    recipe, state = Recipe.from_yaml(run / "recipe.yaml"), run / "state.pt"
+    assert script.last_step(run) == 2
+    before = state.stat().st_mtime_ns
+    script.train(recipe, run)
+    assert state.stat().st_mtime_ns == before
+    with pytest.raises(CodecError, match="other settings"):
+        CliRunner().invoke(script.main, [*words, "--seed", "1"], catch_exceptions=False)
+
+
+def test_the_quantiser_bench_measures_on_frames_that_were_not_trained_on(tmp_path: Path) -> None:
+    script = load("quantizers")
+    read = [script.cached_latents(CLIPS, "mel", "", 10.0, tmp_path / "cache") for _ in range(2)]
+    assert torch.equal(*read)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    frames = read[0]
+    for member in ("vq-default", "simvq"):
+        size, result = script.measure(member, 64, 4, 1, 0, 3, frames[:300], frames[300:])
+        assert size == 64
+        assert result.distortion < 0
+        assert 0 < result.usage <= 1
+
+
+def test_usage_is_counted_over_all_files(tmp_path: Path, codec: Codec) -> None:
+    save_codec(codec, tmp_path / "small")
+    words = [str(CLIPS), "--model", str(tmp_path / "small"), "--threads", "1"]
+    told = CliRunner().invoke(load("usage").main, words, catch_exceptions=False).stdout
+    rows = [line for line in told.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == codec.num_codebooks
+    assert "| 64 |" in rows[0]
+    assert json.loads(told.split(", ")[1].split(" ")[0]) > 500
