@@ -23,6 +23,10 @@ Positive = Annotated[int, pydantic.Field(ge=1)]
 COMPRESSION = 0.3
 """Power of a bin's magnitude that a spectral judge sees; phases are kept."""
 
+EDGE_BINS = 2
+"""Bins next to 0 Hz and to half the sample rate that it does not see: an offset that nobody hears
+gives a verdict away, and its gradient would be most of the whole (docs/log.md, 2026-11-24)."""
+
 
 class DiscriminatorConfig(Config):
     """Which judges there are, how wide, and when they come in."""
@@ -33,7 +37,7 @@ class DiscriminatorConfig(Config):
     ramp_steps: Positive = pydantic.Field(1000, description="over which their weight rises to full")
     every: Positive = pydantic.Field(2, description="judges learn on every so manieth step")
     learning_rate: Annotated[float, pydantic.Field(gt=0)] = 3e-4
-    stft_windows: tuple[Positive, ...] = (1024, 512, 256)
+    stft_windows: tuple[Annotated[int, pydantic.Field(ge=16)], ...] = (1024, 512, 256)
     stft_channels: Positive = 16
     periods: tuple[Annotated[int, pydantic.Field(ge=2)], ...] = (2, 3, 5, 7, 11)
     period_channels: tuple[Positive, ...] = (8, 16, 32, 64)
@@ -70,7 +74,7 @@ class STFTDiscriminator(nn.Module):
             # harmonics and the high band are as much to be seen as the strong ones.
             spectrum = spectrum / self.window_length**0.5
             power = spectrum.real.square() + spectrum.imag.square() + 1e-5
-            spectrum = spectrum * power ** ((COMPRESSION - 1) / 2)
+            spectrum = (spectrum * power ** ((COMPRESSION - 1) / 2))[:, EDGE_BINS:-EDGE_BINS]
             x = torch.stack([spectrum.real, spectrum.imag], dim=1).transpose(2, 3)
         return _layer_outputs(x, self.layers, self.verdict)
 
