@@ -2,8 +2,8 @@
 
 Bundled models live in ``audiocodec/models``. A model's fingerprint, 16 hex digits, is a hash of its
 config and its weights: codes can only be read with the model that made them, so token files carry
-it. ``fingerprint.txt`` states it, so that a model that changed by a bit is not taken for what it was.
-Weights may be stored in 16 bits; they are computed with in 32, or in 64 for exact codes.
+it. ``fingerprint.txt`` states it, so that a model that changed by a bit is recognised. Weights may
+be stored in 16 bits; they are computed with in 32, or in 64 for exact codes.
 """
 
 import hashlib

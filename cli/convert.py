@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
@@ -53,7 +53,7 @@ def opened(path: Path, mode: Literal["rb", "wb"], plan: Plan) -> Path | BinaryIO
         raise CodecError(f"{name}: is a terminal; {mend}")
     # Reading waits for whole fields, so it is buffered; what is written must leave at once.
     buffering = -1 if mode == "rb" else 0
-    return cast(BinaryIO, open(end.fileno(), mode, buffering=buffering, closefd=False))
+    return open(end.fileno(), mode, buffering=buffering, closefd=False)
 
 
 def convert(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from audiocodec.codec import Codec
 
 PIECE_SECONDS = 0.02
+METER_SECONDS = 0.1
 FILES_INSTEAD = "or use --input FILE and --output FILE"
 
 
@@ -127,7 +128,7 @@ class Meter:
         self.busy += spent
         self.slowest = max(self.slowest, spent)
         now = time.perf_counter()
-        if sys.stderr.isatty() and now - self.shown > 0.1:
+        if sys.stderr.isatty() and now - self.shown >= METER_SECONDS:
             self.shown = now
             level = decibels(float((piece**2).mean()) if piece.size else 0.0)
             bar = "#" * max(0, round((level + 60) / 3))
