@@ -167,7 +167,10 @@ def _read_wav_header(stream: BinaryIO, path: Path) -> tuple[RawFormat, int | Non
             # A live writer leaves 0, or close to the most that 31 or 32 bits hold.
             return raw, size if 0 < size < 2**31 - 2**16 else None
         if name == b"fmt " and 16 <= size < 2**16:
-            raw = _wav_format(stream.read(size + size % 2), path)
+            fields = stream.read(size + size % 2)
+            if len(fields) < size:
+                break
+            raw = _wav_format(fields, path)
             continue
         left = size + size % 2
         while left and (skipped := stream.read(min(left, 2**16))):
