@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -168,6 +169,66 @@ def test_there_and_back_through_pipes_is_the_same_as_through_files(
     bare = io.BytesIO()
     decode_file("in.tok", bare, exact, raw=True)
     assert bare.getvalue() == expected.tobytes()
+
+
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_any_look_ahead_gives_the_exact_length_through_pipes(
+    tmp_path: Path, codec: Codec, lookahead: int
+) -> None:
+    seanet = codec.config.seanet.model_copy(update={"lookahead": lookahead})
+    save_codec(Codec(codec.config.model_copy(update={"seanet": seanet})), tmp_path / "other")
+    other = load_codec(tmp_path / "other", dtype=torch.float64)
+    for samples in (0, 1, 320, 641, 3201):
+        tokens, result = io.BytesIO(), io.BytesIO()
+        encode_file(io.BytesIO(wav(samples)), tokens, other)
+        decode_file(io.BytesIO(tokens.getvalue()), result, other, raw=True)
+        found = np.frombuffer(result.getvalue(), "<i2") / 2.0**15
+        audio = torch.from_numpy(soundfile.read(io.BytesIO(wav(samples)))[0])[None, None]
+        expected = other.decode(other.encode(audio), samples).clip(-1, 1)
+        np.testing.assert_allclose(found, expected.flatten(), atol=1.01 / 2**15)
+
+
+class Endless(io.RawIOBase):
+    """Silence, so many bytes of it, none of them kept; and a place where bytes vanish."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = min(len(buffer), self.left)
+        self.left -= size
+        buffer[:size] = bytes(size)
+        return size
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def test_memory_does_not_grow_with_the_length(model: str) -> None:
+    codec = load_codec(model)
+    raw = RawFormat(16000)
+
+    def peak(seconds: int) -> int:
+        source = io.BufferedReader(Endless(2 * 16000 * seconds))
+        tracemalloc.start()
+        result = encode_file(source, Endless(0), codec, raw=raw)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert result.seconds == seconds
+        return most
+
+    peak(4)
+    assert peak(60) < peak(6) + 100_000  # the sound of 54 s is 3.5 MB
+
+
+def test_the_option_knows_every_raw_format() -> None:
+    from audiocodec_cli.encode import command
+
+    (option,) = [option for option in command.params if option.name == "raw_format"]
+    assert list(option.type.choices) == list(SAMPLE_FORMATS)
 
 
 def small_file(here: Path, exact: Codec) -> bytes:
