@@ -143,6 +143,15 @@ class Resampler:
         return audio
 
 
+def pcm_16(audio: Samples) -> npt.NDArray[np.int16]:
+    """Samples ``[C, n]`` in [-1, 1] as 16-bit steps ``[n, C]``; louder ones are clipped.
+
+    A 16-bit file that is read (1/32768 a step) and written again stays bit for bit the same.
+    """
+    steps = np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
+    return np.ascontiguousarray(steps.T)
+
+
 class AudioReader:
     """A sound file read in blocks, in bounded memory.
 
@@ -208,12 +217,17 @@ class AudioReader:
                 raise CodecError(f"{self.path}: damaged or cut short {at} ({error})") from None
             if not len(piece):
                 return
-            if not np.isfinite(piece).all():
-                raise CodecError(
-                    f"{self.path}: a NaN or infinite sample {at}; repair the file or cut it out"
-                )
-            self.samples_read += len(piece)
-            yield np.ascontiguousarray(piece.T)
+            yield self._checked(piece)
+
+    def _checked(self, piece: Samples) -> Samples:
+        """The next ``[n, C]`` of the file, counted and turned to ``[C, n]``."""
+        if not np.isfinite(piece).all():
+            at = f"at {self.samples_read / self.info.sample_rate:.1f} s"
+            raise CodecError(
+                f"{self.path}: a NaN or infinite sample {at}; repair the file or cut it out"
+            )
+        self.samples_read += len(piece)
+        return np.ascontiguousarray(piece.T)
 
 
 class AudioWriter:
@@ -282,10 +296,8 @@ class AudioWriter:
         self.samples_written += audio.shape[1]
         if self._format == "WAV" and self.samples_written * self.channels * 2 > WAV_LIMIT:
             raise CodecError(f"{self.path}: longer than the 4 GiB of a WAV; write a .flac")
-        # A 16-bit file that is read (1/32768 a step) and written again stays bit for bit the same.
-        steps = np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
         with self._sound_errors("to its end; is the disk full?"):
-            self._file.write(np.ascontiguousarray(steps.T))
+            self._file.write(pcm_16(audio))
 
     @contextmanager
     def _sound_errors(self, what: str) -> Iterator[None]:

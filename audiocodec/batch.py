@@ -29,10 +29,11 @@ class Plan:
     """The jobs, in order, and a line for each input that gave none.
 
     ``single``: one file was named, so its output's folder must exist, and an output that is there
-    already is an error rather than a job done.
+    already is an error rather than a job done. ``pipe``: a path ``-`` in it is stdin or stdout.
     """
 
     single: bool
+    pipe: bool = False
     jobs: list[Job] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 

@@ -2,7 +2,8 @@
 
 Bundled models live in ``audiocodec/models``. A model's fingerprint, 16 hex digits, is a hash of its
 config and its weights: codes can only be read with the model that made them, so token files carry
-it. Weights may be stored in 16 bits; they are computed with in 32.
+it. ``fingerprint.txt`` states it, so that a model that changed by a bit is recognised. Weights may
+be stored in 16 bits; they are computed with in 32, or in 64 for exact codes.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from audiocodec.paths import replacing
 MODELS = Path(__file__).parent / "models"
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+FINGERPRINT_NAME = "fingerprint.txt"
 
 
 def bundled_models() -> list[str]:
@@ -34,14 +36,25 @@ def load_codec(
 
     Args:
         model: name of a bundled model, or a folder that :func:`save_codec` or a training run wrote.
+        dtype: of weights and arithmetic. In ``torch.float64`` codes are exact: the same for any
+            batch, padding, pieces and threads. In ``torch.float32`` a few in a thousand may differ
+            (``codec verify`` measures how many).
 
     Raises:
-        CodecError: no such model, a damaged file, or weights of another architecture.
+        CodecError: no such model, a damaged file, weights of another architecture, or a fingerprint
+            that is not the stated one.
     """
     folder = find_model(model)
     codec = read_codec(folder)
     codec.name = folder.name
     codec.fingerprint = fingerprint(folder)
+    stated = stated_fingerprint(folder)
+    if stated and stated != codec.fingerprint:
+        raise CodecError(
+            f"{folder}: config or weights have changed since they were saved: their fingerprint is "
+            f"{codec.fingerprint}, {FINGERPRINT_NAME} states {stated}; get the model again, or, if "
+            "you changed it yourself, state it anew with codec verify --seal"
+        )
     return codec.to(device=device, dtype=dtype).fold().requires_grad_(False)
 
 
@@ -83,10 +96,13 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
 def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a codec (not folded) as a model folder; each file appears whole or not at all.
 
+    The fingerprint is stated last; a folder whose writing was interrupted states none.
+
     ``dtype`` is the precision that network weights are stored in; the quantiser stays in float32.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / FINGERPRINT_NAME).unlink(missing_ok=True)
     text = json.dumps(codec.config.model_dump(mode="json"), indent=2) + "\n"
     with replacing(folder / CONFIG_NAME) as path:
         path.write_text(text, encoding="utf-8")
@@ -95,6 +111,7 @@ def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
         for name, value in codec.state_dict().items()
     }
     save_weights(tensors, folder / WEIGHTS_NAME)
+    state_fingerprint(folder)
 
 
 def save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -126,6 +143,18 @@ def fingerprint(folder: Path) -> str:
     for name in (CONFIG_NAME, WEIGHTS_NAME):
         digest.update(hashlib.sha256(_read_bytes(folder / name)).digest())
     return digest.hexdigest()[:16]
+
+
+def stated_fingerprint(folder: Path) -> str:
+    """What ``fingerprint.txt`` says; nothing where there is none."""
+    file = folder / FINGERPRINT_NAME
+    return _read_bytes(file).decode(errors="replace").strip() if file.is_file() else ""
+
+
+def state_fingerprint(folder: Path) -> None:
+    """Write ``fingerprint.txt`` for config and weights as they are now."""
+    with replacing(folder / FINGERPRINT_NAME) as path:
+        path.write_text(fingerprint(folder) + "\n", encoding="utf-8")
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -11,8 +11,9 @@ Shape letters, used in every docstring of this package:
 ====== ==========================================================
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 import torch
@@ -64,26 +65,56 @@ class Codec(nn.Module):
     # Sound flows down: audio -> latents -> codes -> latents -> audio.
 
     @torch.no_grad()
-    def encode(self, audio: Tensor, num_codebooks: int | None = None, beam: int = 1) -> Tensor:
+    def encode(
+        self,
+        audio: Tensor,
+        num_codebooks: int | None = None,
+        beam: int = 1,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> Tensor:
         """Audio ``[B, 1, T]`` -> codes int64 ``[B, K, F]``.
 
-        ``beam``: sums of entries that the search keeps; more cost time and leave less distortion.
+        Args:
+            beam: sums of entries that the search keeps; more cost time and leave less distortion.
+            lengths: of a padded batch, the samples ``[B]`` of each item. What follows them may hold
+                anything. An item's own ``ceil(length / hop_length)`` frames have the codes of the
+                item alone (in float64; see ``codec verify`` for float32); the frames beyond are 0.
 
         Raises:
-            CodecError: wrong shape, more codebooks than there are, no beam, or sound or weights
-                that are not finite.
+            CodecError: wrong shape or type, lengths outside 0 ... T, more codebooks than there are,
+                no beam, or sound or weights that are not finite.
         """
         num_codebooks = self.resolve_num_codebooks(num_codebooks)
-        return self.quantizer.encode(self.latents(audio), num_codebooks, beam)
+        if lengths is None:
+            return self.quantizer.encode(self.latents(audio), num_codebooks, beam)
+        self.check_audio(audio)
+        samples = self._inside(lengths, audio, 1)
+        alone = self.quantizer.encode(self.latents(audio.where(samples, 0.0)), num_codebooks, beam)
+        return alone.where(self._inside(lengths, alone, self.hop_length), 0)
 
-    def decode(self, codes: Tensor, num_samples: int | None = None) -> Tensor:
+    def decode(
+        self,
+        codes: Tensor,
+        num_samples: int | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> Tensor:
         """Codes ``[B, K, F]`` -> audio ``[B, 1, T]``; ``T = F * hop_length`` unless it is given.
 
+        Args:
+            lengths: of a padded batch, the samples ``[B]`` of each item, as in :meth:`encode`. They
+                sound as they would alone; what follows them is 0.
+
         Raises:
-            CodecError: wrong shape, more codebooks than there are, or codes outside the table.
+            CodecError: wrong shape or type, lengths outside 0 ... F * hop_length, more codebooks
+                than there are, or codes outside the table.
         """
         self.check_codes(codes)
-        return self._speak(self.quantizer.decode(codes))[..., :num_samples]
+        latents = self.quantizer.decode(codes)
+        if lengths is None:
+            return self._speak(latents)[..., :num_samples]
+        latents = latents.where(self._inside(lengths, latents, self.hop_length), 0.0)
+        audio = self._speak(latents)
+        return audio.where(self._inside(lengths, audio, 1), 0.0)[..., :num_samples]
 
     def forward(self, audio: Tensor, num_codebooks: int | Tensor | None = None) -> CodecOutput:
         """The same steps with gradients: ``audio`` is ``decode(encode(audio), T)``.
@@ -98,13 +129,24 @@ class Codec(nn.Module):
         return self._speak(self.latents(audio))[..., : audio.shape[-1]]
 
     def latents(self, audio: Tensor) -> Tensor:
-        """Audio ``[B, 1, T]`` -> latents ``[B, D, F]``, not quantised."""
-        if audio.dim() != 3 or audio.shape[1] != 1:
-            raise CodecError(f"audio must be [batch, 1, samples], not {list(audio.shape)}")
+        """Audio ``[B, 1, T]`` -> latents ``[B, D, F]``, not quantised, in the weights' dtype."""
+        self.check_audio(audio)
+        audio = audio.to(self.dtype)
         missing = -audio.shape[-1] % self.hop_length
         if audio.shape[-1] == 0:
             return audio.new_zeros(audio.shape[0], self.quantizer.latent_dim, 0)
         return self.encoder(F.pad(audio, (0, missing)))
+
+    def _inside(self, lengths: Tensor | Sequence[int], batch: Tensor, per_column: int) -> Tensor:
+        """Which columns of ``batch [B, *, n]`` hold some of ``lengths`` samples: ``[B, 1, n]``."""
+        ends = torch.as_tensor(lengths, device=batch.device)
+        most = batch.shape[-1] * per_column
+        if ends.shape != batch.shape[:1] or ends.is_floating_point():
+            raise CodecError(f"lengths must be {len(batch)} whole numbers, one for each item")
+        if bool(((ends < 0) | (ends > most)).any()):
+            raise CodecError(f"lengths must lie in 0 ... {most} samples, not {ends.tolist()}")
+        starts = torch.arange(0, most, per_column, device=batch.device)
+        return (starts < ends.unsqueeze(1)).unsqueeze(1)
 
     def _speak(self, latents: Tensor) -> Tensor:
         """Latents -> audio. The decoder runs ``lookahead`` frames behind what it hears."""
@@ -121,15 +163,19 @@ class Codec(nn.Module):
         """Whole frames of a stream ``[B, 1, F * hop_length]`` -> codes ``[B, K, F]``."""
         return self.quantizer.encode(self.encoder(audio, state), num_codebooks, beam)
 
-    def decode_frames(self, codes: Tensor, state: StreamState) -> Tensor:
-        """Codes of a stream -> audio ``[B, 1, F * hop_length]``, ``lookahead`` frames late."""
-        return self.decoder(self.quantizer.decode(codes), state)
+    def speak_frames(self, latents: Tensor, state: StreamState) -> Tensor:
+        """Latents of a stream -> audio ``[B, 1, F * hop_length]``, ``lookahead`` frames late."""
+        return self.decoder(latents, state)
 
-    def decode_padding(self, batch_size: int, state: StreamState) -> Tensor:
-        """The ``lookahead`` frames that a stream still owes at its end."""
+    def padding(self, batch_size: int) -> Tensor:
+        """The latents ``[B, D, lookahead]`` that end a stream."""
         parameter = next(self.decoder.parameters())
-        silence = parameter.new_zeros(batch_size, self.quantizer.latent_dim, self.lookahead)
-        return self.decoder(silence, state)
+        return parameter.new_zeros(batch_size, self.quantizer.latent_dim, self.lookahead)
+
+    def silence(self) -> Tensor:
+        """Latents ``[1, D, 1]`` of silence that has lasted for a second."""
+        quiet = self.padding(1).new_zeros(1, 1, round(self.frame_rate) * self.hop_length)
+        return self.latents(quiet)[..., -1:]
 
     # Arithmetic that everybody asks for.
 
@@ -137,6 +183,11 @@ class Codec(nn.Module):
     def frame_rate(self) -> float:
         """Frames per second."""
         return self.sample_rate / self.hop_length
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights, and so of the arithmetic."""
+        return next(self.parameters()).dtype
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -179,8 +230,24 @@ class Codec(nn.Module):
             )
         return fitting[-1]
 
-    def check_codes(self, codes: Tensor) -> None:
-        """Raise :class:`CodecError` unless ``codes`` are ``[B, K, F]`` and inside the tables."""
+    def check_audio(self, audio: Any) -> None:
+        """Raise :class:`CodecError` unless ``audio`` is a float tensor ``[B, 1, T]``."""
+        if not isinstance(audio, Tensor):
+            raise CodecError(
+                f"audio must be a tensor [batch, 1, samples], not {type(audio).__name__}"
+            )
+        if audio.dim() != 3 or audio.shape[1] != 1:
+            raise CodecError(f"audio must be [batch, 1, samples], not {list(audio.shape)}")
+        if not audio.is_floating_point():
+            raise CodecError(
+                f"audio must be float in [-1, 1], not {audio.dtype}; divide int16 by 32768"
+            )
+
+    def check_codes(self, codes: Any) -> None:
+        """Raise :class:`CodecError` unless ``codes`` are whole, ``[B, K, F]`` and in the tables."""
+        if not isinstance(codes, Tensor) or codes.dtype not in (torch.int64, torch.int32):
+            kind = codes.dtype if isinstance(codes, Tensor) else type(codes).__name__
+            raise CodecError(f"codes must be a tensor of int64 or int32, not {kind}")
         if codes.dim() != 3 or not 1 <= codes.shape[1] <= self.num_codebooks:
             raise CodecError(
                 f"codes must be [batch, 1 to {self.num_codebooks} codebooks, frames], "

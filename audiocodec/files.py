@@ -2,6 +2,8 @@
 
 Any sample rate and any number of channels: each channel is resampled to the model's rate and coded
 side by side with the others. Decoding gives the original rate, channels and exact length again.
+
+Pipes are files that cannot seek: what arrives is coded and passed on at once.
 """
 
 from __future__ import annotations
@@ -11,17 +13,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 import torch
 
 from audiocodec.audio import AudioReader, AudioWriter, Resampler, Samples
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.paths import find_files
+from audiocodec.pipes import PipeReader, PipeWriter, RawFormat
 from audiocodec.streaming import StreamDecoder, StreamEncoder
-from audiocodec.tokenfile import SUFFIX, TokenFile, TokenHeader, TokenWriter
+from audiocodec.tokenfile import SUFFIX, TokenFile, TokenHeader, TokenWriter, held_codebooks
+from audiocodec.tokenpipe import TokenPipe
 
 BLOCK_SECONDS = 4.0
+PIPE_SECONDS = 0.2
+"""Of a block that goes into a pipe: what is heard waits no longer; 5 bytes a block."""
 
 Progress = Callable[[float], object]
 
@@ -49,20 +57,25 @@ class FileResult:
 
 
 def encode_file(
-    source: str | Path,
-    target: str | Path,
+    source: str | Path | BinaryIO,
+    target: str | Path | BinaryIO,
     codec: Codec,
     num_codebooks: int | None = None,
     progress: Progress | None = None,
     beam: int = 1,
+    raw: RawFormat | None = None,
 ) -> FileResult:
     """Encode a sound file to a ``.tok`` file, which appears whole or not at all.
 
     Args:
+        source: a path; or a binary stream, buffered for reading, that brings a WAV.
+        target: a path; or an unbuffered binary stream, which gets the same bytes in short blocks of
+            :data:`PIPE_SECONDS`, each as soon as its sound has come.
         num_codebooks: how many to use; ``None`` for all.
         progress: called after each block with the seconds of sound that it held.
         beam: sums of entries that the search keeps, as in :meth:`Codec.encode`. The file is as
             long as with 1 and decodes alike.
+        raw: what a source stream brings if it is samples without a header.
 
     Raises:
         CodecError: a bad source (missing, not audio, NaN), a target that cannot be written, more
@@ -70,12 +83,20 @@ def encode_file(
             fingerprint.
     """
     started = time.perf_counter()
-    source, target = _distinct(source, target)
-    with AudioReader(source, codec.sample_rate) as reader:
-        header = token_header(codec, num_codebooks, reader.info.sample_rate, reader.info.channels)
+    _check_distinct(source, target)
+    pipe = None if isinstance(target, (str, Path)) else target
+    frames = _block_frames(codec, PIPE_SECONDS if pipe else BLOCK_SECONDS)
+    with _reader(source, codec.sample_rate, raw) as reader:
+        header = token_header(
+            codec,
+            num_codebooks,
+            reader.info.sample_rate,
+            reader.info.channels,
+            block_frames=min(frames, 255) if pipe else 0,
+        )
         encoder = StreamEncoder(codec, header.num_codebooks, header.channels, beam)
-        with TokenWriter(target, header) as writer:
-            for block in reader.blocks(_block_frames(codec) * codec.hop_length / codec.sample_rate):
+        with TokenWriter(_path(target, "stdout"), header, pipe) as writer:
+            for block in reader.blocks(frames * codec.hop_length / codec.sample_rate):
                 codes = encoder.push(torch.from_numpy(block).unsqueeze(1))
                 writer.write(codes.cpu().numpy())
                 if progress:
@@ -83,55 +104,57 @@ def encode_file(
             writer.write(encoder.flush().cpu().numpy())
             writer.finish(reader.samples_read)
     return FileResult(
-        source=source,
-        target=target,
+        source=reader.path,
+        target=writer.path,
         seconds=reader.samples_read / reader.info.sample_rate,
         num_samples=reader.samples_read,
         sample_rate=reader.info.sample_rate,
         channels=header.channels,
         num_codebooks=header.num_codebooks,
         bitrate=header.bitrate,
-        file_bytes=target.stat().st_size,
+        file_bytes=writer.num_bytes,
         elapsed=time.perf_counter() - started,
     )
 
 
 def decode_file(
-    source: str | Path,
-    target: str | Path,
+    source: str | Path | BinaryIO,
+    target: str | Path | BinaryIO,
     codec: Codec,
     num_codebooks: int | None = None,
     progress: Progress | None = None,
+    raw: bool = False,
 ) -> FileResult:
     """Decode a ``.tok`` file to a 16-bit ``.wav`` or ``.flac``, whole or not at all.
 
     A file that was cut short is decoded up to the cut; the result says so in ``truncated``.
 
     Args:
+        source: a path; or a binary stream, buffered for reading, that brings a ``.tok`` file.
+        target: a path; or an unbuffered binary stream, which gets a WAV as the sound is ready.
         num_codebooks: how many of the file's codebooks to use; ``None`` for all.
         progress: called after each block with the seconds of sound that it held.
+        raw: give a target stream 16-bit samples without the WAV's header.
 
     Raises:
         CodecError: a bad source (missing, not a token file, damaged, newer, of another model), a
             target that cannot be written, or more codebooks than the file has.
     """
     started = time.perf_counter()
-    source, target = _distinct(source, target)
-    with TokenFile(source) as tokens:
+    _check_distinct(source, target)
+    with TokenFile(source) if isinstance(source, (str, Path)) else TokenPipe(source) as tokens:
         header = tokens.header
         check_model(tokens, codec)
-        tokens.read(0, 0, num_codebooks)
-        with AudioWriter(
-            target, header.original_sample_rate, header.channels, tokens.num_samples
-        ) as writer:
+        used = held_codebooks(header, num_codebooks, tokens.path)
+        known = tokens.num_samples if isinstance(tokens, TokenFile) else None
+        with _writer(target, header, known, raw) as writer:
             for block in _decoded(tokens, codec, num_codebooks):
                 writer.write(block)
                 if progress:
                     progress(block.shape[1] / header.original_sample_rate)
-        used = header.num_codebooks if num_codebooks is None else num_codebooks
         return FileResult(
-            source=source,
-            target=target,
+            source=tokens.path,
+            target=writer.path,
             seconds=tokens.seconds,
             num_samples=tokens.num_samples,
             sample_rate=header.original_sample_rate,
@@ -145,9 +168,13 @@ def decode_file(
 
 
 def token_header(
-    codec: Codec, num_codebooks: int | None, original_sample_rate: int, channels: int
+    codec: Codec,
+    num_codebooks: int | None,
+    original_sample_rate: int,
+    channels: int,
+    block_frames: int = 0,
 ) -> TokenHeader:
-    """The header of a token file that holds ``codec``'s codes.
+    """The header of a token file that holds ``codec``'s codes; ``block_frames`` as it has it.
 
     Raises:
         CodecError: more codebooks than there are, or a codec without a fingerprint.
@@ -161,6 +188,7 @@ def token_header(
         original_sample_rate=original_sample_rate,
         channels=channels,
         codebook_sizes=codec.codebook_sizes[:num_codebooks],
+        block_frames=block_frames,
     )
 
 
@@ -197,7 +225,7 @@ def check_done(target: str | Path, codec: Codec, num_codebooks: int) -> None:
     raise CodecError(f"{target}: is there already, {what}; --overwrite replaces it")
 
 
-def check_model(tokens: TokenFile, codec: Codec) -> None:
+def check_model(tokens: TokenFile | TokenPipe, codec: Codec) -> None:
     """Raise :class:`CodecError` unless ``codec`` is the model that made these tokens."""
     header = tokens.header
     if header.fingerprint != codec.fingerprint:
@@ -208,39 +236,69 @@ def check_model(tokens: TokenFile, codec: Codec) -> None:
         )
 
 
-def _decoded(tokens: TokenFile, codec: Codec, num_codebooks: int | None) -> Iterator[Samples]:
+def _decoded(
+    tokens: TokenFile | TokenPipe, codec: Codec, num_codebooks: int | None
+) -> Iterator[Samples]:
     """The sound ``[C, n]`` at the original rate, block by block, ``num_samples`` in all."""
     header = tokens.header
     device = next(codec.parameters()).device
     decoder = StreamDecoder(codec, batch_size=header.channels)
-    resampler = Resampler(
-        codec.sample_rate, header.original_sample_rate, header.channels, tokens.num_samples
-    )
-    # The last frame was padded: what lies beyond the signal is not played into the resampler.
-    missing = tokens.num_frames * codec.hop_length
+    resampler = Resampler(codec.sample_rate, header.original_sample_rate, header.channels)
+    waiting = np.zeros((header.channels, 0), dtype=np.float32)
+    frames = played = 0
+
+    def play(audio: torch.Tensor, limit: int) -> Samples:
+        """Into the resampler goes what is decoded, up to sample ``limit`` of the signal."""
+        nonlocal waiting, played
+        waiting = np.concatenate([waiting, audio[:, 0].float().cpu().numpy()], axis=1)
+        count = min(waiting.shape[1], limit - played)
+        piece, waiting = waiting[:, :count], waiting[:, count:]
+        played += count
+        return resampler.push(piece)
+
+    if isinstance(tokens, TokenPipe):
+        pieces = tokens.pieces(num_codebooks)
+    else:
+        pieces = tokens.pieces(num_codebooks, _block_frames(codec, BLOCK_SECONDS))
+    for codes in pieces:
+        frames += codes.shape[2]
+        # The last frame was padded, and which one is the last, a pipe tells at its end.
+        yield play(
+            decoder.push(torch.from_numpy(codes).to(device)), (frames - 1) * codec.hop_length
+        )
+    # Beyond the signal nothing is played into the resampler.
+    end = frames * codec.hop_length
     if not tokens.truncated:
-        missing = header.codec_samples(tokens.num_samples)
-
-    def played(audio: torch.Tensor) -> Samples:
-        nonlocal missing
-        samples: Samples = audio[:, 0, :missing].float().cpu().numpy()
-        missing -= samples.shape[1]
-        return resampler.push(samples)
-
-    step = _block_frames(codec)
-    for start in range(0, tokens.num_frames, step):
-        codes = tokens.read(start, min(start + step, tokens.num_frames), num_codebooks)
-        yield played(decoder.push(torch.from_numpy(codes).to(device)))
-    yield played(decoder.flush())
+        end = header.codec_samples(tokens.num_samples)
+    yield play(decoder.flush(), end)
+    resampler.num_samples = tokens.num_samples
     yield resampler.flush()
 
 
-def _block_frames(codec: Codec) -> int:
-    return max(1, round(BLOCK_SECONDS * codec.frame_rate))
+def _reader(source: str | Path | BinaryIO, sample_rate: int, raw: RawFormat | None) -> AudioReader:
+    if isinstance(source, (str, Path)):
+        return AudioReader(source, sample_rate)
+    return PipeReader(source, sample_rate, raw)
 
 
-def _distinct(source: str | Path, target: str | Path) -> tuple[Path, Path]:
-    source, target = Path(source), Path(target)
-    if os.path.realpath(source) == os.path.realpath(target):
+def _writer(
+    target: str | Path | BinaryIO, header: TokenHeader, num_samples: int | None, raw: bool
+) -> AudioWriter | PipeWriter:
+    sample_rate, channels = header.original_sample_rate, header.channels
+    if isinstance(target, (str, Path)):
+        return AudioWriter(target, sample_rate, channels, num_samples)
+    return PipeWriter(target, sample_rate, channels, num_samples, raw)
+
+
+def _block_frames(codec: Codec, seconds: float) -> int:
+    return max(1, round(seconds * codec.frame_rate))
+
+
+def _path(place: str | Path | BinaryIO, name: str) -> Path:
+    return Path(place) if isinstance(place, (str, Path)) else Path(name)
+
+
+def _check_distinct(source: str | Path | BinaryIO, target: str | Path | BinaryIO) -> None:
+    paths = [os.path.realpath(p) for p in (source, target) if isinstance(p, (str, Path))]
+    if len(paths) > len(set(paths)):
         raise CodecError(f"{target}: is the input itself; name another output")
-    return source, target

@@ -66,9 +66,14 @@ def replacing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn an ``OSError`` inside (disk full, no permission) into a :class:`CodecError`."""
+    """Turn an ``OSError`` inside (disk full, no permission) into a :class:`CodecError`.
+
+    A pipe that nobody reads any more is no mistake: its ``BrokenPipeError`` passes.
+    """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise CodecError(f"{target}: cannot be written ({error.strerror or error})") from None
 

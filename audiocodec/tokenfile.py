@@ -46,6 +46,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -56,11 +57,11 @@ import numpy.typing as npt
 from audiocodec.bitpacking import Codes, pack, unpack
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
-from audiocodec.tokenheader import CRC, MAGIC, START, SUFFIX, VERSION, TokenHeader, read_fields
+from audiocodec.tokenheader import CRC, SUFFIX, VERSION, TokenHeader, read_header
 
 __all__ = ["SUFFIX", "VERSION", "TokenFile", "TokenHeader", "TokenWriter"]
 
-_TRAILER = struct.Struct("<BQI")
+TRAILER = struct.Struct("<BQI")
 
 
 class TokenWriter:
@@ -68,13 +69,18 @@ class TokenWriter:
 
     ``with TokenWriter(path, header) as writer: writer.write(codes); writer.finish(num_samples)``
 
+    Where ``pipe`` is given, an unbuffered binary stream, the same bytes go there, each block at
+    once, and ``path`` is only what messages call it.
+
     Raises:
         CodecError: not writable, disk full, codes that do not fit the header, no ``finish``.
+        BrokenPipeError: nobody reads ``pipe`` any more.
     """
 
-    def __init__(self, path: str | Path, header: TokenHeader) -> None:
+    def __init__(self, path: str | Path, header: TokenHeader, pipe: BinaryIO | None = None) -> None:
         self.path, self.header = Path(path), header
-        self.num_frames = 0
+        self.num_frames = self.num_bytes = 0
+        self._pipe = pipe
         self._waiting = np.zeros((header.channels, header.num_codebooks, 0), dtype=np.int64)
         self._blocks = itertools.count()
         self._finished = False
@@ -94,13 +100,20 @@ class TokenWriter:
 
     @contextmanager
     def _writing(self) -> Iterator[TokenWriter]:
-        with replacing(self.path) as temporary:
-            # Unbuffered: whole blocks are written, and a full disk is met here, not on closing.
-            with temporary.open("wb", buffering=0) as self._file:
-                self._put(self.header.to_bytes())
-                yield self
+        with self._opened() as self._file:
+            self._put(self.header.to_bytes())
+            yield self
             if not self._finished:
                 raise CodecError(f"{self.path}: finish(num_samples) was not called")
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO | FileIO]:
+        if self._pipe:
+            yield self._pipe
+            return
+        # Unbuffered: whole blocks are written, and a full disk is met here, not on closing.
+        with replacing(self.path) as temporary, temporary.open("wb", buffering=0) as file:
+            yield file
 
     def write(self, codes: npt.NDArray[np.integer]) -> None:
         """Append codes ``[C, K, f]``, ``f >= 0``."""
@@ -132,9 +145,10 @@ class TokenWriter:
 
     def _write_block(self, codes: Codes) -> None:
         block = bytes([codes.shape[2]]) + pack(codes, self.header.codebook_sizes)
-        self._put(block + CRC.pack(_block_crc(next(self._blocks), block)))
+        self._put(block + CRC.pack(block_crc(next(self._blocks), block)))
 
     def _put(self, data: bytes) -> None:
+        self.num_bytes += len(data)
         with writing(self.path):
             while data:
                 data = data[self._file.write(data) :]
@@ -165,7 +179,7 @@ class TokenFile:
             raise CodecError(f"{path}: cannot be read ({error.strerror})") from None
         try:
             self.num_bytes = os.fstat(self._file.fileno()).st_size
-            self.header = self._read_header()
+            self.header = read_header(self._file, self.path)
             self._blocks_at = self._file.tell()
             self._cut_block = -1
             self.num_samples = self._read_trailer()
@@ -215,12 +229,7 @@ class TokenFile:
             raise CodecError(
                 f"{self.path}: holds frames 0 to {self.num_frames}, not {start} to {stop}"
             )
-        if num_codebooks is None:
-            num_codebooks = header.num_codebooks
-        if not 1 <= num_codebooks <= header.num_codebooks:
-            raise CodecError(
-                f"{self.path}: holds {header.num_codebooks} codebooks; {num_codebooks} asked for"
-            )
+        num_codebooks = held_codebooks(header, num_codebooks, self.path)
         first = start // header.block_frames
         blocks = [
             self._read_block(number)[:, :num_codebooks]
@@ -230,50 +239,34 @@ class TokenFile:
         skipped = first * header.block_frames
         return np.concatenate([nothing, *blocks], axis=2)[:, :, start - skipped : stop - skipped]
 
+    def pieces(self, num_codebooks: int | None = None, frames: int = 0) -> Iterator[Codes]:
+        """All of it, codes ``[C, K, f]``, ``frames`` at a time; for 0, a block at a time.
+
+        Raises:
+            CodecError: as :meth:`read`.
+        """
+        frames = frames or self.header.block_frames
+        for start in range(0, self.num_frames, frames):
+            yield self.read(start, min(start + frames, self.num_frames), num_codebooks)
+
     def verify(self) -> None:
         """Read and check every block, in the memory of one. CodecError names the first bad one."""
         for number in range(-(-self.num_frames // self.header.block_frames)):
             self._read_block(number)
 
-    def _read_header(self) -> TokenHeader:
-        start = self._file.read(START.size)
-        if not start:
-            raise CodecError(f"{self.path}: is empty (0 bytes), not a {SUFFIX} file")
-        if not start.startswith(MAGIC):
-            raise CodecError(f"{self.path}: not a {SUFFIX} file")
-        cut = CodecError(f"{self.path}: cut short inside its header; nothing can be read")
-        if len(start) < START.size:
-            raise cut
-        _, version, length = START.unpack(start)
-        if version > VERSION:
-            raise CodecError(
-                f"{self.path}: has format version {version}, newer than the {VERSION} that this "
-                "program reads; update audiocodec"
-            )
-        fields, crc = self._file.read(length), self._file.read(CRC.size)
-        if len(fields) < length or len(crc) < CRC.size:
-            raise cut
-        damaged = CodecError(f"{self.path}: its header is damaged; get the file again")
-        if zlib.crc32(start + fields) != CRC.unpack(crc)[0] or version < 1:
-            raise damaged
-        try:
-            return read_fields(fields)
-        except (struct.error, IndexError, UnicodeDecodeError, CodecError):
-            raise damaged from None
-
     def _read_trailer(self) -> int:
         """``num_samples``, or -1 where there is no trailer."""
-        if self.num_bytes - self._blocks_at < _TRAILER.size:
+        if self.num_bytes - self._blocks_at < TRAILER.size:
             return -1
-        self._file.seek(self.num_bytes - _TRAILER.size)
-        trailer = self._file.read(_TRAILER.size)
-        mark, num_samples, crc = _TRAILER.unpack(trailer)
+        self._file.seek(self.num_bytes - TRAILER.size)
+        trailer = self._file.read(TRAILER.size)
+        mark, num_samples, crc = TRAILER.unpack(trailer)
         whole = mark == 0 and crc == zlib.crc32(trailer[: -CRC.size])
         return num_samples if whole else -1
 
     def _check_size(self) -> None:
         blocks, rest = divmod(self.num_frames, self.header.block_frames)
-        expected = blocks * self.header.block_bytes(self.header.block_frames) + _TRAILER.size
+        expected = blocks * self.header.block_bytes(self.header.block_frames) + TRAILER.size
         expected += self.header.block_bytes(rest) if rest else 0
         if self.num_bytes - self._blocks_at != expected:
             raise CodecError(
@@ -309,7 +302,7 @@ class TokenFile:
             frames != due
             or not 1 <= frames <= header.block_frames
             or len(rest) + 1 != header.block_bytes(frames)
-            or _block_crc(number, bytes([frames]) + packed) != CRC.unpack(crc)[0]
+            or block_crc(number, bytes([frames]) + packed) != CRC.unpack(crc)[0]
         ):
             raise CodecError(
                 f"{self.path}: damaged at {start / header.frame_rate:.1f} s "
@@ -319,16 +312,10 @@ class TokenFile:
 
     def _read_cut_block(self, number: int) -> Codes:
         """The whole frames of a block that the file ends in, ``[C, K, f]``; unchecked by a CRC."""
-        header = self.header
         frames, rest = self._block_at(number)
-        complete = len(rest) + 1 >= header.block_bytes(frames)
-        trailer_size = len(rest) + 1 == _TRAILER.size  # more likely a damaged trailer
-        if complete or trailer_size or frames > header.block_frames or not header.frame_bits:
-            frames = 0
-        frames = min(frames, len(rest) * 8 // max(1, header.frame_bits))
-        codes = unpack(rest, frames, header.channels, header.codebook_sizes)
-        inside = (codes < np.array(header.codebook_sizes)[:, None]).all(axis=(0, 1))
-        return codes[:, :, : frames if inside.all() else int(inside.argmin())]
+        complete = len(rest) + 1 >= self.header.block_bytes(frames)
+        trailer_size = len(rest) + 1 == TRAILER.size  # more likely a damaged trailer
+        return whole_frames(self.header, 0 if complete or trailer_size else frames, rest)
 
     def _block_at(self, number: int) -> tuple[int, bytes]:
         """A block's count of frames and what of its other bytes is there."""
@@ -340,5 +327,27 @@ class TokenFile:
         return frames, self._file.read(self.header.block_bytes(frames) - 1)
 
 
-def _block_crc(number: int, block: bytes) -> int:
+def held_codebooks(header: TokenHeader, num_codebooks: int | None, path: Path) -> int:
+    """``num_codebooks``, or all for ``None``. CodecError unless ``header`` says so many."""
+    if num_codebooks is None:
+        return header.num_codebooks
+    if not 1 <= num_codebooks <= header.num_codebooks:
+        raise CodecError(
+            f"{path}: holds {header.num_codebooks} codebooks; {num_codebooks} asked for"
+        )
+    return num_codebooks
+
+
+def whole_frames(header: TokenHeader, frames: int, rest: bytes) -> Codes:
+    """The frames ``[C, K, f]`` that ``rest`` still holds of a block of ``frames`` that was cut."""
+    if frames > header.block_frames or not header.frame_bits:
+        frames = 0
+    frames = min(frames, len(rest) * 8 // max(1, header.frame_bits))
+    codes = unpack(rest, frames, header.channels, header.codebook_sizes)
+    inside = (codes < np.array(header.codebook_sizes)[:, None]).all(axis=(0, 1))
+    return codes[:, :, : frames if inside.all() else int(inside.argmin())]
+
+
+def block_crc(number: int, block: bytes) -> int:
+    """The CRC that follows block ``number``, whose other bytes are ``block``."""
     return zlib.crc32(block, zlib.crc32(struct.pack("<I", number)))

@@ -6,6 +6,8 @@ import itertools
 import struct
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 from audiocodec.bitpacking import bits_per_code
 from audiocodec.errors import CodecError
@@ -108,6 +110,38 @@ class TokenHeader:
         fields += bytes([len(name)]) + name
         head = START.pack(MAGIC, VERSION, len(fields)) + fields
         return head + CRC.pack(zlib.crc32(head))
+
+
+def read_header(file: BinaryIO, path: Path) -> TokenHeader:
+    """The header that ``file``, called ``path``, begins with.
+
+    Raises:
+        CodecError: empty, not a token file, of a newer version, cut short or damaged.
+    """
+    start = file.read(START.size)
+    if not start:
+        raise CodecError(f"{path}: is empty (0 bytes), not a {SUFFIX} file")
+    if not start.startswith(MAGIC):
+        raise CodecError(f"{path}: not a {SUFFIX} file")
+    cut = CodecError(f"{path}: cut short inside its header; nothing can be read")
+    if len(start) < START.size:
+        raise cut
+    _, version, length = START.unpack(start)
+    if version > VERSION:
+        raise CodecError(
+            f"{path}: has format version {version}, newer than the {VERSION} that this program "
+            "reads; update audiocodec"
+        )
+    fields, crc = file.read(length), file.read(CRC.size)
+    if len(fields) < length or len(crc) < CRC.size:
+        raise cut
+    damaged = CodecError(f"{path}: its header is damaged; get the file again")
+    if zlib.crc32(start + fields) != CRC.unpack(crc)[0] or version < 1:
+        raise damaged
+    try:
+        return read_fields(fields)
+    except (struct.error, IndexError, UnicodeDecodeError, CodecError):
+        raise damaged from None
 
 
 def read_fields(fields: bytes) -> TokenHeader:

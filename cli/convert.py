@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
@@ -14,7 +15,45 @@ if TYPE_CHECKING:
     from audiocodec.batch import Batch, Job, Plan
     from audiocodec.files import FileResult, Progress
 
+PIPE = "-"
+
 Work = Callable[["Job", "Progress"], "FileResult"]
+
+
+def pipe_plan(paths: Sequence[str]) -> Plan | None:
+    """The one job of ``- [OUT]`` or ``IN -``, or ``None`` where no path is ``-``.
+
+    Raises:
+        CodecError: more paths than that.
+    """
+    from audiocodec.batch import Job, Plan
+    from audiocodec.errors import CodecError
+
+    if PIPE not in paths:
+        return None
+    source, *rest = paths
+    if len(rest) > 1 or (source != PIPE and rest != [PIPE]):
+        raise CodecError("`-` stands for one pipe: give `- OUT`, `IN -` or `- -`")
+    return Plan(single=True, pipe=True, jobs=[Job(Path(source), Path(*rest or [PIPE]))])
+
+
+def opened(path: Path, mode: Literal["rb", "wb"], plan: Plan) -> Path | BinaryIO:
+    """Of a pipe's plan, stdin or stdout for the path ``-``; any other path as it is.
+
+    Raises:
+        CodecError: bytes that would go to, or be typed at, a terminal.
+    """
+    from audiocodec.errors import CodecError
+
+    if not plan.pipe or str(path) != PIPE:
+        return path
+    name, end = ("stdin", sys.stdin) if mode == "rb" else ("stdout", sys.stdout)
+    if end.isatty():
+        mend = "pipe data into it" if mode == "rb" else "redirect it to a file or a pipe"
+        raise CodecError(f"{name}: is a terminal; {mend}")
+    # Reading waits for whole fields, so it is buffered; what is written must leave at once.
+    buffering = -1 if mode == "rb" else 0
+    return open(end.fileno(), mode, buffering=buffering, closefd=False)
 
 
 def convert(
@@ -27,6 +66,8 @@ def convert(
 ) -> None:
     """Do the plan with a bar on stderr, report, and exit with 1 if anything failed.
 
+    The report goes to stdout, unless sound or tokens go there: then to stderr.
+
     The bar counts files; for a single file, seconds of sound out of ``seconds(job)``. Where stderr
     is no terminal, a line of it appears about twice a minute, so that short work prints nothing.
     """
@@ -35,11 +76,18 @@ def convert(
     from audiocodec.batch import run_jobs
 
     quick = sys.stderr.isatty()
+    piped = plan.pipe and any(str(job.target) == PIPE for job in plan.jobs)
     alone = plan.single and len(plan.jobs) == 1
+    total: float | None = len(plan.jobs)
+    if alone:
+        live = plan.pipe and str(plan.jobs[0].source) == PIPE
+        total = round(seconds(plan.jobs[0]), 1) if seconds and not live else None
     with tqdm(
-        total=round(seconds(plan.jobs[0]), 1) if alone and seconds else len(plan.jobs),
+        total=total,
         unit="s of sound" if alone else "files",
-        bar_format="{percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} {unit}, {elapsed}<{remaining}",
+        bar_format="{percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} {unit}, {elapsed}<{remaining}"
+        if total is not None
+        else "{n:.0f} {unit}, {elapsed}",
         delay=1 if quick else 30,
         mininterval=0.1 if quick else 30,
         maxinterval=10 if quick else 60,
@@ -49,16 +97,16 @@ def convert(
         batch = run_jobs(
             plan,
             work=lambda job: work(job, (lambda step: bar.update(step)) if alone else _silent),
-            overwrite=overwrite,
+            overwrite=overwrite or piped,
             check_done=check_done,
             after=None if alone else lambda job: bar.update(1),
         )
     cut = [result for result in batch.results if result.truncated]
     if as_json:
-        click.echo(json.dumps(as_dict(batch), indent=2))
+        click.echo(json.dumps(as_dict(batch), indent=2), err=piped)
     elif plan.single:
         for result in batch.results:
-            click.echo(line(result))
+            click.echo(line(result), err=piped)
     else:
         click.echo(summary(batch))
     for result in cut:

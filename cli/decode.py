@@ -22,6 +22,9 @@ from .options import (
 @model_option
 @device_option
 @overwrite_option
+@click.option(
+    "--raw", is_flag=True, help="To stdout: 16-bit little-endian samples without a WAV header."
+)
 @json_option
 def command(
     paths: tuple[str, ...],
@@ -29,6 +32,7 @@ def command(
     model: str,
     device: str,
     overwrite: bool,
+    raw: bool,
     as_json: bool,
 ) -> None:
     """Turn token files back into audio.
@@ -41,17 +45,23 @@ def command(
     decoded up to the cut, with a warning and exit code 1. An output that is there already is not
     made again without --overwrite: among several files it is passed over, a single one is an error.
 
+    As IN, - is a .tok from stdin; as OUT, a WAV to stdout, or with --raw its samples alone, block
+    by block while the input is still open. Messages then go to stderr.
+
     \b
     codec decode in.tok                     writes in.decoded.wav
     codec decode in.tok out.wav -n 3        the first three codebooks only
     codec decode tokens/ decoded/
+    nc -l 7000 | codec decode - - --raw | aplay -f S16_LE -r 16000
     """
+    if raw and paths[-1] != "-":
+        raise click.UsageError("--raw is for stdout: give - as OUT")
     from audiocodec.batch import Job, plan_jobs, split_paths
     from audiocodec.checkpoint import load_codec
     from audiocodec.files import FileResult, Progress, decode_file, find_tokens
     from audiocodec.tokenfile import SUFFIX, TokenFile
 
-    from .convert import convert
+    from .convert import convert, opened, pipe_plan
 
     def is_input(path: Path) -> bool:
         return path.suffix.lower() == SUFFIX
@@ -60,7 +70,7 @@ def command(
         with TokenFile(job.source) as tokens:
             return tokens.seconds
 
-    plan = plan_jobs(
+    plan = pipe_plan(paths) or plan_jobs(
         *split_paths(paths, is_input),
         find=find_tokens,
         name_beside=lambda source: f"{source.stem}.decoded.wav",
@@ -69,6 +79,7 @@ def command(
     codec = load_codec(model, resolve_device(device))
 
     def work(job: Job, progress: Progress) -> FileResult:
-        return decode_file(job.source, job.target, codec, num_codebooks, progress)
+        source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)
+        return decode_file(source, target, codec, num_codebooks, progress, raw)
 
     convert(plan, work, overwrite, as_json, seconds=seconds)

@@ -44,6 +44,27 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
     "--exact", is_flag=True, help="Compute in float64, so that rounding changes no code; slower."
 )
 @beam_option
+@click.option(
+    "--raw",
+    type=click.IntRange(min=1),
+    metavar="RATE",
+    help="stdin brings samples without a WAV header, at RATE Hz.",
+)
+@click.option(
+    "--raw-channels",
+    type=click.IntRange(1, 65535),
+    default=1,
+    show_default=True,
+    metavar="C",
+    help="With --raw: channels, sample by sample side by side.",
+)
+@click.option(
+    "--raw-format",
+    type=click.Choice(["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]),
+    default="s16le",
+    show_default=True,
+    help="With --raw: how a sample is written.",
+)
 @json_option
 def command(
     paths: tuple[str, ...],
@@ -54,6 +75,9 @@ def command(
     overwrite: bool,
     exact: bool,
     beam: int,
+    raw: int | None,
+    raw_channels: int,
+    raw_format: str,
     as_json: bool,
 ) -> None:
     """Turn audio files into token files.
@@ -67,24 +91,30 @@ def command(
 
     With --beam the file is as large and decodes alike; only the choice of codes is better, for all
     codebooks together: reading it with fewer is then a little worse than encoding it with fewer.
+    As IN, - is a WAV from stdin (or --raw samples); as OUT, a .tok to stdout, in blocks of a fifth
+    of a second that leave while the input is still open. Messages then go to stderr.
 
     \b
     codec encode in.wav                     writes in.tok
     codec encode in.wav out.tok -n 3        three codebooks only
     codec encode speech/ tokens/ --bitrate 3k
     codec encode in.wav --beam 4            the same bitrate, less distortion
+    arecord -f S16_LE -r 16000 | codec encode - - | nc host 7000
     """
     if num_codebooks is not None and bitrate is not None:
         raise click.UsageError("give -n or --bitrate, not both")
+    if raw and paths[0] != "-":
+        raise click.UsageError("--raw describes stdin: give - as IN")
     import torch
 
     from audiocodec.audio import READ_SUFFIXES, audio_info, find_audio
     from audiocodec.batch import Job, plan_jobs, split_paths
     from audiocodec.checkpoint import load_codec
     from audiocodec.files import FileResult, Progress, check_done, encode_file
+    from audiocodec.pipes import RawFormat
     from audiocodec.tokenfile import SUFFIX
 
-    from .convert import convert
+    from .convert import convert, opened, pipe_plan
 
     def is_input(path: Path) -> bool:
         suffix = path.suffix.lower()
@@ -93,14 +123,16 @@ def command(
     def name(source: Path) -> str:
         return source.stem + SUFFIX
 
-    plan = plan_jobs(*split_paths(paths, is_input), find_audio, name, name)
+    plan = pipe_plan(paths) or plan_jobs(*split_paths(paths, is_input), find_audio, name, name)
+    samples = RawFormat(raw, raw_channels, raw_format) if raw else None
     codec = load_codec(model, resolve_device(device), torch.float64 if exact else torch.float32)
     if bitrate is not None:
         num_codebooks = codec.codebooks_for_bitrate(bitrate)
     used = codec.resolve_num_codebooks(num_codebooks)
 
     def work(job: Job, progress: Progress) -> FileResult:
-        return encode_file(job.source, job.target, codec, used, progress, beam)
+        source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)
+        return encode_file(source, target, codec, used, progress, beam, samples)
 
     convert(
         plan,

@@ -21,6 +21,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "encode": ("encode", "Turn audio files into token files."),
     "decode": ("decode", "Turn token files back into audio."),
     "info": ("info", "Say what a token file or a model holds."),
+    "verify": ("verify", "Check that a model is whole and gives the same codes everywhere."),
+    "stream": ("stream", "Hear yourself through the codec, live."),
     "demo": ("demo", "Hear the bundled model on a bundled clip."),
     "evaluate": ("evaluate", "Score a model on a folder of audio."),
     "train": ("train", "Train a codec from a recipe."),

@@ -20,6 +20,7 @@ def test_saved_and_loaded_is_the_same_codec(codec: Codec, tmp_path: Path) -> Non
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {
         "config.json",
+        "fingerprint.txt",
         "model.safetensors",
     }
 
@@ -49,7 +50,18 @@ def test_the_fingerprint_changes_with_any_bit(codec: Codec, tmp_path: Path) -> N
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert fingerprint(tmp_path) != before
+    changed = fingerprint(tmp_path)
+    assert changed != before
+    with pytest.raises(CodecError, match=rf"have changed .*{changed}.*{before}.*--seal"):
+        load_codec(tmp_path)
+
+
+def test_saving_again_states_the_new_fingerprint(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path)
+    save_codec(codec, tmp_path, dtype=torch.float16)
+    assert load_codec(tmp_path).fingerprint == fingerprint(tmp_path)
+    (tmp_path / "fingerprint.txt").unlink()  # as models saved before version 0.2 are
+    assert load_codec(tmp_path).fingerprint == fingerprint(tmp_path)
 
 
 def test_no_such_model_lists_those_there_are() -> None:

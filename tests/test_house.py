@@ -13,7 +13,7 @@ import pytest
 import audiocodec
 
 ROOT = Path(__file__).resolve().parents[1]
-VERBS = ["encode", "decode", "info", "demo", "evaluate", "train"]
+VERBS = ["encode", "decode", "info", "verify", "stream", "demo", "evaluate", "train"]
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -95,6 +95,8 @@ def test_the_same_option_is_spelt_the_same_in_every_verb() -> None:
         "evaluate": ["--model", "-n", "--device", "--json"],
         "train": ["--device"],
         "info": ["--json"],
+        "verify": ["--model", "--device", "--json"],
+        "stream": ["--model", "-n", "--device", "--overwrite"],
     }
     for verb, options in shared.items():
         text = run(sys.executable, "-m", "audiocodec_cli", verb, "--help").stdout

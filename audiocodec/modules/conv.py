@@ -7,6 +7,8 @@ last and leaves the newest ones there, so that a signal in pieces gives what the
 Shapes: ``B`` batch, ``C`` channels, ``T`` time in columns of the layer's own rate.
 """
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,10 +19,11 @@ class StreamState:
     """What the layers of one stream remember between pieces: the last input columns of each.
 
     The caller owns it; a codec can serve any number of streams, each with a state of its own.
+    Tensors are replaced, never written into, so a :meth:`copy` costs nothing.
     """
 
-    def __init__(self) -> None:
-        self._columns: dict[nn.Module, Tensor] = {}
+    def __init__(self, columns: dict[nn.Module, Tensor] | None = None) -> None:
+        self._columns = columns or {}
 
     def prepend(self, layer: nn.Module, x: Tensor, context: int) -> Tensor:
         """``x [B, C, T]`` with the ``context`` columns before it, zeros at the start of a stream.
@@ -33,6 +36,31 @@ class StreamState:
         extended = torch.cat([past, x], dim=-1)
         self._columns[layer] = extended[..., extended.shape[-1] - context :].clone()
         return extended
+
+    def copy(self) -> "StreamState":
+        """The same memory now; what either sees from here on, the other does not."""
+        return StreamState(dict(self._columns))
+
+    def named(self, network: nn.Module) -> dict[str, Tensor]:
+        """Copies of the columns ``[B, C, context]`` by their layers' names in ``network``."""
+        layers = _remembering(network)
+        return {n: self._columns[x].clone() for n, x in layers.items() if x in self._columns}
+
+    @classmethod
+    def of_named(cls, network: nn.Module, columns: dict[str, Tensor], batch_size: int) -> Self:
+        """The inverse of :meth:`named`, for a network of the same architecture.
+
+        Raises:
+            ValueError: other layers or shapes than ``network`` has; it names the first.
+        """
+        layers = _remembering(network)
+        for name in sorted(columns.keys() | layers.keys()) if columns else ():
+            found = tuple(columns[name].shape) if name in columns else None
+            layer = layers.get(name)
+            due = (batch_size, layer.conv.in_channels, layer.context) if layer else None
+            if found != due:
+                raise ValueError(f"`{name}` is {found or 'absent'} where {due or 'none'} is due")
+        return cls({layers[name]: value.clone() for name, value in columns.items()})
 
 
 def with_context(layer: nn.Module, x: Tensor, context: int, state: StreamState | None) -> Tensor:
@@ -81,10 +109,20 @@ class CausalConvTranspose1d(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
+        self.context = 1
         self.conv = initialised(nn.Conv1d(in_channels, out_channels * stride, 2))
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
-        return unfold_patches(self.conv(with_context(self, x, 1, state)), self.stride)
+        return unfold_patches(self.conv(with_context(self, x, self.context, state)), self.stride)
+
+
+def _remembering(network: nn.Module) -> dict[str, CausalConv1d | CausalConvTranspose1d]:
+    """The layers that a stream remembers columns of, by name."""
+    return {
+        name: layer
+        for name, layer in network.named_modules()
+        if isinstance(layer, (CausalConv1d, CausalConvTranspose1d)) and layer.context
+    }
 
 
 def initialised(conv: nn.Conv1d, gain: float = 1.0) -> nn.Conv1d:

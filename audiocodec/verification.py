@@ -1,0 +1,195 @@
+"""Is a model what it was, and does it keep the token contract on this machine?
+
+The contract: the same sound has the same codes, whatever pieces it comes in, whatever stands beside
+it in a batch, and on any number of threads. In float64 all codes must be equal; in float32, where
+rounding may turn a near tie, the share of equal ones is told.
+
+A sealed model folder also holds ``golden.tok``: the exact codes of a bundled clip. They must come
+out again on every machine and with every version of PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audiocodec.audio import AudioReader, find_audio, load_audio
+from audiocodec.checkpoint import find_model, load_codec, state_fingerprint, stated_fingerprint
+from audiocodec.codec import Codec
+from audiocodec.errors import CodecError
+from audiocodec.files import encode_file
+from audiocodec.streaming import StreamEncoder
+from audiocodec.tokenfile import TokenFile
+
+CLIPS = Path(__file__).parent / "clips"
+GOLDEN_CLIP = CLIPS / "female.flac"
+GOLDEN_NAME = "golden.tok"
+SECONDS = 10.0
+"""What is heard of each file, at most."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise. ``float32`` and ``float64``: shares of equal codes, where codes were compared.
+
+    ``failure`` says in one line what is broken; empty if nothing is.
+    """
+
+    name: str
+    detail: str = ""
+    float32: float | None = None
+    float64: float | None = None
+    failure: str = ""
+
+
+def verify(model: str | Path, files: Sequence[str | Path] = (), device: str = "cpu") -> list[Check]:
+    """Check a model with the first :data:`SECONDS` of some sound files; by default bundled clips.
+
+    Raises:
+        CodecError: a model that cannot be loaded, above all one that has changed since it was
+            saved; a sound file that cannot be read.
+    """
+    folder = find_model(model)
+    fast = load_codec(folder, device)
+    exact = load_codec(folder, device, torch.float64)
+    paths = [path for given in files for path in find_audio(given)] or find_audio(CLIPS)
+    sounds = [item for path in paths for item in _sounds(path, fast)]
+    stated = "as stated" if stated_fingerprint(folder) else "nowhere stated; --seal does it"
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = {codec: [codec.encode(audio) for audio in sounds] for codec in (fast, exact)}
+        return [
+            Check("fingerprint", f"{fast.fingerprint}, {stated}"),
+            _lengths(fast, sounds),
+            *_contract(fast, exact, sounds, alone),
+            Check(
+                "float32 against float64",
+                float32=_share(alone[fast], alone[exact]),
+            ),
+            _golden(folder, fast, exact),
+        ]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def seal(model: str | Path) -> Path:
+    """State a model's fingerprint and its golden codes in its folder, as the model is now.
+
+    Raises:
+        CodecError: no such model, a damaged one, or a folder that cannot be written.
+    """
+    folder = find_model(model)
+    state_fingerprint(folder)
+    encode_file(GOLDEN_CLIP, folder / GOLDEN_NAME, load_codec(folder, dtype=torch.float64))
+    return folder
+
+
+def _sounds(path: Path, codec: Codec) -> list[Tensor]:
+    """The channels of a file's beginning, each ``[1, 1, T]``, on the codec's device."""
+    with AudioReader(path, codec.sample_rate) as reader:
+        block = next(reader.blocks(SECONDS), None)
+    if block is None:
+        raise CodecError(f"{path}: holds no sound to verify with")
+    return list(torch.from_numpy(block.copy()).to(_device(codec)).unsqueeze(1).split(1))
+
+
+def _lengths(codec: Codec, sounds: list[Tensor]) -> Check:
+    """What is decoded is as long as what was encoded."""
+    hop = codec.hop_length
+    wrong = []
+    cuts = [sounds[0][..., :length] for length in (0, 1, hop - 1, hop, hop + 1)]
+    for audio in cuts + sounds:
+        length = audio.shape[-1]
+        codes = codec.encode(audio)
+        if codes.shape[-1] != -(-length // hop) or codec.decode(codes, length).shape != audio.shape:
+            wrong.append(length)
+    failure = f"sounds of {wrong} samples come back with another length" if wrong else ""
+    return Check("lengths", f"{len(cuts + sounds)} sounds there and back", failure=failure)
+
+
+def _contract(
+    fast: Codec, exact: Codec, sounds: list[Tensor], alone: dict[Codec, list[Tensor]]
+) -> list[Check]:
+    """The codes of each sound by three other roads, against those of the sound alone."""
+    checks = []
+    for name, road in (
+        ("streams against whole", _streamed),
+        ("batches against alone", _batched),
+        ("2 threads against 1", _threaded),
+    ):
+        shares = {codec: _share(road(codec, sounds), alone[codec]) for codec in (fast, exact)}
+        checks.append(_compared(name, shares[fast], shares[exact]))
+    return checks
+
+
+def _streamed(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
+    """In pieces of random lengths up to ten frames."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for audio in sounds:
+        encoder, codes, start = StreamEncoder(codec), [], 0
+        while start < audio.shape[-1]:
+            size = int(torch.randint(1, 10 * codec.hop_length, (), generator=generator))
+            codes.append(encoder.push(audio[..., start : start + size]))
+            start += size
+        found.append(torch.cat([*codes, encoder.flush()], dim=-1))
+    return found
+
+
+def _batched(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
+    """Side by side, the shorter ones padded with noise."""
+    lengths = [audio.shape[-1] for audio in sounds]
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.rand(len(sounds), 1, max(lengths) + codec.hop_length, generator=generator)
+    batch = batch.to(sounds[0])
+    for row, audio in zip(batch, sounds, strict=True):
+        row[:, : audio.shape[-1]] = audio[0]
+    codes = codec.encode(batch, lengths=lengths)
+    ends = [-(-length // codec.hop_length) for length in lengths]
+    return [row[None, :, :end] for row, end in zip(codes, ends, strict=True)]
+
+
+def _threaded(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
+    torch.set_num_threads(2)
+    try:
+        return [codec.encode(audio) for audio in sounds]
+    finally:
+        torch.set_num_threads(1)
+
+
+def _golden(folder: Path, fast: Codec, exact: Codec) -> Check:
+    """The codes that the model gave of a bundled clip when it was sealed."""
+    if not (folder / GOLDEN_NAME).is_file():
+        return Check("golden codes", "none in the model's folder; --seal makes them")
+    with TokenFile(folder / GOLDEN_NAME) as tokens:
+        made_by = tokens.header.fingerprint
+        if made_by != fast.fingerprint:
+            failure = f"{tokens.path}: of model {made_by}, not of {fast.fingerprint}; --seal anew"
+            return Check("golden codes", failure=failure)
+        golden = torch.from_numpy(tokens.read())
+    audio, _ = load_audio(GOLDEN_CLIP, fast.sample_rate)
+    audio = audio.unsqueeze(1).to(_device(fast))
+    shares = [_share([codec.encode(audio).cpu()], [golden]) for codec in (fast, exact)]
+    return _compared("golden codes", *shares)
+
+
+def _compared(name: str, float32: float, float64: float) -> Check:
+    failure = "" if float64 == 1 else f"only {float64:.4%} of the codes are equal in float64"
+    return Check(name, float32=float32, float64=float64, failure=failure)
+
+
+def _share(found: list[Tensor], expected: list[Tensor]) -> float:
+    """Of all codes, how many are equal; 0 where even the shapes differ."""
+    if any(a.shape != b.shape for a, b in zip(found, expected, strict=True)):
+        return 0.0
+    equal = sum(int((a == b).sum()) for a, b in zip(found, expected, strict=True))
+    return equal / max(1, sum(b.numel() for b in expected))
+
+
+def _device(codec: Codec) -> torch.device:
+    return next(codec.parameters()).device

@@ -1,0 +1,213 @@
+"""`codec stream`: microphone to loudspeaker through the codec, or file to file in live pieces."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import (
+    device_option,
+    model_option,
+    num_codebooks_option,
+    overwrite_option,
+    resolve_device,
+)
+
+if TYPE_CHECKING:
+    from audiocodec.audio import Samples
+    from audiocodec.codec import Codec
+
+PIECE_SECONDS = 0.02
+METER_SECONDS = 0.1
+FILES_INSTEAD = "or use --input FILE and --output FILE"
+
+
+@click.command()
+@click.option(
+    "--input", "source", metavar="FILE", help="Hear this sound file instead of the microphone."
+)
+@click.option(
+    "--output", "target", metavar="FILE", help="Write to this .wav or .flac, not the loudspeaker."
+)
+@num_codebooks_option
+@model_option
+@device_option
+@overwrite_option
+def command(
+    source: str | None,
+    target: str | None,
+    num_codebooks: int | None,
+    model: str,
+    device: str,
+    overwrite: bool,
+) -> None:
+    """Hear yourself through the codec, live.
+
+    Sound passes in pieces of 20 ms from the microphone through encoder and decoder to the
+    loudspeaker (wear headphones), with a level meter and the speed on stderr. Ctrl-C ends it. Needs
+    the extra `live` (pip install 'audiocodec[live]'), unless both --input and --output name files.
+
+    \b
+    codec stream -n 3
+    codec stream --input in.wav --output out.wav
+    """
+    from audiocodec.checkpoint import load_codec
+    from audiocodec.errors import CodecError
+
+    if target and Path(target).is_file() and not overwrite:
+        raise CodecError(f"{target}: is there already; --overwrite replaces it")
+    codec = load_codec(model, resolve_device(device))
+    with ExitStack() as stack:
+        pieces, channels = open_input(codec, source, stack)
+        play = open_output(codec, target, channels, stack)
+        meter = Meter(codec.sample_rate)
+        try:
+            run(codec, num_codebooks, channels, pieces, play, meter)
+        finally:
+            meter.close()
+    click.echo(meter.summary(), err=True)
+
+
+def run(
+    codec: Codec,
+    num_codebooks: int | None,
+    channels: int,
+    pieces: Iterator[Samples],
+    play: Callable[[Samples], object],
+    meter: Meter,
+) -> None:
+    """Push pieces ``[C, n]`` through, play what comes out, as many samples as went in."""
+    import torch
+
+    from audiocodec.streaming import StreamDecoder, StreamEncoder
+
+    encoder = StreamEncoder(codec, num_codebooks, channels)
+    decoder = StreamDecoder(codec, channels)
+    meter.latency = encoder.latency + decoder.latency
+    try:
+        for piece in pieces:
+            began = time.perf_counter()
+            codes = encoder.push(torch.from_numpy(piece).unsqueeze(1))
+            sound = decoder.push(codes)[:, 0].float().cpu().numpy()
+            meter.see(piece, sound.shape[1], time.perf_counter() - began)
+            play(sound)
+    except KeyboardInterrupt:
+        pass  # how a live stream ends
+    rest = torch.cat([decoder.push(encoder.flush()), decoder.flush()], dim=-1)
+    play(rest[:, 0, : meter.given - meter.played].float().cpu().numpy())
+
+
+@dataclass
+class Meter:
+    """Level and speed of what passes, in a line on stderr if that is a terminal.
+
+    ``given`` and ``played`` are samples per channel; ``latency`` and times are seconds.
+    """
+
+    sample_rate: int
+    latency: float = 0.0
+    given: int = 0
+    played: int = 0
+    pieces: int = 0
+    busy: float = 0.0
+    slowest: float = 0.0
+    shown: float = field(default_factory=time.perf_counter)
+
+    def see(self, piece: Samples, played: int, spent: float) -> None:
+        self.given += piece.shape[1]
+        self.played += played
+        self.pieces += 1
+        self.busy += spent
+        self.slowest = max(self.slowest, spent)
+        now = time.perf_counter()
+        if sys.stderr.isatty() and now - self.shown >= METER_SECONDS:
+            self.shown = now
+            level = decibels(float((piece**2).mean()) if piece.size else 0.0)
+            bar = "#" * max(0, round((level + 60) / 3))
+            click.echo(
+                f"\r[{bar:20}] {level:4.0f} dB, {self.speed:5.1f}x real time ", err=True, nl=False
+            )
+
+    def close(self) -> None:
+        if sys.stderr.isatty():
+            click.echo("", err=True)
+
+    @property
+    def speed(self) -> float:
+        """Seconds of sound in a second of computing: below 1 it cannot keep up."""
+        return self.given / self.sample_rate / max(self.busy, 1e-9)
+
+    def summary(self) -> str:
+        return (
+            f"{self.given / self.sample_rate:.2f} s in {self.pieces} pieces, {self.speed:.1f}x "
+            f"real time, the slowest piece {1000 * self.slowest:.1f} ms; "
+            f"latency {1000 * self.latency:.0f} ms beside the sound card's"
+        )
+
+
+def decibels(power: float) -> float:
+    """Of full scale, from -60."""
+    return max(-60.0, 10 * math.log10(max(power, 1e-9)))
+
+
+def open_input(codec: Codec, source: str | None, stack: ExitStack) -> tuple[Iterator[Samples], int]:
+    """Pieces ``[C, n]`` at the codec's rate, of a file or of the microphone, and C."""
+    if source:
+        from audiocodec.audio import AudioReader
+
+        reader = stack.enter_context(AudioReader(source, codec.sample_rate))
+        return reader.blocks(PIECE_SECONDS), reader.info.channels
+    microphone = stack.enter_context(sound_card("InputStream", "microphone", codec, 1))
+
+    def live() -> Iterator[Samples]:
+        while True:
+            piece, _ = microphone.read(round(PIECE_SECONDS * codec.sample_rate))
+            yield piece.T.copy()
+
+    return live(), 1
+
+
+def open_output(
+    codec: Codec, target: str | None, channels: int, stack: ExitStack
+) -> Callable[[Samples], object]:
+    """What takes sound ``[C, n]`` at the codec's rate: a file or the loudspeaker."""
+    if target:
+        from audiocodec.audio import AudioWriter
+
+        return stack.enter_context(AudioWriter(target, codec.sample_rate, channels)).write
+    speaker = stack.enter_context(sound_card("OutputStream", "loudspeaker", codec, channels))
+    return lambda sound: speaker.write(sound.T.copy())
+
+
+def sound_card(kind: str, name: str, codec: Codec, channels: int) -> Any:
+    """A started sounddevice stream. CodecError where the package or the device is missing."""
+    from audiocodec.errors import CodecError
+
+    try:
+        import sounddevice
+    except ImportError:
+        raise CodecError(
+            f"the {name} needs the package sounddevice: pip install 'audiocodec[live]', "
+            + FILES_INSTEAD
+        ) from None
+    except OSError as error:
+        raise CodecError(
+            f"the {name} needs PortAudio ({error}): apt install libportaudio2, {FILES_INSTEAD}"
+        ) from None
+    try:
+        return getattr(sounddevice, kind)(
+            samplerate=codec.sample_rate, channels=channels, dtype="float32"
+        )
+    except (sounddevice.PortAudioError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CodecError(
+            f"no {name} can be opened ({reason}): plug one in, {FILES_INSTEAD}"
+        ) from None

@@ -1,0 +1,73 @@
+"""`codec verify`: is a model what it was, and are its codes the same by every road?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import device_option, json_option, model_option, resolve_device
+
+if TYPE_CHECKING:
+    from audiocodec.verification import Check
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[FILES]")
+@model_option
+@click.option(
+    "--seal",
+    is_flag=True,
+    help="First write fingerprint.txt and golden.tok for the model as it is now.",
+)
+@device_option
+@json_option
+def command(files: tuple[str, ...], model: str, seal: bool, device: str, as_json: bool) -> None:
+    """Check that a model is whole and gives the same codes everywhere.
+
+    Looks at the fingerprint of config and weights, at lengths, and at codes: of a stream in pieces,
+    of sounds side by side in a padded batch, of two threads, and of the golden clip, whose codes
+    are stored with the model. In float64 (codec encode --exact) all must be equal, or the exit code
+    is 1; of float32 you are told how many are.
+
+    FILES are sound files or folders to do it with, ten seconds of each; without any, the bundled
+    clips.
+
+    \b
+    codec verify                            the bundled model
+    codec verify speech/ --model my_model   a model of yours, with your recordings
+    codec verify --model my_model --seal    after training: state what it is and gives
+    """
+    from audiocodec.verification import seal as seal_model
+    from audiocodec.verification import verify
+
+    if seal:
+        folder = seal_model(model)
+        click.echo(f"{folder}: fingerprint.txt and golden.tok are written", err=True)
+    checks = verify(model, files, resolve_device(device))
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+    else:
+        click.echo(table(checks))
+    for check in checks:
+        if check.failure:
+            click.echo(f"error: {check.name}: {check.failure}", err=True)
+    if any(check.failure for check in checks):
+        click.get_current_context().exit(1)
+
+
+def table(checks: list[Check]) -> str:
+    """A line a check: its name, equal codes in both precisions or a remark, and the verdict."""
+    lines = [f"{'equal codes':24} {'float32':>10} {'float64':>10}"]
+    for check in checks:
+        shares = f"{percent(check.float32)} {percent(check.float64)}"
+        seen = check.detail or shares
+        lines.append(f"{check.name:24} {seen:21}  {'FAILED' if check.failure else 'ok'}")
+    return "\n".join(lines)
+
+
+def percent(share: float | None) -> str:
+    """Rounded down, so that 100 % means all."""
+    return f"{'':10}" if share is None else f"{int(share * 1e5) / 1e3:8.3f} %"

@@ -1,0 +1,143 @@
+"""`codec stream`: from file to file, from a pretended microphone, and without one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiocodec import Codec, load_audio, load_codec, save_codec
+from audiocodec_cli import stream
+from audiocodec_cli.main import run
+
+
+@pytest.fixture(scope="module")
+def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_codec(codec, folder)
+    return str(folder)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def record(path: str, samples: int, rate: int = 16000, channels: int = 1) -> None:
+    audio = np.random.default_rng(0).uniform(-0.5, 0.5, (samples, channels))
+    soundfile.write(path, audio, rate)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "channels"), [(20011, 16000, 1), (22057, 22050, 2), (100, 16000, 1)]
+)
+def test_file_to_file_in_live_pieces(
+    here: Path,
+    model: str,
+    capsys: pytest.CaptureFixture[str],
+    samples: int,
+    rate: int,
+    channels: int,
+) -> None:
+    record("in.wav", samples, rate, channels)
+    arguments = ["stream", "--input", "in.wav", "--output", "out.wav", "-n", "3", "--model", model]
+    assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{samples / rate:.2f} s in " in err
+    assert "x real time" in err and "latency 40 ms" in err
+    heard, out_rate = load_audio("out.wav")
+    audio, _ = load_audio("in.wav", 16000)
+    assert (out_rate, heard.shape) == (16000, audio.shape)
+    codec = load_codec(model)
+    whole = codec.decode(codec.encode(audio.unsqueeze(1), 3), audio.shape[1])[:, 0].clip(-1, 1)
+    close = ((heard - whole).abs() <= 2 / 32768).float().mean()
+    assert close > 0.95  # a code or two may differ in float32
+    assert run(arguments) == 1
+    assert "out.wav: is there already; --overwrite" in capsys.readouterr().err
+
+
+class Error(Exception):
+    """sounddevice's PortAudioError."""
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, **card: Any) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(PortAudioError=Error, **card))
+
+
+def test_from_microphone_to_loudspeaker_until_ctrl_c(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = np.random.default_rng(0).uniform(-0.1, 0.1, (10, 320, 1)).astype(np.float32)
+    pieces, heard = iter(said), []
+
+    class Card:
+        def __init__(self, samplerate: int, channels: int, dtype: str) -> None:
+            assert (samplerate, channels, dtype) == (16000, 1, "float32")
+
+        def __enter__(self) -> Card:
+            return self
+
+        def __exit__(self, *exception: object) -> None: ...
+
+        def read(self, frames: int) -> tuple[np.ndarray, bool]:
+            assert frames == 320
+            piece = next(pieces, None)
+            if piece is None:
+                raise KeyboardInterrupt
+            return piece, False
+
+        def write(self, sound: np.ndarray) -> None:
+            heard.append(sound)
+
+    pretend(monkeypatch, InputStream=Card, OutputStream=Card)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(stream, "METER_SECONDS", 0.0)
+    assert run(["stream", "--model", model]) == 0
+    err = capsys.readouterr().err
+    assert "dB, " in err  # the meter
+    assert "0.20 s in 10 pieces" in err
+    assert [len(sound) for sound in heard] == [0, *[320] * 9, 320]
+    codec = load_codec(model)
+    audio = torch.from_numpy(said.reshape(1, 1, -1))
+    whole = codec.decode(codec.encode(audio))[0, 0].numpy()
+    np.testing.assert_allclose(np.concatenate(heard)[:, 0], whole, atol=1e-3)
+
+
+@pytest.mark.parametrize("given", [[], ["--input", "in.wav"], ["--output", "out.wav"]])
+def test_what_is_missing_is_told_with_the_extra_and_the_flags(
+    here: Path,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+) -> None:
+    record("in.wav", 1000)
+
+    def absent(**_: object) -> None:
+        raise Error("Error querying device -1")
+
+    def error() -> str:
+        assert run(["stream", *given, "--model", model]) == 1
+        return capsys.readouterr().err
+
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    told = error()
+    assert "audiocodec[live]" in told and "--input FILE and --output FILE" in told
+    pretend(monkeypatch, InputStream=absent, OutputStream=absent)
+    told = error()
+    assert "can be opened (Error querying device -1)" in told and "--output FILE" in told
+    assert told.count("\n") == 1
+    assert not Path("out.wav").exists()
+
+
+@pytest.mark.parametrize(("power", "level"), [(1.0, 0), (0.0, -60), (0.01, -20), (1e-12, -60)])
+def test_the_level_is_in_decibels_of_full_scale(power: float, level: float) -> None:
+    assert stream.decibels(power) == pytest.approx(level)
