@@ -147,7 +147,7 @@ def measure(
 
     began = time.perf_counter()
     order = torch.randperm(len(training), generator=generator)
-    quantizer.start(training[order[: max(20_000, 4 * size)]], generator)
+    quantizer.start(training[order[: max(20_000, 16 * size)]], generator)
     placed = time.perf_counter()
     optimizer = torch.optim.Adam(quantizer.parameters(), 1e-3)
     for _ in range(steps):
