@@ -114,6 +114,7 @@ def test_a_recipe_written_out_reads_back_the_same(tmp_path: Path) -> None:
         ("data.gain_db=[6, -6]", "gain_db"),
         ("losses.mel_bands=[1]", "mel_bands"),
         ("data.root", "key=value"),
+        ("schedule.decoder_only_step=3", "cannot stand still"),
         ("name.first=x", "plain value"),
     ],
 )
@@ -341,6 +342,23 @@ def test_the_codecs_step_leaves_the_judges_alone(speech_folder: Path, tmp_path: 
     trainer.train_step()  # step 1: not their turn
     assert any(not torch.equal(a, b) for a, b in zip(start, learned, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(learned, judges(), strict=True))
+
+
+def test_a_decoder_only_finish_keeps_every_token(speech_folder: Path, tmp_path: Path) -> None:
+    finish = "schedule.decoder_only_step=10"
+    trainer = Trainer(tiny(speech_folder, finish, "discriminators.start_step=0"), tmp_path / "run")
+    for _ in range(10):
+        trainer.train_step()
+    before = {name: value.clone() for name, value in trainer.codec.state_dict().items()}
+    audio = trainer.sampler.batch(0)
+    codes = trainer.codec.encode(audio)
+    for _ in range(3):
+        trainer.train_step()
+    for name, value in trainer.codec.state_dict().items():
+        stands = name.startswith(("encoder.", "quantizer."))
+        assert torch.equal(value, before[name]) == stands, name
+    assert torch.equal(trainer.codec.encode(audio), codes)
+    assert trainer.skipped == 0
 
 
 def test_librispeech_recipe_runs_on_a_folder_of_its_layout(

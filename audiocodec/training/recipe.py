@@ -44,6 +44,10 @@ class ScheduleConfig(Config):
     codebooks: tuple[Positive, ...] = pydantic.Field(
         (), description="codebook dropout: an item uses one of these numbers; empty: always all"
     )
+    decoder_only_step: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
+        None,
+        description="from here encoder and codebooks stand still: tokens of before stay readable",
+    )
     log_every: Positive = 50
     validate_every: Positive = 1000
     checkpoint_every: Positive = 500
@@ -75,6 +79,12 @@ class Recipe(Config):
         if self.init_from is None and not self.schedule.quantizer_start_steps:
             raise ValueError(
                 "`schedule.quantizer_start_steps` needs a step unless `init_from` is set"
+            )
+        finish, starts = self.schedule.decoder_only_step, self.schedule.quantizer_start_steps
+        if finish is not None and starts and max(starts) >= finish:
+            raise ValueError(
+                f"`schedule.decoder_only_step` is {finish}: codebooks that are placed at step "
+                f"{max(starts)} cannot stand still from there"
             )
         hop = self.codec.seanet.hop_length
         samples = self.data.segment_seconds * self.codec.sample_rate

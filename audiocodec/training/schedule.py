@@ -49,3 +49,9 @@ def is_quantizing(recipe: Recipe, step: int) -> bool:
     """Whether the codebooks are in place at this step; before, latents pass as they are."""
     starts = recipe.schedule.quantizer_start_steps
     return not starts or step >= min(starts)
+
+
+def is_decoder_only(recipe: Recipe, step: int) -> bool:
+    """Whether encoder and codebooks stand still at this step."""
+    finish = recipe.schedule.decoder_only_step
+    return finish is not None and step >= finish

@@ -47,6 +47,7 @@ from audiocodec.training.monitor import MeanMeter, Monitor, UsageMeter
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.schedule import (
     codebooks_in_use,
+    is_decoder_only,
     is_quantizing,
     learning_rates,
     loss_weights,
@@ -166,6 +167,9 @@ class Trainer:
         recipe = self.recipe
         if self.step in recipe.schedule.quantizer_start_steps:
             self.start_quantizer()
+        learning = not is_decoder_only(recipe, self.step)
+        for part in (self.codec.encoder, self.codec.quantizer):
+            part.train(learning).requires_grad_(learning)
         began = time.perf_counter()
         audio = self.sampler.batch(self.step + self._reseed)
         data_seconds = time.perf_counter() - began
