@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
 
-SHORT_COLUMNS = 400
+SHORT_COLUMNS = 100
 """Up to so many a convolution is computed as a matrix product."""
 
 
@@ -134,16 +134,12 @@ def convolve(conv: nn.Conv1d, x: Tensor) -> Tensor:
         return conv(x)
     of_item, of_channel, of_column = x.stride()
     taps = x.as_strided(
-        (channels, kernel, batch, columns),
-        (of_channel, of_column * dilation, of_item, of_column * stride),
+        (batch, columns, channels, kernel),
+        (of_item, of_column * stride, of_channel, of_column * dilation),
     )
-    assert conv.bias is not None
-    product = torch.addmm(
-        conv.bias.unsqueeze(1),
-        conv.weight.view(-1, channels * kernel),
-        taps.reshape(channels * kernel, batch * columns),
-    )
-    return product.view(-1, batch, columns).transpose(0, 1)
+    rows = taps.reshape(batch * columns, channels * kernel)
+    product = F.linear(rows, conv.weight.view(-1, channels * kernel), conv.bias)
+    return product.view(batch, columns, -1).transpose(1, 2)
 
 
 def _as_product(x: Tensor, kernel: int, columns: int) -> bool:

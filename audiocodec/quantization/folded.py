@@ -109,4 +109,3 @@ class FoldedStages(nn.Module):
 
     def _hold(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.detach().contiguous(), persistent=False)
-
