@@ -148,8 +148,8 @@ def main(seconds: float, repeats: int, only: tuple[str, ...]) -> None:
             with torch.inference_mode():
                 road = PEERS[name](audio)
                 encode, decode = measure(road, repeats)
-        except ImportError as error:
-            print(f"| {name} | not installed: {error} | | | |", flush=True)
+        except (ImportError, OSError) as error:
+            print(f"| {name} | skipped, cannot be loaded: {error} | | | |", flush=True)
             continue
         base = base or encode + decode
         network = road[0]

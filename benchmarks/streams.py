@@ -1,4 +1,4 @@
-"""Where the time goes: arithmetic, layers, short pieces, and the memory of a stream that never ends.
+"""Where the time goes: arithmetic, layers, short pieces; and the memory of an endless stream.
 
     python benchmarks/streams.py [--model speech_16khz] [--hours 1]
 

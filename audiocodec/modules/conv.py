@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
-
 SHORT_COLUMNS = 100
 """Up to so many a convolution is computed as a matrix product."""
 
@@ -146,7 +145,7 @@ def _as_product(x: Tensor, kernel: int, columns: int) -> bool:
     """Whether a matrix product is faster, and nobody wants a gradient or a graph of it."""
     if x.device.type != "cpu" or torch.is_grad_enabled() or not columns:
         return False
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
         return False
     return columns <= SHORT_COLUMNS
 

@@ -1,9 +1,9 @@
 """All stages of a finished quantiser at once, for use: the same codes in fewer steps.
 
-A stage sees its residual through a projection ``A_k = P_k / s_k`` only, and what it gives is a row of
-a known table. So the residual need never be formed in the latents' own space. All projections are
-taken at the start, ``z_k = A_k (x - center)``, and a code ``c`` of stage ``j`` then takes from every
-later stage ``k`` a vector that depends on ``c`` alone:
+A stage sees its residual through a projection ``A_k = P_k / s_k`` only, and what it gives is a row
+of a known table. So the residual need never be formed in the latents' own space. All projections
+are taken at the start, ``z_k = A_k (x - center)``, and a code ``c`` of stage ``j`` then takes from
+every later stage ``k`` a vector that depends on ``c`` alone:
 
     z_k <- z_k - A_k (s_j P_j^T e_c) = z_k - s_j / s_k P_k P_j^T e_c
 
@@ -65,7 +65,7 @@ class FoldedStages(nn.Module):
 
     @classmethod
     def of(cls, stages: Sequence[Stage], center: Tensor) -> FoldedStages | None:
-        """The tables of ``stages``; nothing where there are none, too large ones, or NaN in them."""
+        """The tables of ``stages``; nothing if there are none, too large ones or NaN."""
         first, count = stages[0].codebook, len(stages)
         elements = count * first.size * (len(center) + first.dim * count // 2)
         if elements > MOST_ELEMENTS or not isinstance(first, FixedTable):
