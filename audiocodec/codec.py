@@ -253,8 +253,13 @@ class Codec(nn.Module):
                 f"codes must be [batch, 1 to {self.num_codebooks} codebooks, frames], "
                 f"not {list(codes.shape)}"
             )
-        sizes = codes.new_tensor(self.codebook_sizes[: codes.shape[1]]).view(1, -1, 1)
-        if ((codes < 0) | (codes >= sizes)).any():
+        sizes = self.codebook_sizes[: codes.shape[1]]
+        if codes.numel() == 0:
+            return
+        least, most = (int(end) for end in codes.aminmax())
+        if least < 0 or (
+            most >= min(sizes) and bool((codes >= codes.new_tensor(sizes).view(1, -1, 1)).any())
+        ):
             raise CodecError(
                 f"codes outside 0 ... {max(self.codebook_sizes) - 1}: not of this model"
             )

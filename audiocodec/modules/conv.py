@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
+SHORT_COLUMNS = 100
+"""Up to so many a convolution is computed as a matrix product."""
+
 
 class StreamState:
     """What the layers of one stream remember between pieces: the last input columns of each.
@@ -94,7 +97,7 @@ class CausalConv1d(nn.Module):
         self.context = (kernel_size - 1) * dilation + 1 - stride
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
-        return self.conv(with_context(self, x, self.context, state))
+        return convolve(self.conv, with_context(self, x, self.context, state))
 
 
 class CausalConvTranspose1d(nn.Module):
@@ -113,7 +116,38 @@ class CausalConvTranspose1d(nn.Module):
         self.conv = initialised(nn.Conv1d(in_channels, out_channels * stride, 2))
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
-        return unfold_patches(self.conv(with_context(self, x, self.context, state)), self.stride)
+        x = convolve(self.conv, with_context(self, x, self.context, state))
+        return unfold_patches(x, self.stride)
+
+
+def convolve(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """``conv(x)``; of few columns, in use on a CPU, as one matrix product.
+
+    Of short pieces PyTorch's convolutions repack every weight at each call, or loop over columns:
+    a frame takes them several times as long as reading the weights once does.
+    """
+    batch, channels, length = x.shape
+    (kernel,), (stride,), (dilation,) = conv.kernel_size, conv.stride, conv.dilation
+    columns = (length - dilation * (kernel - 1) - 1) // stride + 1
+    if not _as_product(x, kernel, batch * columns):
+        return conv(x)
+    of_item, of_channel, of_column = x.stride()
+    taps = x.as_strided(
+        (batch, columns, channels, kernel),
+        (of_item, of_column * stride, of_channel, of_column * dilation),
+    )
+    rows = taps.reshape(batch * columns, channels * kernel)
+    product = F.linear(rows, conv.weight.view(-1, channels * kernel), conv.bias)
+    return product.view(batch, columns, -1).transpose(1, 2)
+
+
+def _as_product(x: Tensor, kernel: int, columns: int) -> bool:
+    """Whether a matrix product is faster, and nobody wants a gradient or a graph of it."""
+    if x.device.type != "cpu" or torch.is_grad_enabled() or not columns:
+        return False
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+        return False
+    return columns <= SHORT_COLUMNS
 
 
 def _remembering(network: nn.Module) -> dict[str, CausalConv1d | CausalConvTranspose1d]:

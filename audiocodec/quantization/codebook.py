@@ -137,14 +137,25 @@ def nearest_entries(vectors: Tensor, table: Tensor) -> Tensor:
 
     Of equally near entries the first wins.
     """
-    codes = []
-    for blocks in _scores(vectors, table):
-        # On a CPU the least value of a row is found some ten times faster than its place: so the
-        # first block that has it, and then the place within that block.
-        block = blocks.amin(dim=2).argmin(dim=1)
-        place = blocks[torch.arange(len(block), device=block.device), block].argmin(dim=1)
-        codes.append(block * blocks.shape[2] + place)
-    return torch.cat(codes)
+    return torch.cat([_least_of_blocks(blocks) for blocks in _scores(vectors, table)])
+
+
+def least_of_rows(scores: Tensor) -> Tensor:
+    """Where the least of each row is, the first if there are several: ``[N, size]`` -> ``[N]``."""
+    if len(scores) < LEAST_SEARCH_ROWS or scores.shape[1] % SEARCH_BLOCK:
+        return scores.argmin(dim=1)
+    return _least_of_blocks(scores.unflatten(1, (-1, SEARCH_BLOCK)))
+
+
+def _least_of_blocks(blocks: Tensor) -> Tensor:
+    """The same of rows in blocks, ``[N, blocks, block]``.
+
+    On a CPU the least value of a row is found some ten times faster than its place: so the first
+    block that has it, and then the place within that block.
+    """
+    block = blocks.amin(dim=2).argmin(dim=1)
+    place = blocks[torch.arange(len(block), device=block.device), block].argmin(dim=1)
+    return block * blocks.shape[2] + place
 
 
 @torch.no_grad()
@@ -175,8 +186,7 @@ def _scores(vectors: Tensor, table: Tensor) -> Iterator[Tensor]:
     size = table.shape[0]
     block = min(size, SEARCH_BLOCK)
     padded = -(-size // block) * block
-    most = SEARCH_ELEMENTS if vectors.device.type == "cpu" else GPU_SEARCH_ELEMENTS
-    pieces = vectors.split(max(LEAST_SEARCH_ROWS, most // padded))
+    pieces = search_pieces(vectors, padded)
     with torch.autocast(vectors.device.type, enabled=False):
         norms = table.square().sum(dim=1)
         scores = vectors.new_full((len(pieces[0]), padded), torch.inf)
@@ -184,6 +194,12 @@ def _scores(vectors: Tensor, table: Tensor) -> Iterator[Tensor]:
             rows = scores[: len(piece)]
             torch.addmm(norms, piece, table.T, alpha=-2, out=rows[:, :size])
             yield rows.unflatten(1, (-1, block))
+
+
+def search_pieces(vectors: Tensor, size: int) -> tuple[Tensor, ...]:
+    """``[N, *]`` in pieces whose ``size`` scores each are held at once."""
+    most = SEARCH_ELEMENTS if vectors.device.type == "cpu" else GPU_SEARCH_ELEMENTS
+    return vectors.split(max(LEAST_SEARCH_ROWS, most // size))
 
 
 def kmeans(vectors: Tensor, size: int, generator: torch.Generator, iterations: int = 12) -> Tensor:

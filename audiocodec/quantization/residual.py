@@ -24,6 +24,7 @@ from audiocodec.quantization.beam import beam_search
 from audiocodec.quantization.codebook import CodebookConfig
 from audiocodec.quantization.estimators import ESTIMATORS
 from audiocodec.quantization.family import build_codebook, codebook_config
+from audiocodec.quantization.folded import FoldedStages
 
 
 class ResidualQuantizerConfig(Config):
@@ -129,6 +130,7 @@ class ResidualQuantizer(nn.Module):
         self.stages = nn.ModuleList(
             Stage(latent_dim, config.codebook) for _ in range(config.num_codebooks)
         )
+        self.folded: FoldedStages | None = None
         self.register_buffer("center", torch.zeros(latent_dim, 1))
         self.register_buffer("energy", torch.ones(()))
 
@@ -152,6 +154,9 @@ class ResidualQuantizer(nn.Module):
             raise CodecError(f"beam: 1 or more, not {beam}")
         with full_precision(latents):
             if beam == 1:
+                codes = self._encode_folded(latents, num_codebooks)
+                if codes is not None:
+                    return codes
                 steps = self._steps(latents, num_codebooks)
                 return torch.stack([step.codes for step in steps], dim=1)
             residual = self._centred(latents)
@@ -162,6 +167,8 @@ class ResidualQuantizer(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes ``[B, K, F]`` of any prefix of the stages -> ``[B, D, F]``."""
         with full_precision(codes):
+            if self.folded is not None and not torch.is_grad_enabled():
+                return self.folded.decode(codes)
             pairs = zip(self.members, codes.unbind(dim=1), strict=False)
             return self._join([stage.decode(stage_codes) for stage, stage_codes in pairs])
 
@@ -220,6 +227,13 @@ class ResidualQuantizer(nn.Module):
         """Leave plain tables behind, in place, for inference: the codes stay the same."""
         for stage in self.members:
             stage.codebook = stage.codebook.folded()
+        self.folded = FoldedStages.of(self.members, self.center)
+
+    def _encode_folded(self, latents: Tensor, num_codebooks: int | None) -> Tensor | None:
+        """The codes by the tables of :meth:`fold`; nothing where the loop has to be asked."""
+        if self.folded is None or torch.is_grad_enabled() or latents.dtype != self.center.dtype:
+            return None
+        return self.folded.encode(latents, num_codebooks or self.num_codebooks)
 
     def _steps(self, latents: Tensor, num_codebooks: int | None) -> Iterator[StageStep]:
         """The one residual loop. Each stage sees the latents less what came before, detached."""

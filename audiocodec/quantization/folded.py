@@ -1,0 +1,111 @@
+"""All stages of a finished quantiser at once, for use: the same codes in fewer steps.
+
+A stage sees its residual through a projection ``A_k = P_k / s_k`` only, and what it gives is a row
+of a known table. So the residual need never be formed in the latents' own space. All projections
+are taken at the start, ``z_k = A_k (x - center)``, and a code ``c`` of stage ``j`` then takes from
+every later stage ``k`` a vector that depends on ``c`` alone:
+
+    z_k <- z_k - A_k (s_j P_j^T e_c) = z_k - s_j / s_k P_k P_j^T e_c
+
+which is written down for every entry when the model is loaded. Likewise, latents are the sum of one
+row for each code. In exact arithmetic this is what :mod:`.residual` does; in floating point it
+differs by rounding.
+
+Shapes: ``S`` stages, ``N`` vectors; others as in :mod:`.residual`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiocodec.quantization.codebook import FixedTable, least_of_rows, search_pieces
+
+if TYPE_CHECKING:
+    from audiocodec.quantization.residual import Stage
+
+MOST_ELEMENTS = 2**23
+"""Numbers that the tables may hold, 32 MiB in float32; larger quantisers stay as they are."""
+
+
+class FoldedStages(nn.Module):
+    """Tables of all stages. Buffers only, none of them saved: they are made from the weights."""
+
+    lead_in: Tensor
+    offset: Tensor
+    entries: Tensor
+    norms: Tensor
+    sums: Tensor
+    center: Tensor
+    starts: Tensor
+
+    def __init__(self, stages: Sequence[Stage], center: Tensor) -> None:
+        super().__init__()
+        every = torch.arange(stages[0].codebook.size, device=center.device)
+        entries = torch.stack([stage.codebook.lookup(every) for stage in stages])
+        count, self.size, self.dim = entries.shape
+        scales = torch.stack([stage.scale for stage in stages])
+        into = torch.stack([stage.projection for stage in stages]) / scales.view(-1, 1, 1)
+        given = torch.stack([stage.entries(every) for stage in stages])
+        self._hold("lead_in", into.flatten(0, 1).T)  # [D, S d]
+        self._hold("offset", -(center.T @ self.lead_in))  # [1, S d]
+        self._hold("entries", -2 * entries.transpose(1, 2))  # [S, d, size]
+        self._hold("norms", entries.square().sum(dim=2))  # [S, size]
+        for stage in range(count - 1):
+            later = given[stage] @ self.lead_in[:, (stage + 1) * self.dim :]
+            self._hold(f"takes{stage}", later)  # [size, (S - 1 - stage) d]
+        self._hold("sums", given.flatten(0, 1))  # [S size, D]
+        self._hold("center", center.T)  # [1, D]
+        self._hold("starts", every.new_tensor(range(count)) * self.size)
+
+    @classmethod
+    def of(cls, stages: Sequence[Stage], center: Tensor) -> FoldedStages | None:
+        """The tables of ``stages``; nothing if there are none, too large ones or NaN."""
+        first, count = stages[0].codebook, len(stages)
+        elements = count * first.size * (len(center) + first.dim * count // 2)
+        if elements > MOST_ELEMENTS or not isinstance(first, FixedTable):
+            return None
+        with torch.no_grad():
+            folded = cls(stages, center)
+        return folded if all(bool(x.isfinite().all()) for x in folded.buffers()) else None
+
+    def encode(self, latents: Tensor, num_codebooks: int) -> Tensor | None:
+        """``[B, D, F]`` -> codes int64 ``[B, K, F]``; nothing where numbers are not finite."""
+        batch, _, frames = latents.shape
+        width = num_codebooks * self.dim
+        rows = latents.transpose(1, 2).reshape(batch * frames, len(self.lead_in))
+        projected = torch.addmm(self.offset[:, :width], rows, self.lead_in[:, :width])
+        if not math.isfinite(projected.sum().item()):
+            return None
+        codes = torch.empty(num_codebooks, batch * frames, dtype=torch.long, device=latents.device)
+        start = 0
+        for piece in search_pieces(projected, self.size):
+            self._search(piece, codes[:, start : start + len(piece)])
+            start += len(piece)
+        return codes.view(num_codebooks, batch, frames).transpose(0, 1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes ``[B, K, F]`` -> ``[B, D, F]``."""
+        batch, stages, frames = codes.shape
+        rows = (codes.transpose(1, 2) + self.starts[:stages]).reshape(batch * frames, stages)
+        sums = F.embedding_bag(rows, self.sums, mode="sum") + self.center
+        return sums.view(batch, frames, sums.shape[1]).transpose(1, 2)
+
+    def _search(self, projected: Tensor, codes: Tensor) -> None:
+        """``[N, K d]``, overwritten, -> ``codes [K, N]``."""
+        width = projected.shape[1]
+        for stage in range(len(codes)):
+            first, end = stage * self.dim, (stage + 1) * self.dim
+            scores = torch.addmm(self.norms[stage], projected[:, first:end], self.entries[stage])
+            codes[stage] = least_of_rows(scores)
+            if end < width:
+                taken = self.get_buffer(f"takes{stage}")[:, : width - end]
+                projected[:, end:] -= taken.index_select(0, codes[stage])
+
+    def _hold(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value.detach().contiguous(), persistent=False)

@@ -1,0 +1,171 @@
+"""How fast other codecs are beside this one: one thread, one clip, one run.
+
+    pip install transformers snac && python benchmarks/peers.py [--seconds 10]
+
+Weights are random where a peer's are not at hand: speed does not depend on them. A peer whose
+package or program is absent is skipped by name.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import soundfile
+import torch
+from torch import Tensor, nn
+
+from audiocodec import StreamDecoder, StreamEncoder, find_audio, load_audio, load_codec
+from audiocodec.verification import CLIPS
+
+Road = tuple[nn.Module | None, Callable[[], object], Callable[[object], object]]
+"""A network (for its parameters), encoding, and decoding of what encoding gave."""
+
+
+def ours(audio: Tensor) -> Road:
+    codec = load_codec("speech_16khz")
+    return (
+        codec,
+        lambda: StreamEncoder(codec).push(audio),
+        lambda codes: StreamDecoder(codec).push(codes),
+    )
+
+
+def encodec(audio: Tensor) -> Road:
+    from transformers import EncodecConfig, EncodecModel
+
+    model = EncodecModel(EncodecConfig()).eval()
+    sound = _resampled(audio, 24_000)
+    return (
+        model,
+        lambda: model.encode(sound, bandwidth=6.0),
+        lambda out: model.decode(out.audio_codes, out.audio_scales),
+    )
+
+
+def mimi(audio: Tensor) -> Road:
+    from transformers import MimiConfig, MimiModel
+
+    model = MimiModel(MimiConfig()).eval()
+    sound = _resampled(audio, 24_000)
+    return model, lambda: model.encode(sound), lambda out: model.decode(out.audio_codes)
+
+
+def dac(audio: Tensor) -> Road:
+    from transformers import DacConfig, DacModel
+
+    model = DacModel(DacConfig()).eval()
+    return (
+        model,
+        lambda: model.encode(audio),
+        lambda out: model.decode(quantized_representation=out.quantized_representation),
+    )
+
+
+def snac(audio: Tensor) -> Road:
+    from snac import SNAC
+
+    model = SNAC().eval()
+    sound = _resampled(audio, 24_000)
+    return model, lambda: model.encode(sound), lambda codes: model.decode(codes)
+
+
+def opus(audio: Tensor) -> Road:
+    for program in ("opusenc", "opusdec"):
+        if shutil.which(program) is None:
+            raise ImportError(program)
+    folder = Path(tempfile.mkdtemp())
+    soundfile.write(folder / "in.wav", audio[0, 0].numpy(), 16_000)
+    files = [str(folder / name) for name in ("in.wav", "a.opus", "out.wav")]
+
+    def run(*words: str) -> None:
+        subprocess.run(words, check=True, capture_output=True)
+
+    return (
+        None,
+        lambda: run("opusenc", "--bitrate", "6", files[0], files[1]),
+        lambda _: run("opusdec", files[1], files[2]),
+    )
+
+
+PEERS = {
+    "audiocodec 16 kHz": ours,
+    "EnCodec 24 kHz (transformers)": encodec,
+    "Mimi 24 kHz (transformers)": mimi,
+    "DAC 16 kHz (transformers)": dac,
+    "SNAC 24 kHz": snac,
+    "Opus 6 kbps (opusenc, opusdec)": opus,
+}
+
+
+def _resampled(audio: Tensor, sample_rate: int) -> Tensor:
+    """As long at another rate; what it holds does not matter for speed."""
+    length = audio.shape[-1] * sample_rate // 16_000
+    return nn.functional.interpolate(audio, length, mode="linear")
+
+
+def cpu() -> float:
+    """CPU seconds of this process and of those that it started."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
+def measure(road: Road, repeats: int) -> tuple[float, float]:
+    """CPU seconds to encode and to decode, the fastest of some runs after one."""
+    _, encode, decode = road
+    times = []
+    for _ in range(repeats + 1):
+        start = cpu()
+        codes = encode()
+        middle = cpu()
+        decode(codes)
+        times.append((middle - start, cpu() - middle))
+    fastest = [min(side) for side in zip(*times[1:], strict=True)]
+    return fastest[0], fastest[1]
+
+
+@click.command()
+@click.option("--seconds", default=10.0)
+@click.option("--repeats", default=1, show_default=True)
+@click.option("--only", multiple=True, type=click.Choice(list(PEERS)))
+def main(seconds: float, repeats: int, only: tuple[str, ...]) -> None:
+    torch.set_num_threads(1)
+    clip = torch.cat([load_audio(file, 16_000)[0][0] for file in find_audio(CLIPS)])
+    length = round(seconds * 16_000)
+    audio = clip.repeat(-(-length // len(clip)))[None, None, :length]
+    print(f"{seconds:g} s, one thread, CPU time, {time.strftime('%Y-%m-%d')}\n")
+    print("| codec | M parameters | encode | decode | both, times our CPU time |")
+    print("| --- | --- | --- | --- | --- |")
+    base = 0.0
+    for name in only or PEERS:
+        try:
+            with torch.inference_mode():
+                road = PEERS[name](audio)
+                encode, decode = measure(road, repeats)
+        except (ImportError, OSError) as error:
+            print(f"| {name} | skipped, cannot be loaded: {error} | | | |", flush=True)
+            continue
+        base = base or encode + decode
+        network = road[0]
+        size = f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f}" if network else ""
+        print(
+            f"| {name} | {size} | {seconds / encode:.1f}x | {seconds / decode:.1f}x | "
+            f"{(encode + decode) / base:.1f} |",
+            flush=True,
+        )
+    start = time.process_time()
+    a, b, c = (torch.randn(1024, 1024) for _ in range(3))
+    for _ in range(10):
+        torch.mm(a, b, out=c)
+    rate = 10 * 2 * 1024**3 / (time.process_time() - start) / 1e9
+    print(f"\nbeside a matrix product of {rate:.0f} GFLOP/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Where the time goes: arithmetic, layers, short pieces; and the memory of an endless stream.
+
+    python benchmarks/streams.py [--model speech_16khz] [--hours 1]
+
+One thread, CPU time; ratios hold on a busy machine where the times do not. Prints the tables of
+docs/performance.md and, with ``--picture``, draws the cost of short pieces.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from audiocodec import Codec, StreamDecoder, StreamEncoder, find_audio, load_audio, load_codec
+from audiocodec.modules.conv import CausalConv1d, CausalConvTranspose1d
+from audiocodec.verification import CLIPS
+
+PIECES = (0.02, 0.04, 0.1, 0.2, 1.0, 4.0)
+
+
+def best(work: Callable[[], object], repeats: int = 5) -> float:
+    """CPU seconds of the fastest of some runs, after one that does not count."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def gemm_rate(size: int = 1024) -> float:
+    """Operations per second of a square matrix product in float32."""
+    a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
+    return 2 * size**3 / best(lambda: torch.mm(a, b, out=out))
+
+
+def operations(work: Callable[[], object]) -> float:
+    """What convolutions and matrix products compute, a multiplication and an addition as two."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def sound(codec: Codec, seconds: float) -> Tensor:
+    """The bundled clips, again and again: ``[1, 1, T]``."""
+    clips = torch.cat([load_audio(file, codec.sample_rate)[0][0] for file in find_audio(CLIPS)])
+    length = round(seconds * codec.sample_rate)
+    return clips.repeat(-(-length // len(clips)))[None, None, :length]
+
+
+def layers(codec: Codec, audio: Tensor, repeats: int = 5) -> dict[str, float]:
+    """CPU seconds in each level's convolutions, and in all the rest, of a stream's one push."""
+    spent: dict[str, float] = defaultdict(float)
+    hooks = []
+    for side in ("encoder", "decoder"):
+        for name, layer in getattr(codec, side).named_modules():
+            if isinstance(layer, (CausalConv1d, CausalConvTranspose1d)):
+                hooks += _timed(layer, f"{side}: {'.'.join(name.split('.')[:2])}", spent)
+    for _ in range(repeats):
+        StreamDecoder(codec).push(StreamEncoder(codec).push(audio))
+    for hook in hooks:
+        hook.remove()
+    return {name: seconds / repeats for name, seconds in spent.items()}
+
+
+def _timed(
+    layer: nn.Module, name: str, spent: dict[str, float]
+) -> list[torch.utils.hooks.RemovableHandle]:
+    def before(*_: object) -> None:
+        spent[name] -= time.process_time()
+
+    def after(*_: object) -> None:
+        spent[name] += time.process_time()
+
+    return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+
+
+def pushes(codec: Codec, audio: Tensor, seconds: float) -> list[tuple[float, float]]:
+    """CPU seconds that encoder and decoder take for each piece of ``seconds``."""
+    encoder, decoder, times = StreamEncoder(codec), StreamDecoder(codec), []
+    for piece in audio.split(round(seconds * codec.sample_rate), dim=-1):
+        start = time.process_time()
+        codes = encoder.push(piece)
+        middle = time.process_time()
+        decoder.push(codes)
+        times.append((middle - start, time.process_time() - middle))
+    return times
+
+
+def resident() -> float:
+    """MB of memory that this process has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def endless(codec: Codec, hours: float) -> list[float]:
+    """MB in use, measured twelve times and at the start, of a live stream in pieces of 1 s."""
+    encoder, decoder = StreamEncoder(codec), StreamDecoder(codec)
+    minute = sound(codec, 60).split(codec.sample_rate, dim=-1)
+    seen, total = [resident()], round(3600 * hours)
+    for second in range(1, total + 1):
+        decoder.push(encoder.push(minute[second % 60]))
+        if second % max(1, total // 12) == 0:
+            seen.append(resident())
+    return seen
+
+
+def draw(costs: dict[float, float], path: Path) -> None:
+    """Times faster than real time against the length of the pieces."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3.2), layout="constrained")
+    axes.loglog([1000 * s for s in costs], [1 / c for c in costs.values()], "o-")
+    axes.set(xlabel="piece pushed, ms", ylabel="encode + decode, times real time")
+    axes.set_title("One thread: what short pieces cost", fontsize=10)
+    axes.grid(which="both", alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+@click.command()
+@click.option("--model", default="speech_16khz")
+@click.option("--hours", default=1.0, help="Length of the live stream; 0 leaves it out.")
+@click.option("--picture", type=click.Path(path_type=Path))
+def main(model: str, hours: float, picture: Path | None) -> None:
+    torch.set_num_threads(1)
+    codec = load_codec(model)
+    with torch.inference_mode():
+        if hours:
+            seen = endless(codec, hours)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(
+                f"{hours:g} h live, pieces of 1 s, MB resident: "
+                + " ".join(f"{x:.0f}" for x in seen)
+            )
+            print(f"peak {peak:.0f} MB\n", flush=True)
+
+        audio = sound(codec, 4)
+        codes = codec.encode(audio)
+        rate = gemm_rate()
+        both = lambda: StreamDecoder(codec).push(StreamEncoder(codec).push(audio))  # noqa: E731
+        count, seconds = operations(both), best(both)
+        print(f"matrix product {rate / 1e9:.0f} GFLOP/s; {codes.shape[-1]} frames:")
+        print(
+            f"{count / 4e9:.2f} GFLOP per second of sound, {4 / seconds:.0f}x real time there and"
+        )
+        print(f"back: {count / seconds / 1e9:.0f} GFLOP/s, {count / seconds / rate:.0%} of it\n")
+
+        print(
+            "| convolutions of | CPU ms for 4 s | share | CPU ms for 20 ms |\n"
+            "| --- | --- | --- | --- |"
+        )
+        frame = audio[..., : codec.hop_length]
+        long, short = layers(codec, audio), layers(codec, frame, 50)
+        for name, spent in long.items():
+            print(
+                f"| {name} | {1000 * spent:.1f} | {spent / seconds:.0%} | "
+                f"{1000 * short[name]:.3f} |"
+            )
+        rest = seconds - sum(long.values())
+        print(f"| quantiser, activations, checks | {1000 * rest:.1f} | {rest / seconds:.0%} | |\n")
+
+        print("| piece | encode ms | decode ms | 99 % of both within | cost a second | of 4 s |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        costs = {}
+        for piece in reversed(PIECES):
+            audio = sound(codec, 16 if piece >= 1 else 300 * piece)
+            pushes(codec, audio[..., : 2 * codec.sample_rate], piece)
+            times = pushes(codec, audio, piece)
+            encode, decode = (sum(side) / len(times) for side in zip(*times, strict=True))
+            worst = sorted(map(sum, times))[int(0.99 * (len(times) - 1))]
+            costs[piece] = (encode + decode) / piece
+            print(
+                f"| {1000 * piece:g} ms | {1000 * encode:.2f} | {1000 * decode:.2f} | "
+                f"{1000 * worst:.2f} | {1000 * costs[piece]:.1f} ms | "
+                f"{costs[piece] / costs[4.0]:.2f} |",
+                flush=True,
+            )
+    if picture:
+        draw(costs, picture)
+
+
+if __name__ == "__main__":
+    main()
