@@ -187,3 +187,20 @@ def test_foreign_codes_are_refused() -> None:
         codec.decode(torch.full((1, 4, 3), 32))
     with pytest.raises(CodecError, match="batch, 1, samples"):
         codec.encode(torch.zeros(1, 320))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(1, 1, 1), (3, 1, 9), (8, 4, 1)])
+def test_few_columns_are_a_matrix_product_and_the_same(
+    kernel: int, stride: int, dilation: int
+) -> None:
+    from audiocodec.modules.conv import convolve
+
+    conv = torch.nn.Conv1d(6, 5, kernel, stride=stride, dilation=dilation).double()
+    for columns in (1, 2, 40, 300):
+        length = (columns - 1) * stride + dilation * (kernel - 1) + 1
+        x = torch.randn(2, 6, length, dtype=torch.float64)
+        with torch.no_grad():
+            assert torch.allclose(convolve(conv, x), conv(x), atol=1e-13)
+            # As streams hand it over: a view whose columns do not lie side by side.
+            turned = x.transpose(1, 2).contiguous().transpose(1, 2)
+            assert torch.allclose(convolve(conv, turned), conv(x), atol=1e-13)

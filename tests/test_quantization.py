@@ -363,3 +363,26 @@ def test_a_new_kind_is_one_class_and_one_line() -> None:
 def test_settings_that_make_no_sense_are_refused(values: dict[str, object], words: str) -> None:
     with pytest.raises(CodecError, match=words):
         codebook_config(values)
+
+
+def test_folded_stages_give_the_codes_and_the_latents_of_the_loop() -> None:
+    torch.manual_seed(3)
+    config = ResidualQuantizerConfig(
+        num_codebooks=5, codebook={"kind": "simvq", "size": 32, "dim": 4}
+    )
+    quantizer = ResidualQuantizer(10, config).double()
+    frames = torch.randn(600, 10, dtype=torch.float64) * torch.linspace(0.2, 3, 10) + 1
+    quantizer.start(frames, torch.Generator().manual_seed(0))
+    quantizer.eval().requires_grad_(False).fold()
+    latents = torch.randn(2, 10, 70, dtype=torch.float64) + 1
+    with torch.no_grad():
+        assert quantizer.folded is not None
+        for count in (1, 3, 5):
+            fast = quantizer.encode(latents, count)
+            heard = quantizer.decode(fast)
+            tables, quantizer.folded = quantizer.folded, None
+            assert torch.equal(fast, quantizer.encode(latents, count))
+            assert torch.allclose(heard, quantizer.decode(fast), atol=1e-12)
+            quantizer.folded = tables
+        with pytest.raises(CodecError, match="stage"):
+            quantizer.encode(torch.full_like(latents, float("nan")))
