@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -62,6 +63,47 @@ def replacing(target: Path) -> Iterator[Path]:
             os.replace(temporary, real)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(target: Path, replaceable: Collection[str] = ()) -> Iterator[Path]:
+    """Give an empty temporary folder beside ``target``, which it becomes at the end.
+
+    After an exception, Ctrl-C included, it is gone and ``target`` is as it was. A ``target`` that
+    is there already is replaced if it holds files of the names ``replaceable`` and nothing else.
+
+    Raises:
+        CodecError: ``target`` is a file, or holds anything that may not be replaced, or cannot be
+            written.
+    """
+    real = Path(os.path.realpath(target))
+    if real.exists() and not real.is_dir():
+        raise CodecError(f"{target}: is a file; name a folder")
+    if not real.parent.is_dir():
+        raise CodecError(f"{target}: there is no folder {target.parent}; make it first")
+    held = sorted(path.name for path in real.iterdir()) if real.is_dir() else []
+    if held and not replaceable:
+        raise CodecError(f"{target}: is there already; --overwrite replaces it")
+    for name in held:
+        if name not in replaceable:
+            raise CodecError(f"{target}: holds {name} too; name a folder for this alone")
+    with writing(target):
+        temporary = Path(tempfile.mkdtemp(prefix=".codec-", suffix=".part", dir=real.parent))
+    try:
+        yield temporary
+        with writing(target):
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o777 & ~mask)
+            if held:
+                old = temporary.with_suffix(".old")
+                os.replace(real, old)
+                os.replace(temporary, real)
+                shutil.rmtree(old)
+            else:
+                os.replace(temporary, real)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
