@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,13 +53,13 @@ def replacing(target: Path) -> Iterator[Path]:
     if real.exists() and not (real.is_file() and os.access(real, os.W_OK)):
         raise CodecError(f"{target}: cannot be written (not a file that may be replaced)")
     with writing(target):
-        handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".part", dir=real.parent)
-        os.close(handle)
-    temporary = Path(name)
+        temporary = _temporary(real)
+        temporary.touch(exist_ok=False)
     try:
         yield temporary
         with writing(target):
-            temporary.chmod(_permissions(real))
+            if real.exists():
+                temporary.chmod(real.stat().st_mode & 0o777)
             os.replace(temporary, real)
     finally:
         temporary.unlink(missing_ok=True)
@@ -88,13 +88,11 @@ def replacing_folder(target: Path, replaceable: Collection[str] = ()) -> Iterato
         if name not in replaceable:
             raise CodecError(f"{target}: holds {name} too; name a folder for this alone")
     with writing(target):
-        temporary = Path(tempfile.mkdtemp(prefix=".codec-", suffix=".part", dir=real.parent))
+        temporary = _temporary(real)
+        temporary.mkdir()
     try:
         yield temporary
         with writing(target):
-            mask = os.umask(0)
-            os.umask(mask)
-            temporary.chmod(0o777 & ~mask)
             if held:
                 old = temporary.with_suffix(".old")
                 os.replace(real, old)
@@ -120,10 +118,6 @@ def writing(target: Path) -> Iterator[None]:
         raise CodecError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
-def _permissions(target: Path) -> int:
-    """Those of the file that is replaced, or those that a new file would get."""
-    if target.exists():
-        return target.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+def _temporary(target: Path) -> Path:
+    """A name beside ``target`` that nobody has."""
+    return target.parent / f".codec-{secrets.token_hex(8)}.part"
