@@ -168,7 +168,13 @@ class EncoderStep(_Step):
         super().__init__(codec, codec.encoder, torch.zeros(2, 1, 10 * codec.hop_length))
 
     def step(self, piece: Tensor, state: StreamState) -> Tensor:
-        return self.codec.encode_frames(piece, state, self.codec.num_codebooks)
+        # The residual loop, without its searches in blocks and its check for NaN.
+        residual = self.codec.encoder(piece, state) - self.codec.quantizer.center
+        codes = []
+        for stage in self.codec.quantizer.members:
+            codes.append(stage.encode(residual))
+            residual = residual - stage.decode(codes[-1])
+        return torch.stack(codes, dim=1)
 
 
 class DecoderStep(_Step):
