@@ -172,9 +172,8 @@ def run_jobs(
         # Threads, not processes: nearly all of the work is done outside Python's lock, one model
         # serves all, nothing has to start, and nothing can be left behind.
         with ThreadPoolExecutor(workers) as pool:
-            running = [pool.submit(run) for _ in range(workers)]
             try:
-                for thread in running:
+                for thread in [pool.submit(run) for _ in range(workers)]:
                     thread.result()
             except BaseException:
                 stop.ask()
