@@ -84,11 +84,12 @@ def test_jobs_run_side_by_side_on_one_thread_each_and_come_back_in_order() -> No
 def test_an_interruption_gives_up_all_jobs() -> None:
     plan = Plan(single=False, jobs=[Job(Path(f"{n}"), Path(f"out/{n}")) for n in range(100)])
     stop, started, cleared = Stop(), [], []
+    together = threading.Barrier(4, timeout=20)
 
     def work(job: Job) -> None:
         started.append(job)
         try:
-            if len(started) == 4:
+            if together.wait() == 0:  # one of the four
                 os.kill(os.getpid(), signal.SIGINT)
             while True:
                 time.sleep(0.01)
