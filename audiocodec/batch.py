@@ -6,7 +6,9 @@ already stay as they are unless they are to be overwritten.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -106,50 +108,120 @@ def plan_jobs(
     return plan
 
 
+class Stopped(BaseException):
+    """Raised in the midst of a job that is to be given up, by :meth:`Stop.look`."""
+
+
+class Stop:
+    """Asks jobs on other threads to give up: each looks now and then."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def ask(self) -> None:
+        self._asked.set()
+
+    def look(self) -> None:
+        """Raise :class:`Stopped` if it was asked for: what the job has open is then cleared up."""
+        if self._asked.is_set():
+            raise Stopped
+
+
 def run_jobs(
     plan: Plan,
     work: Callable[[Job], Result],
     overwrite: bool = False,
     check_done: Callable[[Job], None] | None = None,
     after: Callable[[Job], object] | None = None,
+    workers: int = 1,
+    stop: Stop | None = None,
 ) -> Batch[Result]:
-    """Do the jobs one after the other.
+    """Do the jobs, ``workers`` at a time. What comes back is in the plan's order.
 
     Args:
-        work: makes a job's target, whole or not at all, or raises.
+        work: makes a job's target, whole or not at all, or raises. With several workers it is
+            called on several threads, and should call ``stop.look`` now and then.
         check_done: looks at a target that is there already; CodecError if it is not what the job
             would make, which is a failure, because skipping it would hide the difference.
-        after: called after each job, whatever became of it.
+        after: called after each job, whatever became of it, on one thread at a time.
+        stop: asked when this thread is interrupted (Ctrl-C), so that no job runs on.
     """
-    batch: Batch[Result] = Batch(failures=list(plan.failures))
-    sources: dict[Path, Path] = {}
+    outcomes: list[Result | str | None] = [None] * len(plan.jobs)
+    firsts: dict[Path, Path] = {}
     for job in plan.jobs:
-        try:
-            first = sources.setdefault(job.target, job.source)
-            if first is not job.source:
-                raise CodecError(
-                    f"{job.source}: would become {job.target}, as {first} does; rename one of them"
-                )
-            if job.target.is_file() and not overwrite:
-                if check_done:
-                    check_done(job)
-                if plan.single:
-                    raise CodecError(f"{job.target}: is there already; --overwrite replaces it")
-                batch.skipped.append(job)
-            else:
-                if not plan.single:
-                    _make_folder(job.target.parent)
-                batch.results.append(work(job))
-        except CodecError as error:
-            batch.failures.append(str(error))
-        except Exception as error:
-            if plan.single:
+        firsts.setdefault(job.target, job.source)
+    waiting = iter(enumerate(plan.jobs))
+    lock = threading.Lock()
+    stop = stop or Stop()
+
+    def run() -> None:
+        while True:
+            with lock:
+                stop.look()
+                index, job = next(waiting, (-1, None))
+            if job is None:
+                return
+            outcomes[index] = _outcome(job, firsts[job.target], plan, work, overwrite, check_done)
+            if after:
+                with lock:
+                    after(job)
+
+    if workers == 1:
+        run()
+    else:
+        # Threads, not processes: nearly all of the work is done outside Python's lock, one model
+        # serves all, nothing has to start, and nothing can be left behind.
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                for thread in [pool.submit(run) for _ in range(workers)]:
+                    thread.result()
+            except BaseException:
+                stop.ask()
                 raise
-            reason = (str(error).splitlines() or [""])[0]
-            batch.failures.append(f"{job.source}: {type(error).__name__}: {reason}")
-        if after:
-            after(job)
+    batch: Batch[Result] = Batch(failures=list(plan.failures))
+    for job, outcome in zip(plan.jobs, outcomes, strict=True):
+        if outcome is None:
+            batch.skipped.append(job)
+        elif isinstance(outcome, str):
+            batch.failures.append(outcome)
+        else:
+            batch.results.append(outcome)
     return batch
+
+
+def _outcome(
+    job: Job,
+    first: Path,
+    plan: Plan,
+    work: Callable[[Job], Result],
+    overwrite: bool,
+    check_done: Callable[[Job], None] | None,
+) -> Result | str | None:
+    """A job's result; or a line that says why there is none; or nothing, if it was done already.
+
+    ``first`` is the source of the first job of the same target.
+    """
+    try:
+        if first is not job.source:
+            raise CodecError(
+                f"{job.source}: would become {job.target}, as {first} does; rename one of them"
+            )
+        if job.target.is_file() and not overwrite:
+            if check_done:
+                check_done(job)
+            if plan.single:
+                raise CodecError(f"{job.target}: is there already; --overwrite replaces it")
+            return None
+        if not plan.single:
+            _make_folder(job.target.parent)
+        return work(job)
+    except CodecError as error:
+        return str(error)
+    except Exception as error:
+        if plan.single:
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        return f"{job.source}: {type(error).__name__}: {reason}"
 
 
 def _make_folder(folder: Path) -> None:

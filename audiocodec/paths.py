@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,16 +53,55 @@ def replacing(target: Path) -> Iterator[Path]:
     if real.exists() and not (real.is_file() and os.access(real, os.W_OK)):
         raise CodecError(f"{target}: cannot be written (not a file that may be replaced)")
     with writing(target):
-        handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".part", dir=real.parent)
-        os.close(handle)
-    temporary = Path(name)
+        temporary = _temporary(real)
+        temporary.touch(exist_ok=False)
     try:
         yield temporary
         with writing(target):
-            temporary.chmod(_permissions(real))
+            if real.exists():
+                temporary.chmod(real.stat().st_mode & 0o777)
             os.replace(temporary, real)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(target: Path, replaceable: Collection[str] = ()) -> Iterator[Path]:
+    """Give an empty temporary folder beside ``target``, which it becomes at the end.
+
+    After an exception, Ctrl-C included, it is gone and ``target`` is as it was. A ``target`` that
+    is there already is replaced if it holds files of the names ``replaceable`` and nothing else.
+
+    Raises:
+        CodecError: ``target`` is a file, or holds anything that may not be replaced, or cannot be
+            written.
+    """
+    real = Path(os.path.realpath(target))
+    if real.exists() and not real.is_dir():
+        raise CodecError(f"{target}: is a file; name a folder")
+    if not real.parent.is_dir():
+        raise CodecError(f"{target}: there is no folder {target.parent}; make it first")
+    held = sorted(path.name for path in real.iterdir()) if real.is_dir() else []
+    if held and not replaceable:
+        raise CodecError(f"{target}: is there already; --overwrite replaces it")
+    for name in held:
+        if name not in replaceable:
+            raise CodecError(f"{target}: holds {name} too; name a folder for this alone")
+    with writing(target):
+        temporary = _temporary(real)
+        temporary.mkdir()
+    try:
+        yield temporary
+        with writing(target):
+            if held:
+                old = temporary.with_suffix(".old")
+                os.replace(real, old)
+                os.replace(temporary, real)
+                shutil.rmtree(old)
+            else:
+                os.replace(temporary, real)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -78,10 +118,6 @@ def writing(target: Path) -> Iterator[None]:
         raise CodecError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
-def _permissions(target: Path) -> int:
-    """Those of the file that is replaced, or those that a new file would get."""
-    if target.exists():
-        return target.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+def _temporary(target: Path) -> Path:
+    """A name beside ``target`` that nobody has."""
+    return target.parent / f".codec-{secrets.token_hex(8)}.part"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -63,21 +64,29 @@ def convert(
     as_json: bool,
     check_done: Callable[[Job], None] | None = None,
     seconds: Callable[[Job], float] | None = None,
+    workers: int = 1,
 ) -> None:
     """Do the plan with a bar on stderr, report, and exit with 1 if anything failed.
+
+    Several files are done ``workers`` at a time, each on one thread: so the bytes that come out do
+    not depend on how many there are. A file alone has all of PyTorch's threads.
 
     The report goes to stdout, unless sound or tokens go there: then to stderr.
 
     The bar counts files; for a single file, seconds of sound out of ``seconds(job)``. Where stderr
     is no terminal, a line of it appears about twice a minute, so that short work prints nothing.
     """
+    import torch
     from tqdm import tqdm
 
-    from audiocodec.batch import run_jobs
+    from audiocodec.batch import Stop, run_jobs
 
     quick = sys.stderr.isatty()
     piped = plan.pipe and any(str(job.target) == PIPE for job in plan.jobs)
     alone = plan.single and len(plan.jobs) == 1
+    stop = Stop()
+    started = time.perf_counter()
+    threads = torch.get_num_threads()
     total: float | None = len(plan.jobs)
     if alone:
         live = plan.pipe and str(plan.jobs[0].source) == PIPE
@@ -94,13 +103,22 @@ def convert(
         leave=False,
         dynamic_ncols=True,
     ) as bar:
-        batch = run_jobs(
-            plan,
-            work=lambda job: work(job, (lambda step: bar.update(step)) if alone else _silent),
-            overwrite=overwrite or piped,
-            check_done=check_done,
-            after=None if alone else lambda job: bar.update(1),
-        )
+        try:
+            if not plan.single:
+                torch.set_num_threads(1)
+            batch = run_jobs(
+                plan,
+                work=lambda job: work(
+                    job, (lambda step: bar.update(step)) if alone else lambda step: stop.look()
+                ),
+                overwrite=overwrite or piped,
+                check_done=check_done,
+                after=None if alone else lambda job: bar.update(1),
+                workers=max(1, min(workers, len(plan.jobs))),
+                stop=stop,
+            )
+        finally:
+            torch.set_num_threads(threads)
     cut = [result for result in batch.results if result.truncated]
     if as_json:
         click.echo(json.dumps(as_dict(batch), indent=2), err=piped)
@@ -108,7 +126,7 @@ def convert(
         for result in batch.results:
             click.echo(line(result), err=piped)
     else:
-        click.echo(summary(batch))
+        click.echo(summary(batch, time.perf_counter() - started))
     for result in cut:
         click.echo(
             f"warning: {result.source}: cut short; {result.target} holds the {result.seconds:.2f} s"
@@ -130,10 +148,9 @@ def line(result: FileResult) -> str:
     )
 
 
-def summary(batch: Batch[FileResult]) -> str:
-    """The result of many files in one line."""
+def summary(batch: Batch[FileResult], elapsed: float) -> str:
+    """The result of many files, which took ``elapsed`` seconds together, in one line."""
     seconds = sum(result.seconds for result in batch.results)
-    elapsed = sum(result.elapsed for result in batch.results)
     parts = [f"{len(batch.results)} files done"]
     if batch.results:
         parts[0] += f" ({seconds:.1f} s of sound, {seconds / elapsed:.0f}x real time)"
@@ -157,7 +174,3 @@ def as_dict(batch: Batch[FileResult]) -> dict[str, object]:
         "skipped": [str(job.target) for job in batch.skipped],
         "failures": batch.failures,
     }
-
-
-def _silent(seconds: float) -> None:
-    """No bar for the parts of one file among many."""

@@ -8,11 +8,13 @@ import click
 
 from .options import (
     device_option,
+    jobs_option,
     json_option,
     model_option,
     num_codebooks_option,
     overwrite_option,
     resolve_device,
+    resolve_jobs,
 )
 
 
@@ -21,6 +23,7 @@ from .options import (
 @num_codebooks_option
 @model_option
 @device_option
+@jobs_option
 @overwrite_option
 @click.option(
     "--raw", is_flag=True, help="To stdout: 16-bit little-endian samples without a WAV header."
@@ -31,6 +34,7 @@ def command(
     num_codebooks: int | None,
     model: str,
     device: str,
+    jobs: int | None,
     overwrite: bool,
     raw: bool,
     as_json: bool,
@@ -76,10 +80,12 @@ def command(
         name_beside=lambda source: f"{source.stem}.decoded.wav",
         name_in_output=lambda source: f"{source.stem}.wav",
     )
-    codec = load_codec(model, resolve_device(device))
+    device = resolve_device(device)
+    codec = load_codec(model, device)
 
     def work(job: Job, progress: Progress) -> FileResult:
         source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)
         return decode_file(source, target, codec, num_codebooks, progress, raw)
 
-    convert(plan, work, overwrite, as_json, seconds=seconds)
+    workers = resolve_jobs(jobs, device)
+    convert(plan, work, overwrite, as_json, seconds=seconds, workers=workers)

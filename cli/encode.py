@@ -10,11 +10,13 @@ import click
 from .options import (
     beam_option,
     device_option,
+    jobs_option,
     json_option,
     model_option,
     num_codebooks_option,
     overwrite_option,
     resolve_device,
+    resolve_jobs,
 )
 
 
@@ -39,6 +41,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 )
 @model_option
 @device_option
+@jobs_option
 @overwrite_option
 @click.option(
     "--exact", is_flag=True, help="Compute in float64, so that rounding changes no code; slower."
@@ -72,6 +75,7 @@ def command(
     bitrate: float | None,
     model: str,
     device: str,
+    jobs: int | None,
     overwrite: bool,
     exact: bool,
     beam: int,
@@ -125,7 +129,8 @@ def command(
 
     plan = pipe_plan(paths) or plan_jobs(*split_paths(paths, is_input), find_audio, name, name)
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
-    codec = load_codec(model, resolve_device(device), torch.float64 if exact else torch.float32)
+    device = resolve_device(device)
+    codec = load_codec(model, device, torch.float64 if exact else torch.float32)
     if bitrate is not None:
         num_codebooks = codec.codebooks_for_bitrate(bitrate)
     used = codec.resolve_num_codebooks(num_codebooks)
@@ -141,4 +146,5 @@ def command(
         as_json,
         check_done=lambda job: check_done(job.target, codec, used),
         seconds=lambda job: audio_info(job.source).seconds,
+        workers=resolve_jobs(jobs, device),
     )

@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "decode": ("decode", "Turn token files back into audio."),
     "info": ("info", "Say what a token file or a model holds."),
     "verify": ("verify", "Check that a model is whole and gives the same codes everywhere."),
+    "export": ("export", "Write a model as ONNX graphs, for programs without PyTorch."),
     "stream": ("stream", "Hear yourself through the codec, live."),
     "demo": ("demo", "Hear the bundled model on a bundled clip."),
     "evaluate": ("evaluate", "Score a model on a folder of audio."),

@@ -43,6 +43,14 @@ overwrite_option = click.option(
     help="Write outputs again that are there already.",
 )
 
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Of several files, how many at a time, each on one core. Default: all cores.",
+)
+
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -57,6 +65,18 @@ json_option = click.option(
     is_flag=True,
     help="Print the result as one JSON object on stdout.",
 )
+
+
+def resolve_jobs(jobs: int | None, device: str) -> int:
+    """How many files to do at a time: by default as many as this process may use cores.
+
+    A GPU has one file at a time, unless more are asked for.
+    """
+    from joblib import cpu_count
+
+    if jobs is not None:
+        return jobs
+    return int(cpu_count()) if device == "cpu" else 1
 
 
 def resolve_device(name: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 import audiocodec
 
 ROOT = Path(__file__).resolve().parents[1]
-VERBS = ["encode", "decode", "info", "verify", "stream", "demo", "evaluate", "train"]
+VERBS = ["encode", "decode", "info", "verify", "export", "stream", "demo", "evaluate", "train"]
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -96,6 +96,7 @@ def test_the_same_option_is_spelt_the_same_in_every_verb() -> None:
         "train": ["--device"],
         "info": ["--json"],
         "verify": ["--model", "--device", "--json"],
+        "export": ["--model", "--overwrite", "--json"],
         "stream": ["--model", "-n", "--device", "--overwrite"],
     }
     for verb, options in shared.items():

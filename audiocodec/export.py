@@ -1,0 +1,267 @@
+"""A codec as two ONNX graphs and a page of JSON, for programs without PyTorch.
+
+Each graph is one step of a stream: a piece and the state go in, what the piece becomes and the new
+state come out. The state is a tensor for each layer that remembers columns, zeros at the start; it
+belongs to the caller, as everywhere here. The graphs are traced from the very layers that
+:class:`~audiocodec.streaming.StreamEncoder` and ``StreamDecoder`` call.
+
+``encoder.onnx``
+    ``audio`` float32 ``[B, 1, F * hop_length]``, F > 0 -> ``codes`` int64 ``[B, K, F]``, of all
+    codebooks: the first n are the codes of n codebooks.
+``decoder.onnx``
+    ``codes`` int64 ``[B, K, F]``, F > 0 -> ``audio`` float32 ``[B, 1, F * hop_length]``, which is
+    ``lookahead`` frames late. A code of -1 is one that is not used, so -1 from codebook n on
+    decodes n codebooks; a frame whose first code is -1 is the padding that ends a stream.
+``model.json``
+    What a caller must know: rates, sizes, the fingerprint, names and shapes of the states.
+
+The shape letters are in :mod:`audiocodec.codec`.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audiocodec.audio import load_audio
+from audiocodec.checkpoint import load_codec
+from audiocodec.codec import Codec
+from audiocodec.errors import CodecError
+from audiocodec.modules.conv import StreamState
+from audiocodec.paths import replacing_folder
+from audiocodec.quantization.codebook import FixedTable
+from audiocodec.verification import GOLDEN_CLIP
+
+OPSET = 17
+"""Old enough for every ONNX Runtime since 1.12, new enough for all that the layers need."""
+MODEL_NAME = "model.json"
+FORMAT = 1
+CHECK_SECONDS = 2.0
+LEAST_EQUAL = 0.99
+"""Of the codes, in the check of an export: rounding may turn a near tie, a mistake turns many."""
+MOST_DIFFERENT = 1e-4
+"""Of the decoded samples, as a share of the largest one."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written, and how near ONNX Runtime came to PyTorch with it.
+
+    ``equal_codes`` is a share, ``audio_error`` the largest difference of two samples.
+    """
+
+    folder: Path
+    num_bytes: int
+    equal_codes: float
+    audio_error: float
+
+
+def export_onnx(model: str | Path, folder: str | Path, overwrite: bool = False) -> Export:
+    """Write a model's ``encoder.onnx``, ``decoder.onnx`` and ``model.json``, all of them or none.
+
+    The graphs are run with ONNX Runtime and compared with the codec before they are put in place.
+
+    Args:
+        model: as in :func:`~audiocodec.checkpoint.load_codec`.
+        overwrite: replace a folder that holds an earlier export and nothing else.
+
+    Raises:
+        CodecError: packages are missing (the extra ``onnx``), no such model, the folder is there
+            already or cannot be made, or the graphs do not give what the codec gives.
+    """
+    onnxruntime = _onnxruntime()
+    codec = load_codec(model)
+    for stage in codec.quantizer.members:
+        if isinstance(stage.codebook, FixedTable):
+            stage.codebook = GraphTable.of(stage.codebook)
+    names = ["encoder.onnx", "decoder.onnx", MODEL_NAME]
+    with replacing_folder(Path(folder), names if overwrite else []) as temporary:
+        page = {
+            "format": FORMAT,
+            "model": codec.name,
+            "fingerprint": codec.fingerprint,
+            "sample_rate": codec.sample_rate,
+            "hop_length": codec.hop_length,
+            "lookahead": codec.lookahead,
+            "codebook_sizes": codec.codebook_sizes,
+            "opset": OPSET,
+            "encoder": EncoderStep(codec).export(temporary / names[0]),
+            "decoder": DecoderStep(codec).export(temporary / names[1]),
+        }
+        (temporary / MODEL_NAME).write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
+        equal_codes, audio_error = _compare(codec, page, temporary, onnxruntime)
+        num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
+    return Export(Path(folder), num_bytes, equal_codes, audio_error)
+
+
+class _Step(nn.Module):
+    """A step of a stream as a function of tensors: ``piece, *past -> result, *next``."""
+
+    takes: str
+    gives: str
+
+    def __init__(self, codec: Codec, network: nn.Module, piece: Tensor) -> None:
+        super().__init__()
+        self.codec = codec
+        self.network = network
+        self.piece = piece
+        self.layers: list[str] = []
+        state = StreamState()
+        with torch.no_grad():
+            self.step(piece, state)
+        self.columns = state.named(network)
+        self.layers = list(self.columns)
+
+    def step(self, piece: Tensor, state: StreamState) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, piece: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        columns = dict(zip(self.layers, past, strict=True))
+        state = StreamState.of_named(self.network, columns, piece.shape[0])
+        result = self.step(piece, state)
+        after = state.named(self.network)
+        return result, *(after[layer] for layer in self.layers)
+
+    def export(self, path: Path) -> dict[str, Any]:
+        """Write the graph; what ``model.json`` says of it."""
+        past, after = ([f"{when}.{layer}" for layer in self.layers] for when in ("past", "next"))
+        batches = {name: {0: "batch"} for name in (*past, *after)}
+        with warnings.catch_warnings():
+            # The exporter by torch.export takes 30 times as long; see docs/decisions.md.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                self.eval(),
+                (self.piece, *self.columns.values()),
+                str(path),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[self.takes, *past],
+                output_names=[self.gives, *after],
+                dynamic_axes={
+                    self.takes: {0: "batch", 2: f"{self.takes}_columns"},
+                    self.gives: {0: "batch", 2: f"{self.gives}_columns"},
+                    **batches,
+                },
+            )
+        states = [
+            {"input": one, "output": other, "shape": list(columns.shape[1:])}
+            for one, other, columns in zip(past, after, self.columns.values(), strict=True)
+        ]
+        return {"file": path.name, "input": self.takes, "output": self.gives, "states": states}
+
+
+class EncoderStep(_Step):
+    """``audio [B, 1, F * hop]`` -> ``codes [B, K, F]``."""
+
+    takes, gives = "audio", "codes"
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__(codec, codec.encoder, torch.zeros(2, 1, 10 * codec.hop_length))
+
+    def step(self, piece: Tensor, state: StreamState) -> Tensor:
+        # The residual loop, without its searches in blocks and its check for NaN.
+        residual = self.codec.encoder(piece, state) - self.codec.quantizer.center
+        codes = []
+        for stage in self.codec.quantizer.members:
+            codes.append(stage.encode(residual))
+            residual = residual - stage.decode(codes[-1])
+        return torch.stack(codes, dim=1)
+
+
+class DecoderStep(_Step):
+    """``codes [B, K, F]``, -1 where there are none, -> ``audio [B, 1, F * hop]``."""
+
+    takes, gives = "codes", "audio"
+
+    def __init__(self, codec: Codec) -> None:
+        nothing = torch.zeros(2, codec.num_codebooks, 10, dtype=torch.long)
+        super().__init__(codec, codec.decoder, nothing)
+
+    def step(self, piece: Tensor, state: StreamState) -> Tensor:
+        quantizer = self.codec.quantizer
+        used = (piece >= 0).unsqueeze(2)
+        entries = [
+            stage.decode(codes) * there
+            for stage, codes, there in zip(
+                quantizer.members, piece.clamp(min=0).unbind(1), used.unbind(1), strict=True
+            )
+        ]
+        latents = (reduce(torch.add, entries) + quantizer.center) * used[:, 0]
+        return self.codec.speak_frames(latents, state)
+
+
+class GraphTable(FixedTable):
+    """A table whose search is two operations: blocks and buffers have no place in a graph."""
+
+    @torch.no_grad()
+    def nearest(self, vectors: Tensor) -> Tensor:
+        norms = self.entries.square().sum(dim=1)
+        return (norms - 2 * (vectors @ self.entries.T)).argmin(dim=1)
+
+
+def _compare(
+    codec: Codec, page: dict[str, Any], folder: Path, onnxruntime: Any
+) -> tuple[float, float]:
+    """Share of equal codes and the largest difference of samples, of speech in unequal pieces.
+
+    Raises:
+        CodecError: more than rounding explains.
+    """
+    hop, lookahead = codec.hop_length, codec.lookahead
+    audio, _ = load_audio(GOLDEN_CLIP, codec.sample_rate)
+    frames = min(round(CHECK_SECONDS * codec.frame_rate), audio.shape[-1] // hop)
+    audio = audio[:1, None, : frames * hop]
+    codes = codec.encode(audio)
+    cuts = [1, min(4, frames)]
+    pieces = np.split(audio.numpy(), [cut * hop for cut in cuts], axis=-1)
+    found = _stream(page["encoder"], folder, [p for p in pieces if p.size], onnxruntime)
+    equal = float((found == codes.numpy()).mean())
+    ending = np.full((1, codec.num_codebooks, lookahead), -1)
+    late = np.split(np.concatenate([codes.numpy(), ending], axis=-1), cuts, axis=-1)
+    heard = _stream(page["decoder"], folder, [p for p in late if p.size], onnxruntime)
+    expected = codec.decode(codes).numpy()
+    error = float(np.abs(heard[..., lookahead * hop :] - expected).max())
+    if equal < LEAST_EQUAL or error > MOST_DIFFERENT * max(1.0, float(np.abs(expected).max())):
+        raise CodecError(
+            f"ONNX Runtime {onnxruntime.__version__} does not give what PyTorch gives: "
+            f"{equal:.3%} of the codes are equal, audio differs by up to {error:.1e}; "
+            "nothing was written"
+        )
+    return equal, error
+
+
+def _stream(
+    graph: dict[str, Any], folder: Path, pieces: Sequence[Any], onnxruntime: Any
+) -> np.ndarray[Any, Any]:
+    """What the pieces become, one after the other, joined."""
+    session = onnxruntime.InferenceSession(
+        folder / graph["file"], providers=["CPUExecutionProvider"]
+    )
+    state = {s["input"]: np.zeros((1, *s["shape"]), np.float32) for s in graph["states"]}
+    results = []
+    for piece in pieces:
+        result, *after = session.run(None, {graph["input"]: piece, **state})
+        state = dict(zip(state, after, strict=True))
+        results.append(result)
+    return np.concatenate(results, axis=-1)
+
+
+def _onnxruntime() -> Any:
+    """The package, once it is sure that the exporter has what it needs as well."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError as error:
+        raise CodecError(
+            f"an export needs the package {error.name}: pip install 'audiocodec[onnx]'"
+        ) from None
+    return onnxruntime
