@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from matplotlib.image import imsave
 from numpy.typing import NDArray
+from PIL import Image
 
 from audiocodec import Codec, find_audio, load_audio, load_codec
 from audiocodec.metrics import ScoreError, align, pesq_wb, stoi
@@ -141,7 +141,7 @@ def main(clips: Path, model: str, count: int, picture: Path) -> None:
         figure = draw_spectrograms(shown, rate)
         figure.canvas.draw()
         rows.append(np.asarray(figure.canvas.buffer_rgba())[..., :3])  # type: ignore[attr-defined]
-    imsave(picture, np.concatenate(rows))
+    Image.fromarray(np.concatenate(rows)).quantize(64).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
