@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiocodec import Codec, CodecConfig, find_audio, load_audio
+from audiocodec import Codec, CodecConfig, find_audio, load_audio, save_codec
 from audiocodec.config import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,3 +76,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no speech at {folder}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The small random codec, saved as the model `small`."""
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_codec(codec, folder)
+    return str(folder)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, so that messages hold short paths."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -16,14 +16,6 @@ from audiocodec_cli.main import run
 
 
 @pytest.fixture(scope="module")
-def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The small random codec, saved as the model `small`."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    save_codec(codec, folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def trained(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same with codebooks placed on what it gives, so that stages code what is left over."""
     placed = Codec(codec.config).eval().requires_grad_(False)
@@ -32,13 +24,6 @@ def trained(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("models") / "placed"
     save_codec(placed, folder)
     return str(folder)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, so that messages hold short paths."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def record(path: str, samples: int = 8000, rate: int = 16000, channels: int = 1) -> None:

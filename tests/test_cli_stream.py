@@ -12,22 +12,9 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec import Codec, load_audio, load_codec, save_codec
+from audiocodec import load_audio, load_codec
 from audiocodec_cli import stream
 from audiocodec_cli.main import run
-
-
-@pytest.fixture(scope="module")
-def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models") / "small"
-    save_codec(codec, folder)
-    return str(folder)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def record(path: str, samples: int, rate: int = 16000, channels: int = 1) -> None:

@@ -26,21 +26,8 @@ PATIENCE = 300  # seconds for a process to start, on a machine that is busy with
 
 
 @pytest.fixture(scope="module")
-def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models") / "small"
-    save_codec(codec, folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def exact(model: str) -> Codec:
     return load_codec(model, dtype=torch.float64)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def sound(samples: int, channels: int = 1) -> np.ndarray:
