@@ -70,18 +70,27 @@ def read_codec(folder: Path) -> Codec:
     return codec
 
 
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file by name.
+
+    Raises:
+        CodecError: missing or damaged.
+    """
+    if not path.is_file():
+        raise CodecError(f"{path}: no such file")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CodecError(f"{path}: damaged or not a safetensors file ({error})") from None
+
+
 def load_weights(module: torch.nn.Module, path: Path) -> None:
     """Read a safetensors file into ``module``.
 
     Raises:
         CodecError: missing, damaged, or of another architecture (the first difference is named).
     """
-    if not path.is_file():
-        raise CodecError(f"{path}: no such file")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CodecError(f"{path}: damaged or not a safetensors file ({error})") from None
+    tensors = read_weights(path)
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):

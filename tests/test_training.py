@@ -327,6 +327,19 @@ def test_judges_learn_to_tell_noise_from_tone_and_hinge_losses_say_so() -> None:
     assert feature_matching_loss(judges(real), judges(fake)) > 0
 
 
+def test_judges_that_are_known_are_taken_over_and_others_start_anew() -> None:
+    narrow = {"start_step": 0, "stft_channels": 4, "period_channels": (4, 8)}
+    old = Discriminators(DiscriminatorConfig(stft_windows=(256, 512), periods=(3,), **narrow))
+    settings = DiscriminatorConfig(stft_windows=(1024, 256), periods=(3, 5), **narrow)
+    judges = Discriminators(settings)
+    before = {name: value.clone() for name, value in judges.state_dict().items()}
+    assert judges.load_known(old.state_dict()) == ["stft_1024", "period_5"]
+    for name, value in judges.state_dict().items():
+        assert torch.equal(value, old.state_dict().get(name, before[name])), name
+    wider = Discriminators(settings.model_copy(update={"stft_channels": 8}))
+    assert wider.load_known(old.state_dict()) == ["stft_1024", "stft_256", "period_5"]
+
+
 def test_the_codecs_step_leaves_the_judges_alone(speech_folder: Path, tmp_path: Path) -> None:
     recipe = tiny(speech_folder, "discriminators.start_step=0", "discriminators.every=2")
     trainer = Trainer(recipe, tmp_path / "run")

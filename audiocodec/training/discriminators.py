@@ -102,13 +102,34 @@ class Discriminators(nn.Module):
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
-        self.judges = nn.ModuleList(
-            [STFTDiscriminator(window, config.stft_channels) for window in config.stft_windows]
-            + [PeriodDiscriminator(period, config.period_channels) for period in config.periods]
-        )
+        self.judges = nn.ModuleDict()
+        for window in config.stft_windows:
+            self.judges[f"stft_{window}"] = STFTDiscriminator(window, config.stft_channels)
+        for period in config.periods:
+            self.judges[f"period_{period}"] = PeriodDiscriminator(period, config.period_channels)
 
     def forward(self, audio: Tensor) -> list[list[Tensor]]:
-        return [judge(audio) for judge in self.judges]
+        return [judge(audio) for judge in self.judges.values()]
+
+    def load_known(self, tensors: dict[str, Tensor]) -> list[str]:
+        """Take over those judges that ``tensors`` (a state dict) has in the same shape.
+
+        Returns the names of the others, which stay as they are.
+        """
+        new = []
+        for name, judge in self.judges.items():
+            wanted = judge.state_dict()
+            found = {key: tensors.get(f"judges.{name}.{key}") for key in wanted}
+            known = {
+                key: value
+                for key, value in found.items()
+                if value is not None and value.shape == wanted[key].shape
+            }
+            if len(known) == len(wanted):
+                judge.load_state_dict(known)
+            else:
+                new.append(name)
+        return new
 
 
 def _layer_outputs(x: Tensor, layers: nn.ModuleList, verdict: nn.Module) -> list[Tensor]:

@@ -28,6 +28,7 @@ from audiocodec.checkpoint import (
     WEIGHTS_NAME,
     find_model,
     load_weights,
+    read_weights,
     save_codec,
     save_weights,
 )
@@ -368,7 +369,8 @@ class Trainer:
         load_weights(self.codec, model / WEIGHTS_NAME)
         for place in (model / JUDGES_NAME, model.parent / JUDGES_NAME):
             if self.judges is not None and place.is_file():
-                load_weights(self.judges, place)
+                if new := self.judges.load_known(read_weights(place)):
+                    print(f"{place}: these judges start anew: {', '.join(new)}", file=sys.stderr)
                 break
 
     def _make_optimizers(self) -> None:
