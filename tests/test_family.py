@@ -3,20 +3,70 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import ClassVar, Literal
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from audiocodec import Codec, CodecConfig, CodecError
+from audiocodec import Codec, CodecConfig, CodecError, load_codec
+from audiocodec.checkpoint import save_codec
 from audiocodec.errors import NotFiniteError
+from audiocodec.quantization.codebook import CodebookConfig, TableCodebook
 from audiocodec.quantization.ema_vq import EMAVQ, EMAVQConfig
 from audiocodec.quantization.estimators import rotation_trick
-from audiocodec.quantization.family import build_codebook, codebook_config
+from audiocodec.quantization.family import CODEBOOKS, build_codebook, codebook_config
 from audiocodec.quantization.fsq import FSQ, PUBLISHED_LEVELS, FSQConfig
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.quantization.simvq import SimVQ, SimVQConfig
 from audiocodec.quantization.vq import VQ, VQConfig
+
+
+class MirroredConfig(CodebookConfig):
+    kind: Literal["mirrored"] = "mirrored"
+    spread: float = 1.0
+
+
+class Mirrored(TableCodebook):
+    """A kind of codebook that the package does not have: half the entries mirror the others."""
+
+    Config: ClassVar[type[CodebookConfig]] = MirroredConfig
+
+    def __init__(self, config: MirroredConfig) -> None:
+        super().__init__(config)
+        self.upper = nn.Parameter(config.spread * torch.randn(self.size // 2, self.dim))
+
+    def table(self) -> Tensor:
+        return torch.cat([self.upper, -self.upper])
+
+
+def test_a_new_kind_is_one_class_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CODEBOOKS, "mirrored", Mirrored)
+    book = codebook_config({"kind": "mirrored", "size": 16, "dim": 4, "spread": 0.5})
+    seanet = {"strides": (4, 5), "channels": (4, 8, 8), "residual_units": (0, 0, 0)}
+    codec = Codec(
+        CodecConfig.from_mapping(
+            {
+                "seanet": {**seanet, "latent_dim": 8},
+                "quantizer": {"num_codebooks": 2, "codebook": book.model_dump()},
+            },
+            source="test",
+        )
+    )
+    audio = torch.randn(1, 1, 1600) / 10
+    output = codec(audio)
+    (output.audio.square().mean() + output.quantized.loss).backward()
+    for stage in codec.quantizer.members:
+        assert isinstance(stage.codebook, Mirrored)
+        assert stage.codebook.upper.grad is not None and stage.codebook.upper.grad.any()
+    save_codec(codec, tmp_path / "model")
+    loaded = load_codec(tmp_path / "model")  # its table folded, as those of the package are
+    assert torch.equal(loaded.encode(audio), codec.eval().encode(audio))
+    with pytest.raises(CodecError, match="spraed"):
+        codebook_config({"kind": "mirrored", "spraed": 1})
 
 
 def seeded() -> torch.Generator:
