@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec import StreamDecoder, StreamEncoder, find_audio, load_audio, load_codec
+from audiocodec.training.corpora import import_torchaudio
 from audiocodec.verification import CLIPS
 
 Road = tuple[nn.Module | None, Callable[[], object], Callable[[object], object]]
@@ -60,7 +62,14 @@ def mimi(audio: Tensor) -> Road:
 def dac(audio: Tensor) -> Road:
     from transformers import DacConfig, DacModel
 
-    model = DacModel(DacConfig()).eval()
+    strides = [2, 4, 5, 8]
+    config = DacConfig(
+        downsampling_ratios=strides,
+        upsampling_ratios=strides[::-1],
+        hop_length=320,
+        n_codebooks=12,
+    )
+    model = DacModel(config).eval()
     return (
         model,
         lambda: model.encode(audio),
@@ -71,7 +80,18 @@ def dac(audio: Tensor) -> Road:
 def snac(audio: Tensor) -> Road:
     from snac import SNAC
 
-    model = SNAC().eval()
+    # The published 24 kHz model's config; the defaults are those of the one at 44.1 kHz.
+    model = SNAC(
+        sampling_rate=24_000,
+        encoder_dim=48,
+        encoder_rates=[2, 4, 8, 8],
+        decoder_dim=1024,
+        decoder_rates=[8, 8, 4, 2],
+        attn_window_size=None,
+        codebook_size=4096,
+        codebook_dim=8,
+        vq_strides=[4, 2, 1],
+    ).eval()
     sound = _resampled(audio, 24_000)
     return model, lambda: model.encode(sound), lambda codes: model.decode(codes)
 
@@ -136,6 +156,8 @@ def measure(road: Road, repeats: int) -> tuple[float, float]:
 @click.option("--only", multiple=True, type=click.Choice(list(PEERS)))
 def main(seconds: float, repeats: int, only: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
+    if find_spec("torchaudio"):  # transformers imports it, beside any torch
+        import_torchaudio()
     clip = torch.cat([load_audio(file, 16_000)[0][0] for file in find_audio(CLIPS)])
     length = round(seconds * 16_000)
     audio = clip.repeat(-(-length // len(clip)))[None, None, :length]
@@ -145,8 +167,8 @@ def main(seconds: float, repeats: int, only: tuple[str, ...]) -> None:
     base = 0.0
     for name in only or PEERS:
         try:
+            road = PEERS[name](audio)
             with torch.inference_mode():
-                road = PEERS[name](audio)
                 encode, decode = measure(road, repeats)
         except (ImportError, OSError) as error:
             print(f"| {name} | skipped, cannot be loaded: {error} | | | |", flush=True)
