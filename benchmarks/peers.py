@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec import StreamDecoder, StreamEncoder, find_audio, load_audio, load_codec
+from audiocodec.files import BLOCK_SECONDS
 from audiocodec.training.corpora import import_torchaudio
 from audiocodec.verification import CLIPS
 
@@ -31,12 +32,19 @@ Road = tuple[nn.Module | None, Callable[[], object], Callable[[object], object]]
 
 
 def ours(audio: Tensor) -> Road:
+    """In blocks, as files are read."""
     codec = load_codec("speech_16khz")
-    return (
-        codec,
-        lambda: StreamEncoder(codec).push(audio),
-        lambda codes: StreamDecoder(codec).push(codes),
-    )
+    blocks = audio.split(round(BLOCK_SECONDS * codec.sample_rate), dim=-1)
+
+    def encode() -> list[Tensor]:
+        encoder = StreamEncoder(codec)
+        return [encoder.push(block) for block in blocks]
+
+    def decode(codes: list[Tensor]) -> list[Tensor]:
+        decoder = StreamDecoder(codec)
+        return [decoder.push(block) for block in codes]
+
+    return codec, encode, decode
 
 
 def encodec(audio: Tensor) -> Road:
