@@ -21,7 +21,6 @@ The shape letters are in :mod:`audiocodec.codec`.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -30,19 +29,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiocodec.audio import load_audio
 from audiocodec.checkpoint import load_codec
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.modules.conv import StreamState
+from audiocodec.onnx_graph import OPSET, Step, import_onnxruntime
 from audiocodec.paths import replacing_folder
 from audiocodec.quantization.codebook import FixedTable
 from audiocodec.verification import GOLDEN_CLIP
 
-OPSET = 17
-"""Old enough for every ONNX Runtime since 1.12, new enough for all that the layers need."""
 MODEL_NAME = "model.json"
 FORMAT = 1
 CHECK_SECONDS = 2.0
@@ -78,7 +76,7 @@ def export_onnx(model: str | Path, folder: str | Path, overwrite: bool = False) 
         CodecError: packages are missing (the extra ``onnx``), no such model, the folder is there
             already or cannot be made, or the graphs do not give what the codec gives.
     """
-    onnxruntime = _onnxruntime()
+    onnxruntime = import_onnxruntime("an export")
     codec = load_codec(model)
     for stage in codec.quantizer.members:
         if isinstance(stage.codebook, FixedTable):
@@ -103,63 +101,7 @@ def export_onnx(model: str | Path, folder: str | Path, overwrite: bool = False) 
     return Export(Path(folder), num_bytes, equal_codes, audio_error)
 
 
-class _Step(nn.Module):
-    """A step of a stream as a function of tensors: ``piece, *past -> result, *next``."""
-
-    takes: str
-    gives: str
-
-    def __init__(self, codec: Codec, network: nn.Module, piece: Tensor) -> None:
-        super().__init__()
-        self.codec = codec
-        self.network = network
-        self.piece = piece
-        self.layers: list[str] = []
-        state = StreamState()
-        with torch.no_grad():
-            self.step(piece, state)
-        self.columns = state.named(network)
-        self.layers = list(self.columns)
-
-    def step(self, piece: Tensor, state: StreamState) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, piece: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        columns = dict(zip(self.layers, past, strict=True))
-        state = StreamState.of_named(self.network, columns, piece.shape[0])
-        result = self.step(piece, state)
-        after = state.named(self.network)
-        return result, *(after[layer] for layer in self.layers)
-
-    def export(self, path: Path) -> dict[str, Any]:
-        """Write the graph; what ``model.json`` says of it."""
-        past, after = ([f"{when}.{layer}" for layer in self.layers] for when in ("past", "next"))
-        batches = {name: {0: "batch"} for name in (*past, *after)}
-        with warnings.catch_warnings():
-            # The exporter by torch.export takes 30 times as long; see docs/decisions.md.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                self.eval(),
-                (self.piece, *self.columns.values()),
-                str(path),
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=[self.takes, *past],
-                output_names=[self.gives, *after],
-                dynamic_axes={
-                    self.takes: {0: "batch", 2: f"{self.takes}_columns"},
-                    self.gives: {0: "batch", 2: f"{self.gives}_columns"},
-                    **batches,
-                },
-            )
-        states = [
-            {"input": one, "output": other, "shape": list(columns.shape[1:])}
-            for one, other, columns in zip(past, after, self.columns.values(), strict=True)
-        ]
-        return {"file": path.name, "input": self.takes, "output": self.gives, "states": states}
-
-
-class EncoderStep(_Step):
+class EncoderStep(Step):
     """``audio [B, 1, F * hop]`` -> ``codes [B, K, F]``."""
 
     takes, gives = "audio", "codes"
@@ -177,7 +119,7 @@ class EncoderStep(_Step):
         return torch.stack(codes, dim=1)
 
 
-class DecoderStep(_Step):
+class DecoderStep(Step):
     """``codes [B, K, F]``, -1 where there are none, -> ``audio [B, 1, F * hop]``."""
 
     takes, gives = "codes", "audio"
@@ -253,15 +195,3 @@ def _stream(
         state = dict(zip(state, after, strict=True))
         results.append(result)
     return np.concatenate(results, axis=-1)
-
-
-def _onnxruntime() -> Any:
-    """The package, once it is sure that the exporter has what it needs as well."""
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime
-    except ImportError as error:
-        raise CodecError(
-            f"an export needs the package {error.name}: pip install 'audiocodec[onnx]'"
-        ) from None
-    return onnxruntime

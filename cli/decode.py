@@ -8,10 +8,12 @@ import click
 
 from .options import (
     device_option,
+    engine_option,
     jobs_option,
     json_option,
     model_option,
     num_codebooks_option,
+    open_codec,
     overwrite_option,
     resolve_device,
     resolve_jobs,
@@ -23,6 +25,7 @@ from .options import (
 @num_codebooks_option
 @model_option
 @device_option
+@engine_option
 @jobs_option
 @overwrite_option
 @click.option(
@@ -34,6 +37,7 @@ def command(
     num_codebooks: int | None,
     model: str,
     device: str,
+    engine: str,
     jobs: int | None,
     overwrite: bool,
     raw: bool,
@@ -61,7 +65,6 @@ def command(
     if raw and paths[-1] != "-":
         raise click.UsageError("--raw is for stdout: give - as OUT")
     from audiocodec.batch import Job, plan_jobs, split_paths
-    from audiocodec.checkpoint import load_codec
     from audiocodec.files import FileResult, Progress, decode_file, find_tokens
     from audiocodec.tokenfile import SUFFIX, TokenFile
 
@@ -80,8 +83,8 @@ def command(
         name_beside=lambda source: f"{source.stem}.decoded.wav",
         name_in_output=lambda source: f"{source.stem}.wav",
     )
-    device = resolve_device(device)
-    codec = load_codec(model, device)
+    device = resolve_device(device, engine)
+    codec = open_codec(model, device, engine)
 
     def work(job: Job, progress: Progress) -> FileResult:
         source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)

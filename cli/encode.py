@@ -10,10 +10,12 @@ import click
 from .options import (
     beam_option,
     device_option,
+    engine_option,
     jobs_option,
     json_option,
     model_option,
     num_codebooks_option,
+    open_codec,
     overwrite_option,
     resolve_device,
     resolve_jobs,
@@ -41,6 +43,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 )
 @model_option
 @device_option
+@engine_option
 @jobs_option
 @overwrite_option
 @click.option(
@@ -75,6 +78,7 @@ def command(
     bitrate: float | None,
     model: str,
     device: str,
+    engine: str,
     jobs: int | None,
     overwrite: bool,
     exact: bool,
@@ -103,17 +107,15 @@ def command(
     codec encode in.wav out.tok -n 3        three codebooks only
     codec encode speech/ tokens/ --bitrate 3k
     codec encode in.wav --beam 4            the same bitrate, less distortion
+    codec encode speech/ tokens/ --engine onnx   the same codes in less CPU time
     arecord -f S16_LE -r 16000 | codec encode - - | nc host 7000
     """
     if num_codebooks is not None and bitrate is not None:
         raise click.UsageError("give -n or --bitrate, not both")
     if raw and paths[0] != "-":
         raise click.UsageError("--raw describes stdin: give - as IN")
-    import torch
-
     from audiocodec.audio import READ_SUFFIXES, audio_info, find_audio
     from audiocodec.batch import Job, plan_jobs, split_paths
-    from audiocodec.checkpoint import load_codec
     from audiocodec.files import FileResult, Progress, check_done, encode_file
     from audiocodec.pipes import RawFormat
     from audiocodec.tokenfile import SUFFIX
@@ -129,8 +131,8 @@ def command(
 
     plan = pipe_plan(paths) or plan_jobs(*split_paths(paths, is_input), find_audio, name, name)
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
-    device = resolve_device(device)
-    codec = load_codec(model, device, torch.float64 if exact else torch.float32)
+    device = resolve_device(device, engine)
+    codec = open_codec(model, device, engine, exact)
     if bitrate is not None:
         num_codebooks = codec.codebooks_for_bitrate(bitrate)
     used = codec.resolve_num_codebooks(num_codebooks)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec
 
 DEFAULT_MODEL = "speech_16khz"
 
@@ -59,6 +62,14 @@ device_option = click.option(
     help="Where to compute; auto takes a CUDA GPU if there is one.",
 )
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["torch", "onnx"]),
+    default="torch",
+    show_default=True,
+    help="What computes the networks; onnx (extra `onnx`) is faster, on a CPU only.",
+)
+
 json_option = click.option(
     "--json",
     "as_json",
@@ -79,12 +90,39 @@ def resolve_jobs(jobs: int | None, device: str) -> int:
     return int(cpu_count()) if device == "cpu" else 1
 
 
-def resolve_device(name: str) -> str:
-    """`auto`, `cpu` or `cuda` -> `cpu` or `cuda`. CodecError when CUDA is asked for but absent."""
+def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Codec:
+    """The model on a resolved device, computed by PyTorch or ONNX Runtime; `exact` in float64.
+
+    Raises:
+        CodecError: no such model, or what the engine cannot do.
+    """
+    import torch
+
+    from audiocodec.checkpoint import load_codec
+    from audiocodec.errors import CodecError
+
+    if engine == "torch":
+        return load_codec(model, device, torch.float64 if exact else torch.float32)
+    if exact:
+        raise CodecError("--exact: --engine onnx computes in float32 only; use --engine torch")
+    from audiocodec.onnx_engine import use_onnx
+
+    return use_onnx(load_codec(model, device), say=lambda line: click.echo(line, err=True))
+
+
+def resolve_device(name: str, engine: str = "torch") -> str:
+    """`auto`, `cpu` or `cuda` -> `cpu` or `cuda`, where the engine can compute.
+
+    CodecError when CUDA is asked for but absent, or of the engine onnx.
+    """
     import torch
 
     from audiocodec.errors import CodecError
 
+    if engine == "onnx":
+        if name == "cuda":
+            raise CodecError("--device cuda: --engine onnx is for CPUs; use --engine torch")
+        return "cpu"
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

@@ -15,8 +15,10 @@ import click
 
 from .options import (
     device_option,
+    engine_option,
     model_option,
     num_codebooks_option,
+    open_codec,
     overwrite_option,
     resolve_device,
 )
@@ -40,6 +42,7 @@ FILES_INSTEAD = "or use --input FILE and --output FILE"
 @num_codebooks_option
 @model_option
 @device_option
+@engine_option
 @overwrite_option
 def command(
     source: str | None,
@@ -47,6 +50,7 @@ def command(
     num_codebooks: int | None,
     model: str,
     device: str,
+    engine: str,
     overwrite: bool,
 ) -> None:
     """Hear yourself through the codec, live.
@@ -57,14 +61,14 @@ def command(
 
     \b
     codec stream -n 3
+    codec stream --engine onnx
     codec stream --input in.wav --output out.wav
     """
-    from audiocodec.checkpoint import load_codec
     from audiocodec.errors import CodecError
 
     if target and Path(target).is_file() and not overwrite:
         raise CodecError(f"{target}: is there already; --overwrite replaces it")
-    codec = load_codec(model, resolve_device(device))
+    codec = open_codec(model, resolve_device(device, engine), engine)
     with ExitStack() as stack:
         pieces, channels = open_input(codec, source, stack)
         play = open_output(codec, target, channels, stack)

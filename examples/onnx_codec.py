@@ -2,6 +2,8 @@
 
 codec export --onnx exported
 python examples/onnx_codec.py exported in.wav out.wav
+
+ORT_DISABLE_TELEMETRY=1 in the environment keeps ONNX Runtime from reporting its use to Microsoft.
 """
 
 import json

@@ -90,14 +90,14 @@ def test_a_pipe_that_closes_early_is_quiet() -> None:
 
 def test_the_same_option_is_spelt_the_same_in_every_verb() -> None:
     shared = {
-        "encode": ["--model", "-n", "--overwrite", "--device", "--json"],
-        "decode": ["--model", "-n", "--overwrite", "--device", "--json"],
+        "encode": ["--model", "-n", "--overwrite", "--device", "--engine", "--json"],
+        "decode": ["--model", "-n", "--overwrite", "--device", "--engine", "--json"],
         "evaluate": ["--model", "-n", "--device", "--json"],
         "train": ["--device"],
         "info": ["--json"],
         "verify": ["--model", "--device", "--json"],
         "export": ["--model", "--overwrite", "--json"],
-        "stream": ["--model", "-n", "--device", "--overwrite"],
+        "stream": ["--model", "-n", "--device", "--engine", "--overwrite"],
     }
     for verb, options in shared.items():
         text = run(sys.executable, "-m", "audiocodec_cli", verb, "--help").stdout

@@ -40,13 +40,21 @@ class StreamState:
         self._columns[layer] = extended[..., extended.shape[-1] - context :].clone()
         return extended
 
+    def recall(self, layer: nn.Module) -> Tensor | None:
+        """The columns ``[B, C, context]`` that ``layer`` saw last, ``None`` at the start."""
+        return self._columns.get(layer)
+
+    def remember(self, layer: nn.Module, columns: Tensor) -> None:
+        """What the next :meth:`recall` gives."""
+        self._columns[layer] = columns
+
     def copy(self) -> "StreamState":
         """The same memory now; what either sees from here on, the other does not."""
         return StreamState(dict(self._columns))
 
     def named(self, network: nn.Module) -> dict[str, Tensor]:
         """Copies of the columns ``[B, C, context]`` by their layers' names in ``network``."""
-        layers = _remembering(network)
+        layers = remembering(network)
         return {n: self._columns[x].clone() for n, x in layers.items() if x in self._columns}
 
     @classmethod
@@ -56,7 +64,7 @@ class StreamState:
         Raises:
             ValueError: other layers or shapes than ``network`` has; it names the first.
         """
-        layers = _remembering(network)
+        layers = remembering(network)
         for name in sorted(columns.keys() | layers.keys()) if columns else ():
             found = tuple(columns[name].shape) if name in columns else None
             layer = layers.get(name)
@@ -150,7 +158,7 @@ def _as_product(x: Tensor, kernel: int, columns: int) -> bool:
     return columns <= SHORT_COLUMNS
 
 
-def _remembering(network: nn.Module) -> dict[str, CausalConv1d | CausalConvTranspose1d]:
+def remembering(network: nn.Module) -> dict[str, CausalConv1d | CausalConvTranspose1d]:
     """The layers that a stream remembers columns of, by name."""
     return {
         name: layer
