@@ -219,7 +219,7 @@ def table(points: list[Point]) -> str:
 
 def draw(points: list[Point], x: str, y: str, panel: Axes) -> None:
     """One line for each system; this codec's is the thick one."""
-    systems = list(dict.fromkeys(p.system for p in points))
+    systems = list(dict.fromkeys(p.system for p in points))  # a colour each, on every panel
     for number, system in enumerate(systems):
         found = sorted(
             (getattr(p, x), getattr(p, y))
@@ -241,15 +241,17 @@ def draw(points: list[Point], x: str, y: str, panel: Axes) -> None:
 
 
 def pictures(points: list[Point], folder: Path) -> None:
-    """``quality.png``: PESQ and STOI against kbps. ``cost.png``: PESQ against work, near 6 kbps."""
-    figure = Figure(figsize=(12, 5), dpi=110, layout="constrained")
+    """``quality.png``: each score against kbps. ``cost.png``: PESQ against work, near 6 kbps."""
+    scores = {"pesq_wb": "PESQ-WB", "stoi": "STOI", "distill_mos": "DistillMOS"}
+    measured = {s: t for s, t in scores.items() if any(getattr(p, s) is not None for p in points)}
+    figure = Figure(figsize=(15, 4.5), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    for panel, score, title in ((left, "pesq_wb", "PESQ-WB"), (right, "stoi", "STOI")):
+    panels = figure.subplots(1, len(measured), squeeze=False)[0]
+    for panel, (score, title) in zip(panels, measured.items(), strict=True):
         draw(points, "kbps", score, panel)
         panel.set_xlabel("kbit/s")
         panel.set_ylabel(title)
-    left.legend(fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(folder / "quality.png")
 
     figure = Figure(figsize=(7, 5), dpi=110, layout="constrained")
