@@ -104,7 +104,8 @@ def cached_latents(
     if cache is None:
         return read_latents(folder, kind, model, seconds)
     found = [str(path.resolve()) for path in find_audio(folder)]
-    what = json.dumps([found, kind, model if kind == "encoder" else None, seconds])
+    encoder = load_codec(model).fingerprint if kind == "encoder" else None
+    what = json.dumps([found, kind, encoder, seconds])
     path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.npy"
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
