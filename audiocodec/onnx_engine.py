@@ -94,9 +94,7 @@ class OnnxNetwork(nn.Module):
         state = StreamState() if state is None else state
         pieces = {"input": x.detach().numpy()}
         for name, layer in self._layers.items():
-            columns = state.recall(layer)
-            if columns is None:
-                columns = x.new_zeros(len(x), layer.conv.in_channels, layer.context)
+            columns = state.recall(layer, x, layer.conv.in_channels, layer.context)
             pieces[f"past.{name}"] = columns.numpy()
         result, *after = self._session().run(self._results, pieces)
         for layer, columns in zip(self._layers.values(), after, strict=True):

@@ -55,7 +55,6 @@ class Step(nn.Module):
         self.codec = codec
         self.network = network
         self.piece = piece
-        self.layers: list[str] = []
         state = StreamState()
         with torch.no_grad():
             self.step(piece, state)

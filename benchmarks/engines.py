@@ -13,25 +13,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 import click
 import torch
+from measuring import pushes, speech
 from torch import Tensor
 
-from audiocodec import (
-    Codec,
-    StreamDecoder,
-    StreamEncoder,
-    decode_file,
-    encode_file,
-    find_audio,
-    load_audio,
-    load_codec,
-    save_audio,
-)
+from audiocodec import Codec, decode_file, encode_file, load_codec, save_audio
 from audiocodec.onnx_engine import use_onnx
-from audiocodec.verification import CLIPS
 
 PIECES = {0.02: 4, 0.1: 8, 1.0: 16, 4.0: 16}
 """Seconds of a piece: seconds of sound that are pushed in such pieces."""
@@ -50,21 +40,6 @@ def files(codec: Codec, source: Path) -> tuple[float, float]:
     return spent(encode_file, source, tokens, codec), spent(decode_file, tokens, target, codec)
 
 
-def pieces(codec: Codec, audio: Tensor, seconds: float) -> tuple[float, float, Tensor]:
-    """CPU seconds a piece to encode and decode ``audio [1, 1, T]`` piece by piece; the codes."""
-    encoder, decoder = StreamEncoder(codec), StreamDecoder(codec)
-    size, length = (round(s * codec.sample_rate) for s in (seconds, PIECES[seconds]))
-    parts = audio[..., :length].split(size, dim=-1)
-    codes, encode, decode = [], 0.0, 0.0
-    for part in parts:
-        start = time.process_time()
-        codes.append(encoder.push(part))
-        middle = time.process_time()
-        decoder.push(codes[-1])
-        encode, decode = encode + middle - start, decode + time.process_time() - middle
-    return encode / len(parts), decode / len(parts), torch.cat(codes, dim=-1)
-
-
 @click.command()
 @click.option("--model", default="speech_16khz")
 @click.option("--turns", default=9)
@@ -72,8 +47,7 @@ def main(model: str, turns: int) -> None:
     torch.set_num_threads(1)
     engines = {"torch": load_codec(model), "onnx": use_onnx(load_codec(model), print)}
     rate = engines["torch"].sample_rate
-    clips = torch.cat([load_audio(file, rate)[0][0] for file in find_audio(CLIPS)])
-    audio = clips.repeat(-(-60 * rate // len(clips)))[None, None, : 60 * rate]
+    audio = speech(60, rate)
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     codes: dict[tuple[str, float], Tensor] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -82,8 +56,10 @@ def main(model: str, turns: int) -> None:
         for turn in range(turns + 1):
             for engine, codec in engines.items():
                 found = {"60 s file": files(codec, source)}
-                for seconds in PIECES:
-                    encode, decode, codes[engine, seconds] = pieces(codec, audio, seconds)
+                for seconds, length in PIECES.items():
+                    part = audio[..., : length * rate]
+                    pieces, codes[engine, seconds] = pushes(codec, part, seconds)
+                    encode, decode = (fmean(side) for side in zip(*pieces, strict=True))
                     found[f"{1000 * seconds:.0f} ms"] = encode, decode
                 for name, sides in found.items():
                     if turn:  # the first one warms up

@@ -20,12 +20,11 @@ from pathlib import Path
 import click
 import soundfile
 import torch
+from measuring import gemm_rate, in_blocks, out_blocks, speech
 from torch import Tensor, nn
 
-from audiocodec import StreamDecoder, StreamEncoder, find_audio, load_audio, load_codec
-from audiocodec.files import BLOCK_SECONDS
+from audiocodec import load_codec
 from audiocodec.training.corpora import import_torchaudio
-from audiocodec.verification import CLIPS
 
 Road = tuple[nn.Module | None, Callable[[], object], Callable[[object], object]]
 """A network (for its parameters), encoding, and decoding of what encoding gave."""
@@ -34,17 +33,7 @@ Road = tuple[nn.Module | None, Callable[[], object], Callable[[object], object]]
 def ours(audio: Tensor) -> Road:
     """In blocks, as files are read."""
     codec = load_codec("speech_16khz")
-    blocks = audio.split(round(BLOCK_SECONDS * codec.sample_rate), dim=-1)
-
-    def encode() -> list[Tensor]:
-        encoder = StreamEncoder(codec)
-        return [encoder.push(block) for block in blocks]
-
-    def decode(codes: list[Tensor]) -> list[Tensor]:
-        decoder = StreamDecoder(codec)
-        return [decoder.push(block) for block in codes]
-
-    return codec, encode, decode
+    return codec, lambda: in_blocks(codec, audio), lambda codes: out_blocks(codec, codes)
 
 
 def encodec(audio: Tensor) -> Road:
@@ -166,9 +155,7 @@ def main(seconds: float, repeats: int, only: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     if find_spec("torchaudio"):  # transformers imports it, beside any torch
         import_torchaudio()
-    clip = torch.cat([load_audio(file, 16_000)[0][0] for file in find_audio(CLIPS)])
-    length = round(seconds * 16_000)
-    audio = clip.repeat(-(-length // len(clip)))[None, None, :length]
+    audio = speech(seconds, 16_000)
     print(f"{seconds:g} s, one thread, CPU time, {time.strftime('%Y-%m-%d')}\n")
     print("| codec | M parameters | encode | decode | both, times our CPU time |")
     print("| --- | --- | --- | --- | --- |")
@@ -189,12 +176,7 @@ def main(seconds: float, repeats: int, only: tuple[str, ...]) -> None:
             f"{(encode + decode) / base:.1f} |",
             flush=True,
         )
-    start = time.process_time()
-    a, b, c = (torch.randn(1024, 1024) for _ in range(3))
-    for _ in range(10):
-        torch.mm(a, b, out=c)
-    rate = 10 * 2 * 1024**3 / (time.process_time() - start) / 1e9
-    print(f"\nbeside a matrix product of {rate:.0f} GFLOP/s")
+    print(f"\nbeside a matrix product of {gemm_rate() / 1e9:.0f} GFLOP/s")
 
 
 if __name__ == "__main__":

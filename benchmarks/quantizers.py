@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from audiocodec import find_audio, load_audio, load_codec
+from audiocodec.checkpoint import find_model, fingerprint
 from audiocodec.metrics import count_codes, perplexity, usage
 from audiocodec.paths import replacing
 from audiocodec.quantization.family import codebook_config
@@ -104,7 +105,7 @@ def cached_latents(
     if cache is None:
         return read_latents(folder, kind, model, seconds)
     found = [str(path.resolve()) for path in find_audio(folder)]
-    encoder = load_codec(model).fingerprint if kind == "encoder" else None
+    encoder = fingerprint(find_model(model)) if kind == "encoder" else None
     what = json.dumps([found, kind, encoder, seconds])
     path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.npy"
     if not path.is_file():

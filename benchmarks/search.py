@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import click
 import torch
+from measuring import cpu_seconds
 from torch import Tensor
 
 from audiocodec.quantization.codebook import CodebookConfig, FixedTable, nearest_entries
@@ -39,17 +39,6 @@ before = peak("VmRSS")
 nearest_entries(vectors, table)
 print(peak() - before)
 """
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """CPU time of the fastest of some runs, after one that does not count."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.process_time()
-        work()
-        times.append(time.process_time() - began)
-    return min(times)
 
 
 def peer(tables: list[Tensor]) -> Callable[[Tensor], Tensor]:
@@ -105,10 +94,10 @@ def compare(frames: int, size: int, stages: int, repeats: int) -> tuple[float, .
             torch.mm(vectors, table.T, out=out)
 
     return (
-        seconds(lambda: mine(vectors), repeats),
-        seconds(lambda: theirs(vectors), repeats),
-        seconds(lambda: products(None), repeats),
-        seconds(lambda: products(product), repeats),
+        cpu_seconds(lambda: mine(vectors), repeats),
+        cpu_seconds(lambda: theirs(vectors), repeats),
+        cpu_seconds(lambda: products(None), repeats),
+        cpu_seconds(lambda: products(product), repeats),
     )
 
 

@@ -18,15 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import numpy as np
 import soundfile
 import torch
+from measuring import in_blocks, out_blocks, speech
 
-import audiocodec
-from audiocodec import Codec, StreamDecoder, StreamEncoder, load_audio, load_codec
-from audiocodec.files import BLOCK_SECONDS
+from audiocodec import Codec, load_codec
 
-CLIPS = Path(audiocodec.__file__).parent / "clips"
 LONG_FILE = """
 import resource, sys, time
 from audiocodec import decode_file, encode_file, load_codec
@@ -41,13 +38,6 @@ print(encoded.seconds, encoded.elapsed, after, decoded.elapsed, both)
 """
 
 
-def speech(seconds: float, sample_rate: int) -> np.ndarray:
-    """The bundled clips one after the other, again and again: float32 ``[T]``."""
-    clips = [load_audio(CLIPS / f"{name}.flac", sample_rate)[0][0] for name in ("female", "male")]
-    size = round(seconds * sample_rate)
-    return np.resize(torch.cat(clips).numpy(), size)
-
-
 def factors(repeats: int, seconds: float, work: Callable[[], object]) -> str:
     """Times faster than real time, by the clock and by CPU time, of the fastest of some runs."""
     runs = []
@@ -58,24 +48,10 @@ def factors(repeats: int, seconds: float, work: Callable[[], object]) -> str:
     return " | ".join(f"{seconds / min(times):.0f}x" for times in zip(*runs, strict=True))
 
 
-def in_blocks(codec: Codec, audio: torch.Tensor) -> torch.Tensor:
-    """Codes of audio ``[1, 1, T]`` in blocks, as `encode_file` does it."""
-    encoder = StreamEncoder(codec)
-    blocks = audio.split(round(BLOCK_SECONDS * codec.sample_rate), dim=-1)
-    return torch.cat([*(encoder.push(block) for block in blocks), encoder.flush()], dim=-1)
-
-
-def out_blocks(codec: Codec, codes: torch.Tensor) -> torch.Tensor:
-    """Audio of codes ``[1, K, F]`` in blocks, as `decode_file` does it."""
-    decoder = StreamDecoder(codec)
-    blocks = codes.split(round(BLOCK_SECONDS * codec.frame_rate), dim=-1)
-    return torch.cat([*(decoder.push(block) for block in blocks), decoder.flush()], dim=-1)
-
-
 def steady(codec: Codec) -> None:
     print("| 60 s of speech | threads | encode | by CPU time | decode | by CPU time |")
     print("| --- | --- | --- | --- | --- | --- |")
-    audio = torch.from_numpy(speech(60, codec.sample_rate))[None, None]
+    audio = speech(60, codec.sample_rate)
     codes = codec.encode(audio)
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -89,7 +65,7 @@ def steady(codec: Codec) -> None:
 
 def long_file(model: str, sample_rate: int, hours: float, folder: Path) -> None:
     source = folder / "long.wav"
-    minute = speech(60, sample_rate)
+    minute = speech(60, sample_rate)[0, 0].numpy()
     with soundfile.SoundFile(source, "w", sample_rate, 1, "PCM_16") as file:
         for _ in range(round(60 * hours)):
             file.write(minute)
@@ -110,7 +86,7 @@ def long_file(model: str, sample_rate: int, hours: float, folder: Path) -> None:
 
 def cold(model: str, folder: Path) -> None:
     clip = folder / "ten.wav"
-    soundfile.write(clip, speech(10, 16_000), 16_000)
+    soundfile.write(clip, speech(10, 16_000)[0, 0].numpy(), 16_000)
     codec = [sys.executable, "-m", "audiocodec_cli"]
     encode = [*codec, "encode", str(clip), str(folder / "ten.tok"), "--model", model]
     print("| from a cold start, median of 5 | by the clock | CPU time |\n| --- | --- | --- |")

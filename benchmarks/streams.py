@@ -16,31 +16,14 @@ from pathlib import Path
 
 import click
 import torch
+from measuring import cpu_seconds, gemm_rate, pushes, speech
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from audiocodec import Codec, StreamDecoder, StreamEncoder, find_audio, load_audio, load_codec
+from audiocodec import Codec, StreamDecoder, StreamEncoder, load_codec
 from audiocodec.modules.conv import CausalConv1d, CausalConvTranspose1d
-from audiocodec.verification import CLIPS
 
 PIECES = (0.02, 0.04, 0.1, 0.2, 1.0, 4.0)
-
-
-def best(work: Callable[[], object], repeats: int = 5) -> float:
-    """CPU seconds of the fastest of some runs, after one that does not count."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-def gemm_rate(size: int = 1024) -> float:
-    """Operations per second of a square matrix product in float32."""
-    a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
-    return 2 * size**3 / best(lambda: torch.mm(a, b, out=out))
 
 
 def operations(work: Callable[[], object]) -> float:
@@ -48,13 +31,6 @@ def operations(work: Callable[[], object]) -> float:
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
-
-
-def sound(codec: Codec, seconds: float) -> Tensor:
-    """The bundled clips, again and again: ``[1, 1, T]``."""
-    clips = torch.cat([load_audio(file, codec.sample_rate)[0][0] for file in find_audio(CLIPS)])
-    length = round(seconds * codec.sample_rate)
-    return clips.repeat(-(-length // len(clips)))[None, None, :length]
 
 
 def layers(codec: Codec, audio: Tensor, repeats: int = 5) -> dict[str, float]:
@@ -84,18 +60,6 @@ def _timed(
     return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
 
 
-def pushes(codec: Codec, audio: Tensor, seconds: float) -> list[tuple[float, float]]:
-    """CPU seconds that encoder and decoder take for each piece of ``seconds``."""
-    encoder, decoder, times = StreamEncoder(codec), StreamDecoder(codec), []
-    for piece in audio.split(round(seconds * codec.sample_rate), dim=-1):
-        start = time.process_time()
-        codes = encoder.push(piece)
-        middle = time.process_time()
-        decoder.push(codes)
-        times.append((middle - start, time.process_time() - middle))
-    return times
-
-
 def resident() -> float:
     """MB of memory that this process has now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -105,7 +69,7 @@ def resident() -> float:
 def endless(codec: Codec, hours: float) -> list[float]:
     """MB in use, measured twelve times and at the start, of a live stream in pieces of 1 s."""
     encoder, decoder = StreamEncoder(codec), StreamDecoder(codec)
-    minute = sound(codec, 60).split(codec.sample_rate, dim=-1)
+    minute = speech(60, codec.sample_rate).split(codec.sample_rate, dim=-1)
     seen, total = [resident()], round(3600 * hours)
     for second in range(1, total + 1):
         decoder.push(encoder.push(minute[second % 60]))
@@ -146,11 +110,11 @@ def main(model: str, hours: float, picture: Path | None) -> None:
             )
             print(f"peak {peak:.0f} MB\n", flush=True)
 
-        audio = sound(codec, 4)
+        audio = speech(4, codec.sample_rate)
         codes = codec.encode(audio)
         rate = gemm_rate()
         both = lambda: StreamDecoder(codec).push(StreamEncoder(codec).push(audio))  # noqa: E731
-        count, seconds = operations(both), best(both)
+        count, seconds = operations(both), cpu_seconds(both)
         print(f"matrix product {rate / 1e9:.0f} GFLOP/s; {codes.shape[-1]} frames:")
         print(
             f"{count / 4e9:.2f} GFLOP per second of sound, {4 / seconds:.0f}x real time there and"
@@ -175,9 +139,9 @@ def main(model: str, hours: float, picture: Path | None) -> None:
         print("| --- | --- | --- | --- | --- | --- |")
         costs = {}
         for piece in reversed(PIECES):
-            audio = sound(codec, 16 if piece >= 1 else 300 * piece)
+            audio = speech(16 if piece >= 1 else 300 * piece, codec.sample_rate)
             pushes(codec, audio[..., : 2 * codec.sample_rate], piece)
-            times = pushes(codec, audio, piece)
+            times, _ = pushes(codec, audio, piece)
             encode, decode = (sum(side) / len(times) for side in zip(*times, strict=True))
             worst = sorted(map(sum, times))[int(0.99 * (len(times) - 1))]
             costs[piece] = (encode + decode) / piece

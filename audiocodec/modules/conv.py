@@ -33,19 +33,20 @@ class StreamState:
 
         Returns ``[B, C, context + T]`` and remembers its last ``context`` columns.
         """
-        past = self._columns.get(layer)
-        if past is None:
-            past = x.new_zeros(x.shape[0], x.shape[1], context)
-        extended = torch.cat([past, x], dim=-1)
-        self._columns[layer] = extended[..., extended.shape[-1] - context :].clone()
+        extended = torch.cat([self.recall(layer, x, x.shape[1], context), x], dim=-1)
+        self.remember(layer, extended[..., extended.shape[-1] - context :].clone())
         return extended
 
-    def recall(self, layer: nn.Module) -> Tensor | None:
-        """The columns ``[B, C, context]`` that ``layer`` saw last, ``None`` at the start."""
-        return self._columns.get(layer)
+    def recall(self, layer: nn.Module, like: Tensor, channels: int, context: int) -> Tensor:
+        """The columns ``[B, channels, context]`` that ``layer`` saw last, zeros at the start.
+
+        ``like`` says the batch size, the precision and the device of the zeros.
+        """
+        past = self._columns.get(layer)
+        return like.new_zeros(len(like), channels, context) if past is None else past
 
     def remember(self, layer: nn.Module, columns: Tensor) -> None:
-        """What the next :meth:`recall` gives."""
+        """What the next :meth:`recall` gives: ``columns [B, C, context]``, kept, not copied."""
         self._columns[layer] = columns
 
     def copy(self) -> "StreamState":
