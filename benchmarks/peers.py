@@ -1,9 +1,10 @@
-"""How fast other codecs are beside this one: one thread, one clip, one run.
+"""How fast and how large in memory other codecs are beside this one, in one run.
 
-    pip install transformers snac && python benchmarks/peers.py [--seconds 10]
+    pip install transformers snac && python benchmarks/peers.py [--seconds 10 --seconds 60]
 
-Weights are random where a peer's are not at hand: speed does not depend on them. A peer whose
-package or program is absent is skipped by name.
+Each codec runs in a process of its own, so that its peak memory is its own; with one thread CPU
+time counts, with more the clock. Weights are random where a peer's are not at hand: speed does not
+depend on them. A peer whose package or program is absent is skipped by name.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -127,56 +129,84 @@ def _resampled(audio: Tensor, sample_rate: int) -> Tensor:
     return nn.functional.interpolate(audio, length, mode="linear")
 
 
-def cpu() -> float:
-    """CPU seconds of this process and of those that it started."""
+def seconds_spent(threads: int) -> float:
+    """CPU seconds of this process and of those that it started; of several threads, the clock's."""
+    if threads > 1:
+        return time.perf_counter()
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
-def measure(road: Road, repeats: int) -> tuple[float, float]:
-    """CPU seconds to encode and to decode, the fastest of some runs after one."""
-    _, encode, decode = road
+def measure(name: str, seconds: float, threads: int, repeats: int) -> str:
+    """Parameters in millions (or nothing), seconds to encode and to decode, peak MB: one line.
+
+    The seconds are those of the fastest of some runs after one that does not count.
+    """
+    torch.set_num_threads(threads)
+    if find_spec("torchaudio"):  # transformers imports it, beside any torch
+        import_torchaudio()
+    network, encode, decode = PEERS[name](speech(seconds, 16_000))
     times = []
-    for _ in range(repeats + 1):
-        start = cpu()
-        codes = encode()
-        middle = cpu()
-        decode(codes)
-        times.append((middle - start, cpu() - middle))
-    fastest = [min(side) for side in zip(*times[1:], strict=True)]
-    return fastest[0], fastest[1]
+    with torch.inference_mode():
+        for _ in range(repeats + 1):
+            start = seconds_spent(threads)
+            codes = encode()
+            middle = seconds_spent(threads)
+            decode(codes)
+            times.append((middle - start, seconds_spent(threads) - middle))
+    who = resource.RUSAGE_SELF if network else resource.RUSAGE_CHILDREN
+    peak = resource.getrusage(who).ru_maxrss / 1024
+    size = f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f}" if network else ""
+    there, back = (min(side) for side in zip(*times[1:], strict=True))
+    return f"{size};{there};{back};{peak}"
+
+
+def table(names: Sequence[str], seconds: float, threads: int, repeats: int) -> None:
+    """One row for each codec, each in a process of its own."""
+    kind = "CPU time" if threads == 1 else "by the clock"
+    plural = "thread" if threads == 1 else "threads"
+    print(f"\n{seconds:g} s of speech, {threads} {plural}, {kind}, times faster than real time:\n")
+    print("| codec | M parameters | encode | decode | both, ours is 1 | peak MB |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    base = 0.0
+    for name in names:
+        words = [sys.executable, __file__, "--one", name, "--seconds", str(seconds)]
+        words += ["--threads", str(threads), "--repeats", str(repeats)]
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["stopped"])[-1]
+            print(f"| {name} | skipped: {reason} | | | | |", flush=True)
+            continue
+        size, *numbers = done.stdout.strip().splitlines()[-1].split(";")
+        there, back, peak = map(float, numbers)
+        base = base or there + back
+        print(
+            f"| {name} | {size} | {seconds / there:.1f}x | {seconds / back:.1f}x | "
+            f"{(there + back) / base:.1f} | {peak:.0f} |",
+            flush=True,
+        )
 
 
 @click.command()
-@click.option("--seconds", default=10.0)
+@click.option("--seconds", multiple=True, type=float, default=(10.0,), show_default=True)
+@click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
 @click.option("--repeats", default=1, show_default=True)
 @click.option("--only", multiple=True, type=click.Choice(list(PEERS)))
-def main(seconds: float, repeats: int, only: tuple[str, ...]) -> None:
-    torch.set_num_threads(1)
-    if find_spec("torchaudio"):  # transformers imports it, beside any torch
-        import_torchaudio()
-    audio = speech(seconds, 16_000)
-    print(f"{seconds:g} s, one thread, CPU time, {time.strftime('%Y-%m-%d')}\n")
-    print("| codec | M parameters | encode | decode | both, times our CPU time |")
-    print("| --- | --- | --- | --- | --- |")
-    base = 0.0
-    for name in only or PEERS:
-        try:
-            road = PEERS[name](audio)
-            with torch.inference_mode():
-                encode, decode = measure(road, repeats)
-        except (ImportError, OSError) as error:
-            print(f"| {name} | skipped, cannot be loaded: {error} | | | |", flush=True)
-            continue
-        base = base or encode + decode
-        network = road[0]
-        size = f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f}" if network else ""
-        print(
-            f"| {name} | {size} | {seconds / encode:.1f}x | {seconds / decode:.1f}x | "
-            f"{(encode + decode) / base:.1f} |",
-            flush=True,
-        )
-    print(f"\nbeside a matrix product of {gemm_rate() / 1e9:.0f} GFLOP/s")
+@click.option("--one", type=click.Choice(list(PEERS)), hidden=True)
+def main(
+    seconds: tuple[float, ...],
+    threads: tuple[int, ...],
+    repeats: int,
+    only: tuple[str, ...],
+    one: str | None,
+) -> None:
+    if one:
+        print(measure(one, seconds[0], threads[0], repeats))
+        return
+    print(f"{time.strftime('%Y-%m-%d')}, a matrix product at {gemm_rate() / 1e9:.0f} GFLOP/s")
+    for length in seconds:
+        for count in threads:
+            table(only or list(PEERS), length, count, repeats)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 
 from audiocodec import CodecError, load_codec
 from audiocodec.config import read_yaml
+from audiocodec.metrics import pesq_wb
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.data import AudioCache, DataConfig, SegmentSampler
 from audiocodec.training.discriminators import DiscriminatorConfig, Discriminators
@@ -22,6 +23,7 @@ from audiocodec.training.losses import (
     feature_matching_loss,
     spectral_losses,
 )
+from audiocodec.training.loudness import loudness_loss
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "recipes" / "tiny.yaml"
@@ -299,10 +301,40 @@ def test_losses_are_zero_for_equals_and_grow_with_distance() -> None:
 
 def test_losses_have_finite_gradients_at_silence() -> None:
     made = torch.zeros(1, 1, 4096, requires_grad=True)
-    torch.stack(
-        spectral_losses(made, torch.zeros(1, 1, 4096), 16000, LossConfig())
-    ).sum().backward()
+    silence = torch.zeros(1, 1, 4096)
+    terms = [
+        *spectral_losses(made, silence, 16000, LossConfig()),
+        loudness_loss(made, silence, 16000),
+    ]
+    torch.stack(terms).sum().backward()
     assert made.grad is not None and torch.isfinite(made.grad).all()
+
+
+def test_the_loudness_loss_falls_where_pesq_rises(speech: torch.Tensor) -> None:
+    sound = speech[..., 8000:56000]
+    power = torch.fft.rfft(sound)
+    hertz = torch.linspace(0, 8000, power.shape[-1])
+    noise = torch.randn_like(sound) * sound.square().mean().sqrt()
+    worse = {
+        f"noise at {-db} dB": sound + 10 ** (db / 20) * noise for db in (-40, -30, -20, -10)
+    } | {
+        f"nothing above {limit} Hz": torch.fft.irfft(power * (hertz < limit), sound.shape[-1])
+        for limit in (7000, 4000, 2500)
+    }
+    losses = {name: float(loudness_loss(made, sound, 16000)) for name, made in worse.items()}
+    scores = {
+        name: pesq_wb(made[0, 0].numpy(), sound[0, 0].numpy(), 16000)
+        for name, made in worse.items()
+    }
+    for kind in ("noise", "nothing"):
+        mine = [(losses[name], scores[name]) for name in worse if name.startswith(kind)]
+        assert [score for _, score in sorted(mine)] == sorted((score for _, score in mine))[::-1]
+    # A raw score is 4.5 less the loss, roughly, and no level of both changes the loss.
+    assert np.corrcoef(list(losses.values()), list(scores.values()))[0, 1] < -0.8
+    made = worse["noise at 20 dB"]
+    quiet = loudness_loss(0.1 * made, 0.1 * sound, 16000)
+    torch.testing.assert_close(quiet, loudness_loss(made, sound, 16000), rtol=1e-3, atol=1e-4)
+    assert loudness_loss(sound, sound, 16000) < 1e-3
 
 
 def test_judges_learn_to_tell_noise_from_tone_and_hinge_losses_say_so() -> None:

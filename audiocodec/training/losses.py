@@ -26,6 +26,7 @@ class LossConfig(Config):
     waveform: Weight = pydantic.Field(
         5.0, description="L1 between samples, relative; off beside the GAN"
     )
+    loudness: Weight = pydantic.Field(0.0, description="loudness in Bark bands, after P.862")
     quantizer: Weight = 1.0
     adversarial: Weight = 1.0
     feature_matching: Weight = 2.0

@@ -30,6 +30,7 @@ def loss_weights(recipe: Recipe, step: int) -> dict[str, float]:
         "quantizer": losses.quantizer,
         "mel": losses.mel,
         "stft": losses.stft,
+        "loudness": losses.loudness,
         "waveform": losses.waveform if ramp == 0 else 0.0,
         "adversarial": losses.adversarial * ramp,
         "feature_matching": losses.feature_matching * ramp,

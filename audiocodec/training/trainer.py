@@ -44,6 +44,7 @@ from audiocodec.training.losses import (
     spectral_losses,
     waveform_loss,
 )
+from audiocodec.training.loudness import loudness_loss
 from audiocodec.training.monitor import MeanMeter, Monitor, UsageMeter
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.schedule import (
@@ -207,11 +208,10 @@ class Trainer:
 
     def _backward(self, audio: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor | None]:
         """Gradients of the codec: the loss, the gradient's norm, the loss's parts and the codes."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            reconstruction, losses, codes = self._reconstruct(audio)
-            weights = loss_weights(self.recipe, self.step)
-            if weights["adversarial"] > 0:
-                losses |= self._judge(audio, reconstruction)
+        weights = loss_weights(self.recipe, self.step)
+        reconstruction, losses, codes = self._reconstruct(audio, weights)
+        if weights["adversarial"] > 0:
+            losses |= self._judge(audio, reconstruction)
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -219,30 +219,42 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), clip)
         return total, norm, losses, codes
 
-    def _reconstruct(self, audio: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+    def _half(self) -> torch.autocast:
+        """On a GPU networks compute in bfloat16; losses are float32 everywhere."""
+        return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda")
+
+    def _reconstruct(
+        self, audio: Tensor, weights: dict[str, float]
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Reconstruction, the codec's own losses, and codes once the codebooks are in place."""
         recipe, codes = self.recipe, None
         losses: dict[str, Tensor] = {}
         if is_quantizing(recipe, self.step):
             in_use = codebooks_in_use(recipe, self.step, len(audio))
-            output = self.codec(audio, None if in_use is None else in_use.to(self.device))
+            with self._half():
+                output = self.codec(audio, None if in_use is None else in_use.to(self.device))
             reconstruction, codes = output.audio, output.quantized.codes
             losses["quantizer"] = output.quantized.loss
             self._residual_energy = output.quantized.residual_energy
         else:
-            reconstruction = self.codec.autoencode(audio)
+            with self._half():
+                reconstruction = self.codec.autoencode(audio)
         reconstruction = reconstruction.float()
         losses["mel"], losses["stft"] = spectral_losses(
             reconstruction, audio, recipe.codec.sample_rate, recipe.losses
         )
         losses["waveform"] = waveform_loss(reconstruction, audio)
+        if weights["loudness"] > 0:
+            losses["loudness"] = loudness_loss(reconstruction, audio, recipe.codec.sample_rate)
         return reconstruction, losses, codes
 
     def _judge(self, audio: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
         """Adversarial losses for the codec; on every so manieth step the judges learn first."""
         assert self.judges is not None and self.recipe.discriminators is not None
         if self.step % self.recipe.discriminators.every == 0:
-            judged = discriminator_loss(self.judges(audio), self.judges(reconstruction.detach()))
+            with self._half():
+                real, fake = self.judges(audio), self.judges(reconstruction.detach())
+            judged = discriminator_loss(real, fake)
             self.judge_optimizer.zero_grad(set_to_none=True)
             judged.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.judges.parameters(), 10.0)
@@ -250,9 +262,10 @@ class Trainer:
                 self.judge_optimizer.step()
             self._means.add({"loss/judges": judged})
         self.judges.requires_grad_(False)
-        with torch.no_grad():
-            real = self.judges(audio)
-        fake = self.judges(reconstruction)
+        with self._half():
+            with torch.no_grad():
+                real = self.judges(audio)
+            fake = self.judges(reconstruction)
         self.judges.requires_grad_(True)
         return {
             "adversarial": adversarial_loss(fake),
