@@ -116,6 +116,7 @@ def command(
         raise click.UsageError("--raw describes stdin: give - as IN")
     from audiocodec.audio import READ_SUFFIXES, audio_info, find_audio
     from audiocodec.batch import Job, plan_jobs, split_paths
+    from audiocodec.filebatches import BatchEncoder
     from audiocodec.files import FileResult, Progress, check_done, encode_file
     from audiocodec.pipes import RawFormat
     from audiocodec.tokenfile import SUFFIX
@@ -148,5 +149,6 @@ def command(
         as_json,
         check_done=lambda job: check_done(job.target, codec, used),
         seconds=lambda job: audio_info(job.source).seconds,
-        workers=resolve_jobs(jobs, device),
+        workers=resolve_jobs(jobs),
+        together=BatchEncoder(codec, used, beam).together,
     )
