@@ -265,7 +265,7 @@ def _batches(sizes: Mapping[int, tuple[int, float]], most: float) -> list[list[i
     """Keys of like length together, the longest first; ``sizes`` are rows and their lengths."""
     batches: list[list[int]] = []
     rows, longest = 0, 0.0
-    for key in sorted(sizes, key=lambda key: -sizes[key][1]):
+    for key in sorted(sizes, key=lambda key: (-sizes[key][1], key)):
         more, length = sizes[key]
         if not batches or (rows + more) * longest > most or length < LEAST_FILLED * longest:
             batches.append([])

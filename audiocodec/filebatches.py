@@ -68,7 +68,9 @@ class BatchEncoder:
     ) -> None:
         self.codec, self.num_codebooks, self.beam = codec, num_codebooks, beam
         self.device = next(codec.parameters()).device
-        self.batch_seconds = batch_seconds or BATCH_SECONDS[self.device.type]
+        self.batch_seconds = batch_seconds or BATCH_SECONDS.get(
+            self.device.type, BATCH_SECONDS["cuda"]
+        )
         # A GPU has one batch at a time, while other threads read and write those before and after.
         self._turn = nullcontext() if self.device.type == "cpu" else threading.Lock()
 

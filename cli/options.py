@@ -51,7 +51,8 @@ jobs_option = click.option(
     type=click.IntRange(min=1),
     default=None,
     metavar="N",
-    help="Of several files, how many at a time, each on one core. Default: all cores.",
+    help="Of several files, how many (or batches of short ones) at a time, each on one core. "
+    "Default: all cores.",
 )
 
 device_option = click.option(

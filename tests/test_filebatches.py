@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +101,27 @@ def test_in_float64_each_file_is_byte_for_byte_what_it_is_alone(
         assert result.elapsed > 0
 
 
+def test_a_gpu_has_one_batch_at_a_time(
+    plan: Plan, exact: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, at_work, most = Codec.encode, [0], [0]
+
+    def counted(self: Codec, audio: torch.Tensor, *rest: object) -> torch.Tensor:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        try:
+            time.sleep(0.01)
+            return encode(self, audio, *rest)
+        finally:
+            at_work[0] -= 1
+
+    monkeypatch.setattr(Codec, "encode", counted)
+    encoder = BatchEncoder(exact, batch_seconds=1.0)
+    monkeypatch.setattr(encoder, "_turn", threading.Lock())  # as for a device that is no CPU
+    assert len(encode_all(plan, exact, encoder, workers=3).results) == len(LENGTHS)
+    assert most == [1]
+
+
 def test_beam_and_codebooks_are_those_of_a_file_alone(plan: Plan, exact: Codec) -> None:
     job = plan.jobs[9]
     two = [job, Job(plan.jobs[10].source, Path("b.tok"))]
@@ -111,9 +134,11 @@ def test_beam_and_codebooks_are_those_of_a_file_alone(plan: Plan, exact: Codec) 
 def test_batches_hold_like_lengths_and_no_more_than_they_may() -> None:
     noise = np.random.default_rng(0)
     sizes = {
-        place: (int(noise.integers(1, 4)), float(noise.exponential(4))) for place in range(300)
+        place: (int(noise.integers(1, 4)), round(float(noise.exponential(4)), 1) + 0.1)
+        for place in range(300)
     }
     made = _batches(sizes, 16.0)
+    assert made == _batches(dict(reversed(sizes.items())), 16.0)
     assert sorted(place for batch in made for place in batch) == list(range(300))
     assert len(made) < 200
     for batch in made:
