@@ -7,7 +7,7 @@ already stay as they are unless they are to be overwritten.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,11 @@ from typing import Generic, TypeVar
 
 from audiocodec.errors import CodecError
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+LEAST_FILLED = 0.8
+"""The shortest row of a batch, as a share of the longest."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,22 @@ class Stop:
             raise Stopped
 
 
+@dataclass(frozen=True)
+class Together(Generic[Result]):
+    """How several jobs are done side by side, in batches of like length.
+
+    Args:
+        measure: a job -> how many rows it takes in a batch, and their length; it may raise.
+        most: rows times the greatest length, of a batch.
+        work: two or more jobs -> what became of each. Called on several threads, as ``work`` of
+            :func:`run_jobs` is.
+    """
+
+    measure: Callable[[Job], tuple[int, float]]
+    most: float
+    work: Callable[[Sequence[Job]], Sequence[Result | Exception]]
+
+
 def run_jobs(
     plan: Plan,
     work: Callable[[Job], Result],
@@ -135,6 +155,7 @@ def run_jobs(
     after: Callable[[Job], object] | None = None,
     workers: int = 1,
     stop: Stop | None = None,
+    together: Together[Result] | None = None,
 ) -> Batch[Result]:
     """Do the jobs, ``workers`` at a time. What comes back is in the plan's order.
 
@@ -145,39 +166,50 @@ def run_jobs(
             would make, which is a failure, because skipping it would hide the difference.
         after: called after each job, whatever became of it, on one thread at a time.
         stop: asked when this thread is interrupted (Ctrl-C), so that no job runs on.
+        together: does jobs of like length in batches, each on one worker; ``work`` the others.
     """
     outcomes: list[Result | str | None] = [None] * len(plan.jobs)
     firsts: dict[Path, Path] = {}
     for job in plan.jobs:
         firsts.setdefault(job.target, job.source)
-    waiting = iter(enumerate(plan.jobs))
     lock = threading.Lock()
     stop = stop or Stop()
+    sizes: dict[int, tuple[int, float]] = {}
 
-    def run() -> None:
-        while True:
-            with lock:
-                stop.look()
-                index, job = next(waiting, (-1, None))
-            if job is None:
-                return
-            outcomes[index] = _outcome(job, firsts[job.target], plan, work, overwrite, check_done)
-            if after:
+    def measure(place: int) -> None:
+        job = plan.jobs[place]
+        if together and (overwrite or not job.target.is_file()):
+            size = attempt(together.measure, job)
+            if not isinstance(size, Exception):
+                sizes[place] = size
+
+    def check(job: Job) -> bool:
+        return _to_do(job, firsts[job.target], plan, overwrite, check_done)
+
+    def do(places: list[int]) -> None:
+        found = {place: attempt(check, plan.jobs[place]) for place in places}
+        ready = [place for place in places if found[place] is True]
+        made: Sequence[Result | Exception]
+        if together and len(ready) > 1:
+            made = together.work([plan.jobs[place] for place in ready])
+        else:
+            made = [attempt(work, plan.jobs[place]) for place in ready]
+        failed = {place: error for place, error in found.items() if isinstance(error, Exception)}
+        for place, outcome in [*failed.items(), *zip(ready, made, strict=True)]:
+            job = plan.jobs[place]
+            outcomes[place] = (
+                _told(job, outcome, plan.single) if isinstance(outcome, Exception) else outcome
+            )
+        if after:
+            for place in places:
                 with lock:
-                    after(job)
+                    after(plan.jobs[place])
 
-    if workers == 1:
-        run()
-    else:
-        # Threads, not processes: nearly all of the work is done outside Python's lock, one model
-        # serves all, nothing has to start, and nothing can be left behind.
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                for thread in [pool.submit(run) for _ in range(workers)]:
-                    thread.result()
-            except BaseException:
-                stop.ask()
-                raise
+    places = range(len(plan.jobs))
+    if together:
+        _on_threads(places, measure, workers, stop)
+    alone = [[place] for place in places if place not in sizes]
+    _on_threads(alone + _batches(sizes, together.most if together else 0), do, workers, stop)
     batch: Batch[Result] = Batch(failures=list(plan.failures))
     for job, outcome in zip(plan.jobs, outcomes, strict=True):
         if outcome is None:
@@ -189,39 +221,94 @@ def run_jobs(
     return batch
 
 
-def _outcome(
+def attempt(work: Callable[[Item], Result], item: Item) -> Result | Exception:
+    """``work(item)``, or the error that it raised; what stops the program passes."""
+    try:
+        return work(item)
+    except Exception as error:
+        return error
+
+
+def _on_threads(
+    items: Sequence[Item], work: Callable[[Item], None], workers: int, stop: Stop
+) -> None:
+    """``work`` for each item, ``workers`` at a time; interrupted, no item runs on."""
+    waiting = iter(items)
+    lock = threading.Lock()
+
+    def run() -> None:
+        while True:
+            with lock:
+                stop.look()
+                item = next(waiting, None)
+            if item is None:
+                return
+            work(item)
+
+    if workers == 1:
+        run()
+        return
+    # Threads, not processes: nearly all of the work is done outside Python's lock, one model
+    # serves all, nothing has to start, and nothing can be left behind.
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            with lock:  # no item begins before all threads are known, and so waited for
+                threads = [pool.submit(run) for _ in range(workers)]
+            for thread in threads:
+                thread.result()
+        except BaseException:
+            stop.ask()
+            raise
+
+
+def _batches(sizes: Mapping[int, tuple[int, float]], most: float) -> list[list[int]]:
+    """Keys of like length together, the longest first; ``sizes`` are rows and their lengths."""
+    batches: list[list[int]] = []
+    rows, longest = 0, 0.0
+    for key in sorted(sizes, key=lambda key: (-sizes[key][1], key)):
+        more, length = sizes[key]
+        if not batches or (rows + more) * longest > most or length < LEAST_FILLED * longest:
+            batches.append([])
+            rows, longest = 0, length
+        batches[-1].append(key)
+        rows += more
+    return batches
+
+
+def _to_do(
     job: Job,
     first: Path,
     plan: Plan,
-    work: Callable[[Job], Result],
     overwrite: bool,
     check_done: Callable[[Job], None] | None,
-) -> Result | str | None:
-    """A job's result; or a line that says why there is none; or nothing, if it was done already.
+) -> bool:
+    """Whether a job is still to be done; its target's folder is there then.
 
     ``first`` is the source of the first job of the same target.
     """
-    try:
-        if first is not job.source:
-            raise CodecError(
-                f"{job.source}: would become {job.target}, as {first} does; rename one of them"
-            )
-        if job.target.is_file() and not overwrite:
-            if check_done:
-                check_done(job)
-            if plan.single:
-                raise CodecError(f"{job.target}: is there already; --overwrite replaces it")
-            return None
-        if not plan.single:
-            _make_folder(job.target.parent)
-        return work(job)
-    except CodecError as error:
-        return str(error)
-    except Exception as error:
+    if first is not job.source:
+        raise CodecError(
+            f"{job.source}: would become {job.target}, as {first} does; rename one of them"
+        )
+    if job.target.is_file() and not overwrite:
+        if check_done:
+            check_done(job)
         if plan.single:
-            raise
-        reason = (str(error).splitlines() or [""])[0]
-        return f"{job.source}: {type(error).__name__}: {reason}"
+            raise CodecError(f"{job.target}: is there already; --overwrite replaces it")
+        return False
+    if not plan.single:
+        _make_folder(job.target.parent)
+    return True
+
+
+def _told(job: Job, error: Exception, single: bool) -> str:
+    """The line that says why a job failed. Of a file alone, what is no mistake is raised."""
+    if isinstance(error, CodecError):
+        return str(error)
+    if single:
+        raise error
+    reason = (str(error).splitlines() or [""])[0]
+    return f"{job.source}: {type(error).__name__}: {reason}"
 
 
 def _make_folder(folder: Path) -> None:

@@ -39,8 +39,8 @@ class FileResult:
     """What became of one file. Rates in bits per second, of all channels together.
 
     ``bitrate`` is what the codes in use take, ``file_bytes`` the whole token file's size and
-    ``elapsed`` the seconds of work. ``truncated``: the token file was cut short, and what was
-    decoded ends at the cut.
+    ``elapsed`` the seconds of work, in a batch a share of it. ``truncated``: the token file was cut
+    short, and what was decoded ends at the cut.
     """
 
     source: Path
@@ -83,7 +83,7 @@ def encode_file(
             fingerprint.
     """
     started = time.perf_counter()
-    _check_distinct(source, target)
+    check_distinct(source, target)
     pipe = None if isinstance(target, (str, Path)) else target
     frames = _block_frames(codec, PIPE_SECONDS if pipe else BLOCK_SECONDS)
     with _reader(source, codec.sample_rate, raw) as reader:
@@ -103,18 +103,7 @@ def encode_file(
                     progress(block.shape[1] / codec.sample_rate)
             writer.write(encoder.flush().cpu().numpy())
             writer.finish(reader.samples_read)
-    return FileResult(
-        source=reader.path,
-        target=writer.path,
-        seconds=reader.samples_read / reader.info.sample_rate,
-        num_samples=reader.samples_read,
-        sample_rate=reader.info.sample_rate,
-        channels=header.channels,
-        num_codebooks=header.num_codebooks,
-        bitrate=header.bitrate,
-        file_bytes=writer.num_bytes,
-        elapsed=time.perf_counter() - started,
-    )
+    return encoded(reader, writer, time.perf_counter() - started)
 
 
 def decode_file(
@@ -141,7 +130,7 @@ def decode_file(
             target that cannot be written, or more codebooks than the file has.
     """
     started = time.perf_counter()
-    _check_distinct(source, target)
+    check_distinct(source, target)
     with TokenFile(source) if isinstance(source, (str, Path)) else TokenPipe(source) as tokens:
         header = tokens.header
         check_model(tokens, codec)
@@ -165,6 +154,22 @@ def decode_file(
             elapsed=time.perf_counter() - started,
             truncated=tokens.truncated,
         )
+
+
+def encoded(reader: AudioReader, writer: TokenWriter, elapsed: float) -> FileResult:
+    """The result of a sound file that was read to its end and of its token file, now whole."""
+    return FileResult(
+        source=reader.path,
+        target=writer.path,
+        seconds=reader.samples_read / reader.info.sample_rate,
+        num_samples=reader.samples_read,
+        sample_rate=reader.info.sample_rate,
+        channels=writer.header.channels,
+        num_codebooks=writer.header.num_codebooks,
+        bitrate=writer.header.bitrate,
+        file_bytes=writer.num_bytes,
+        elapsed=elapsed,
+    )
 
 
 def token_header(
@@ -236,6 +241,13 @@ def check_model(tokens: TokenFile | TokenPipe, codec: Codec) -> None:
         )
 
 
+def check_distinct(source: str | Path | BinaryIO, target: str | Path | BinaryIO) -> None:
+    """Raise :class:`CodecError` if a file was to be replaced by its own result."""
+    paths = [os.path.realpath(p) for p in (source, target) if isinstance(p, (str, Path))]
+    if len(paths) > len(set(paths)):
+        raise CodecError(f"{target}: is the input itself; name another output")
+
+
 def _decoded(
     tokens: TokenFile | TokenPipe, codec: Codec, num_codebooks: int | None
 ) -> Iterator[Samples]:
@@ -296,9 +308,3 @@ def _block_frames(codec: Codec, seconds: float) -> int:
 
 def _path(place: str | Path | BinaryIO, name: str) -> Path:
     return Path(place) if isinstance(place, (str, Path)) else Path(name)
-
-
-def _check_distinct(source: str | Path | BinaryIO, target: str | Path | BinaryIO) -> None:
-    paths = [os.path.realpath(p) for p in (source, target) if isinstance(p, (str, Path))]
-    if len(paths) > len(set(paths)):
-        raise CodecError(f"{target}: is the input itself; name another output")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import click
 
 if TYPE_CHECKING:
-    from audiocodec.batch import Batch, Job, Plan
+    from audiocodec.batch import Batch, Job, Plan, Together
     from audiocodec.files import FileResult, Progress
 
 PIPE = "-"
@@ -65,11 +65,13 @@ def convert(
     check_done: Callable[[Job], None] | None = None,
     seconds: Callable[[Job], float] | None = None,
     workers: int = 1,
+    together: Callable[[Progress], Together[FileResult]] | None = None,
 ) -> None:
     """Do the plan with a bar on stderr, report, and exit with 1 if anything failed.
 
     Several files are done ``workers`` at a time, each on one thread: so the bytes that come out do
-    not depend on how many there are. A file alone has all of PyTorch's threads.
+    not depend on how many there are. A file alone has all of PyTorch's threads. Where ``together``
+    is given, several short ones are done in batches.
 
     The report goes to stdout, unless sound or tokens go there: then to stderr.
 
@@ -116,6 +118,9 @@ def convert(
                 after=None if alone else lambda job: bar.update(1),
                 workers=max(1, min(workers, len(plan.jobs))),
                 stop=stop,
+                together=together(lambda step: stop.look())
+                if together and len(plan.jobs) > 1
+                else None,
             )
         finally:
             torch.set_num_threads(threads)

@@ -90,5 +90,6 @@ def command(
         source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)
         return decode_file(source, target, codec, num_codebooks, progress, raw)
 
-    workers = resolve_jobs(jobs, device)
+    # Without batches, a GPU has one file at a time, unless more are asked for.
+    workers = resolve_jobs(jobs if device == "cpu" else jobs or 1)
     convert(plan, work, overwrite, as_json, seconds=seconds, workers=workers)

@@ -97,6 +97,10 @@ def command(
     An output that is there already is not made again without --overwrite: among several files it
     is passed over if it is whole, of the same model and codebooks; a single one is an error.
 
+    Of several files, short ones of like length are computed side by side, in batches of 16 s of
+    sound, on a GPU 160 s. With --exact each has the codes that it has alone; without, rounding may
+    turn a near tie.
+
     With --beam the file is as large and decodes alike; only the choice of codes is better, for all
     codebooks together: reading it with fewer is then a little worse than encoding it with fewer.
     As IN, - is a WAV from stdin (or --raw samples); as OUT, a .tok to stdout, in blocks of a fifth
@@ -116,6 +120,7 @@ def command(
         raise click.UsageError("--raw describes stdin: give - as IN")
     from audiocodec.audio import READ_SUFFIXES, audio_info, find_audio
     from audiocodec.batch import Job, plan_jobs, split_paths
+    from audiocodec.filebatches import BatchEncoder
     from audiocodec.files import FileResult, Progress, check_done, encode_file
     from audiocodec.pipes import RawFormat
     from audiocodec.tokenfile import SUFFIX
@@ -148,5 +153,7 @@ def command(
         as_json,
         check_done=lambda job: check_done(job.target, codec, used),
         seconds=lambda job: audio_info(job.source).seconds,
-        workers=resolve_jobs(jobs, device),
+        workers=resolve_jobs(jobs),
+        # ONNX Runtime is as fast with one short file as with several.
+        together=BatchEncoder(codec, used, beam).together if engine == "torch" else None,
     )

@@ -51,7 +51,8 @@ jobs_option = click.option(
     type=click.IntRange(min=1),
     default=None,
     metavar="N",
-    help="Of several files, how many at a time, each on one core. Default: all cores.",
+    help="Of several files, how many (or batches of short ones) at a time, each on one core. "
+    "Default: all cores.",
 )
 
 device_option = click.option(
@@ -78,16 +79,11 @@ json_option = click.option(
 )
 
 
-def resolve_jobs(jobs: int | None, device: str) -> int:
-    """How many files to do at a time: by default as many as this process may use cores.
-
-    A GPU has one file at a time, unless more are asked for.
-    """
+def resolve_jobs(jobs: int | None) -> int:
+    """How many files to do at a time: by default as many as this process may use cores."""
     from joblib import cpu_count
 
-    if jobs is not None:
-        return jobs
-    return int(cpu_count()) if device == "cpu" else 1
+    return jobs or int(cpu_count())
 
 
 def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Codec:

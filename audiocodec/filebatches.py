@@ -1,0 +1,175 @@
+"""Short sound files side by side: those of like length are padded into one batch and coded at once.
+
+A short file alone leaves most of a GPU idle, and on a CPU weights are read and arranged for little
+work. Long files are longer than a batch; they go on block by block.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from audiocodec.audio import AudioReader, Samples, audio_info
+from audiocodec.batch import Job, Together, attempt
+from audiocodec.bitpacking import Codes
+from audiocodec.codec import Codec
+from audiocodec.errors import CodecError
+from audiocodec.files import (
+    BLOCK_SECONDS,
+    FileResult,
+    Progress,
+    check_distinct,
+    encode_file,
+    encoded,
+    token_header,
+)
+from audiocodec.tokenfile import TokenWriter
+
+BATCH_SECONDS = {"cpu": 16.0, "cuda": 160.0}
+"""Of sound in a batch, padding and all channels counted. On a CPU more leaves the cache."""
+LEAST_SECONDS = 0.1
+"""That a file counts as, so that a batch does not hold any number of empty ones."""
+MISJUDGED = 1.25
+"""Times what was planned that a batch may hold: headers, an MP3's above all, may only estimate."""
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """A whole file: ``audio [C, T]`` at the model's rate, and the seconds that reading it took."""
+
+    job: Job
+    reader: AudioReader
+    audio: Samples
+    elapsed: float
+
+
+class BatchEncoder:
+    """Encodes several files at once, each to what :func:`encode_file` makes of it.
+
+    In float64 their codes are the same; in float32 rounding may turn a near tie.
+
+    Args:
+        num_codebooks, beam: as in :func:`encode_file`.
+        batch_seconds: sound in a batch; by default :data:`BATCH_SECONDS` of the codec's device.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        num_codebooks: int | None = None,
+        beam: int = 1,
+        batch_seconds: float | None = None,
+    ) -> None:
+        self.codec, self.num_codebooks, self.beam = codec, num_codebooks, beam
+        self.device = next(codec.parameters()).device
+        self.batch_seconds = batch_seconds or BATCH_SECONDS.get(
+            self.device.type, BATCH_SECONDS["cuda"]
+        )
+        # A GPU has one batch at a time, while other threads read and write those before and after.
+        self._turn = nullcontext() if self.device.type == "cpu" else threading.Lock()
+
+    def together(self, progress: Progress) -> Together[FileResult]:
+        """For :func:`~audiocodec.batch.run_jobs`; ``progress`` as in :meth:`encode`."""
+        return Together(self.measure, self.batch_seconds, lambda jobs: self.encode(jobs, progress))
+
+    def measure(self, job: Job) -> tuple[int, float]:
+        """Channels and seconds of a sound file, by its header."""
+        info = audio_info(job.source)
+        return info.channels, max(info.seconds, LEAST_SECONDS)
+
+    def encode(self, jobs: Sequence[Job], progress: Progress) -> list[FileResult | Exception]:
+        """What became of each file: its result, or the error that it failed with.
+
+        A batch that does not fit, or that the codec refuses, is halved; one file goes block by
+        block, as it would have alone.
+
+        Args:
+            progress: called now and then with the seconds of sound that were read since.
+        """
+        if len(jobs) == 1:
+            return [attempt(lambda job: self._encode_alone(job, progress), jobs[0])]
+        sounds = [attempt(lambda job: self._read(job, progress), job) for job in jobs]
+        whole = [sound for sound in sounds if isinstance(sound, _Sound)]
+        started = time.perf_counter()
+        codes = self._codes([sound.audio for sound in whole])
+        share = (time.perf_counter() - started) / max(1, len(whole))
+        if codes is None:
+            del sounds, whole
+            torch.cuda.empty_cache()
+            half = len(jobs) // 2
+            return self.encode(jobs[:half], progress) + self.encode(jobs[half:], progress)
+
+        def write(sound: _Sound) -> FileResult:
+            progress(0.0)
+            return self._write(sound, next(made), share)
+
+        made = iter(codes)
+        return [attempt(write, sound) if isinstance(sound, _Sound) else sound for sound in sounds]
+
+    def _encode_alone(self, job: Job, progress: Progress) -> FileResult:
+        return encode_file(
+            job.source, job.target, self.codec, self.num_codebooks, progress, self.beam
+        )
+
+    def _read(self, job: Job, progress: Progress) -> _Sound:
+        """The file's sound; of one that no batch can hold, too much of it."""
+        started = time.perf_counter()
+        check_distinct(job.source, job.target)
+        with AudioReader(job.source, self.codec.sample_rate) as reader:
+            blocks = [np.zeros((reader.info.channels, 0), dtype=np.float32)]
+            left = self._most_samples
+            for block in reader.blocks(BLOCK_SECONDS):
+                blocks.append(block)
+                progress(block.shape[1] / self.codec.sample_rate)
+                left -= block.shape[1]
+                if left < 0:
+                    break
+        audio = np.concatenate(blocks, axis=1)
+        return _Sound(job, reader, audio, time.perf_counter() - started)
+
+    def _codes(self, sounds: Sequence[Samples]) -> list[Codes] | None:
+        """``[C, T]`` each -> its codes ``[C, K, F]``; nothing if they do not go into one batch."""
+        lengths = [sound.shape[1] for sound in sounds for _ in sound]
+        longest = max(lengths, default=0)
+        if len(lengths) * longest > self._most_samples:
+            return None
+        batch = torch.zeros(len(lengths), 1, longest)
+        rows = iter(batch)
+        for channel in (channel for sound in sounds for channel in sound):
+            next(rows)[0, : len(channel)] = torch.from_numpy(channel)
+        try:
+            with self._turn:
+                codes = self.codec.encode(
+                    batch.to(self.device), self.num_codebooks, self.beam, lengths
+                ).cpu()
+        except (torch.OutOfMemoryError, CodecError):
+            return None
+        hop = self.codec.hop_length
+        ends = np.cumsum([len(sound) for sound in sounds])
+        return [
+            codes[end - len(sound) : end, :, : -(-sound.shape[1] // hop)].numpy()
+            for sound, end in zip(sounds, ends, strict=True)
+        ]
+
+    @property
+    def _most_samples(self) -> float:
+        return MISJUDGED * self.batch_seconds * self.codec.sample_rate
+
+    def _write(self, sound: _Sound, codes: Codes, share: float) -> FileResult:
+        """The token file of ``codes [C, K, F]``, which took ``share`` seconds of a batch."""
+        started = time.perf_counter()
+        reader = sound.reader
+        header = token_header(
+            self.codec, self.num_codebooks, reader.info.sample_rate, reader.info.channels
+        )
+        with TokenWriter(sound.job.target, header) as writer:
+            writer.write(codes)
+            writer.finish(reader.samples_read)
+        elapsed = sound.elapsed + share + time.perf_counter() - started
+        return encoded(reader, writer, elapsed)
