@@ -38,7 +38,8 @@ def load_codec(
         model: name of a bundled model, or a folder that :func:`save_codec` or a training run wrote.
         dtype: of weights and arithmetic. In ``torch.float64`` codes are exact: the same for any
             batch, padding, pieces and threads. In ``torch.float32`` a few in a thousand may differ
-            (``codec verify`` measures how many).
+            (``codec verify`` measures how many); on a GPU more, unless
+            ``torch.backends.cudnn.allow_tf32`` is off, as the command has it.
 
     Raises:
         CodecError: no such model, a damaged file, weights of another architecture, or a fingerprint

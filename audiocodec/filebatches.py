@@ -1,7 +1,7 @@
 """Short sound files side by side: those of like length are padded into one batch and coded at once.
 
-A short file alone leaves most of a GPU idle, and on a CPU weights are read and arranged for little
-work. Long files are longer than a batch; they go on block by block.
+A short file alone leaves most of a GPU idle. On a CPU little is gained (docs/performance.md), so
+the command does without there. Long files are longer than a batch; they go on block by block.
 """
 
 from __future__ import annotations

@@ -97,9 +97,8 @@ def command(
     An output that is there already is not made again without --overwrite: among several files it
     is passed over if it is whole, of the same model and codebooks; a single one is an error.
 
-    Of several files, short ones of like length are computed side by side, in batches of 16 s of
-    sound, on a GPU 160 s. With --exact each has the codes that it has alone; without, rounding may
-    turn a near tie.
+    On a GPU short files of like length are computed side by side, 160 s of sound at once. With
+    --exact each has the codes that it has alone; without, rounding may turn a near tie.
 
     With --beam the file is as large and decodes alike; only the choice of codes is better, for all
     codebooks together: reading it with fewer is then a little worse than encoding it with fewer.
@@ -154,6 +153,6 @@ def command(
         check_done=lambda job: check_done(job.target, codec, used),
         seconds=lambda job: audio_info(job.source).seconds,
         workers=resolve_jobs(jobs),
-        # ONNX Runtime is as fast with one short file as with several.
-        together=BatchEncoder(codec, used, beam).together if engine == "torch" else None,
+        # On a CPU a tenth is no price for codes that could depend on what lies beside a file.
+        together=BatchEncoder(codec, used, beam).together if device != "cpu" else None,
     )

@@ -18,7 +18,7 @@ from audiocodec import Codec, CodecError, encode_file, filebatches, load_codec
 from audiocodec.audio import find_audio
 from audiocodec.batch import Batch, Job, Plan, Stop, _batches, plan_jobs, run_jobs
 from audiocodec.filebatches import BatchEncoder
-from audiocodec.files import FileResult
+from audiocodec.files import FileResult, check_done
 from audiocodec_cli.main import run
 
 LENGTHS = [0, 1, 319, 320, 321, 4800, 5000, 5300, 5600, 16000, 16001, 17000, 40000, 200_000]
@@ -60,12 +60,18 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def encode_all(
-    plan: Plan, codec: Codec, encoder: BatchEncoder | None = None, workers: int = 1
+    plan: Plan,
+    codec: Codec,
+    encoder: BatchEncoder | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
 ) -> Batch[FileResult]:
     encoder = encoder or BatchEncoder(codec)
     return run_jobs(
         plan,
         lambda job: encode_file(job.source, job.target, codec),
+        overwrite,
+        check_done=lambda job: check_done(job.target, codec, codec.quantizer.num_codebooks),
         workers=workers,
         together=encoder.together(lambda seconds: None),
     )
@@ -147,24 +153,21 @@ def test_batches_hold_like_lengths_and_no_more_than_they_may() -> None:
         assert min(lengths) >= 0.8 * max(lengths)
 
 
-def test_one_that_fails_fails_alone(
-    plan: Plan, exact: Codec, capsys: pytest.CaptureFixture[str], model: str
-) -> None:
+def test_one_that_fails_fails_alone(plan: Plan, exact: Codec) -> None:
     soundfile.write("in/x1.wav", [0.0, np.nan] * 2500, 16000, subtype="FLOAT")
     Path("in/x2.wav").write_text("no sound")
     flac = Path("in/06.flac").read_bytes()
     Path("in/x3.flac").write_bytes(flac[: len(flac) // 2])
     Path("in/09.flac").write_bytes(flac)
-    assert run(["encode", "in", "out", "--exact", "--model", model]) == 1
-    out, err = capsys.readouterr()
-    assert "14 files done" in out
+    done = encode_all(new_plan(), exact)
+    assert len(done.results) == 14
     for line, start in zip(
-        err.splitlines(),
+        done.failures,
         (
-            "error: in/09.wav: would become out/09.tok, as in/09.flac does",
-            "error: in/x1.wav: a NaN or infinite sample at 0.0 s",
-            "error: in/x2.wav: not a sound file",
-            "error: in/x3.flac: damaged or cut short at",
+            "in/09.wav: would become out/09.tok, as in/09.flac does",
+            "in/x1.wav: a NaN or infinite sample at 0.0 s",
+            "in/x2.wav: not a sound file",
+            "in/x3.flac: damaged or cut short at",
         ),
         strict=True,
     ):
@@ -188,25 +191,32 @@ def test_a_sound_too_loud_to_compute_with_spoils_no_batch(here: Path, model: str
 
 
 def test_what_is_there_is_passed_over_unless_it_is_something_else(
-    plan: Plan, exact: Codec, batches: list[int], model: str, capsys: pytest.CaptureFixture[str]
+    plan: Plan, exact: Codec, batches: list[int]
 ) -> None:
-    words = ["encode", "in", "out", "--exact", "--model", model]
     Path("out").mkdir()
     encode_file("in/07.wav", "out/07.tok", exact)
     encode_file("in/08.wav", "out/08.tok", exact, num_codebooks=1)
     before = Path("out/08.tok").read_bytes()
-    assert run(words) == 1
-    out, err = capsys.readouterr()
-    assert "12 files done" in out
-    assert "1 there already" in out
-    assert err == "error: out/08.tok: is there already, with 1 codebooks; --overwrite replaces it\n"
+    told = ["out/08.tok: is there already, with 1 codebooks; --overwrite replaces it"]
+    done = encode_all(plan, exact)
+    assert len(done.results) == 12
+    assert [job.target for job in done.skipped] == [Path("out/07.tok")]
+    assert done.failures == told
     assert Path("out/08.tok").read_bytes() == before
     batches.clear()
-    assert run(words) == 1
+    assert encode_all(plan, exact).failures == told
     assert not batches
-    assert run([*words, "--overwrite"]) == 0
+    assert not encode_all(plan, exact, overwrite=True).failures
     assert batches
     assert contents("out") == alone(exact)
+
+
+def test_on_a_cpu_the_command_does_without_batches(
+    plan: Plan, batches: list[int], model: str
+) -> None:
+    assert run(["encode", "in", "out", "--model", model]) == 0
+    assert not batches
+    assert contents("out") == alone(load_codec(model))
 
 
 @pytest.mark.parametrize("fitting", [1, 2])
