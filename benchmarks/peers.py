@@ -138,7 +138,7 @@ def seconds_spent(threads: int) -> float:
 
 
 def measure(name: str, seconds: float, threads: int, repeats: int) -> str:
-    """Parameters in millions (or nothing), seconds to encode and to decode, peak MB: one line.
+    """Parameters in millions, seconds to encode and to decode, peak MB; of a network all four.
 
     The seconds are those of the fastest of some runs after one that does not count.
     """
@@ -154,11 +154,12 @@ def measure(name: str, seconds: float, threads: int, repeats: int) -> str:
             middle = seconds_spent(threads)
             decode(codes)
             times.append((middle - start, seconds_spent(threads) - middle))
-    who = resource.RUSAGE_SELF if network else resource.RUSAGE_CHILDREN
-    peak = resource.getrusage(who).ru_maxrss / 1024
-    size = f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f}" if network else ""
     there, back = (min(side) for side in zip(*times[1:], strict=True))
-    return f"{size};{there};{back};{peak}"
+    if network is None:  # a program's memory cannot be told from that of the process that forks
+        return f";{there};{back};"
+    size = sum(p.numel() for p in network.parameters()) / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return f"{size:.1f};{there};{back};{peak:.0f}"
 
 
 def table(names: Sequence[str], seconds: float, threads: int, repeats: int) -> None:
@@ -177,12 +178,12 @@ def table(names: Sequence[str], seconds: float, threads: int, repeats: int) -> N
             reason = (done.stderr.strip().splitlines() or ["stopped"])[-1]
             print(f"| {name} | skipped: {reason} | | | | |", flush=True)
             continue
-        size, *numbers = done.stdout.strip().splitlines()[-1].split(";")
-        there, back, peak = map(float, numbers)
+        size, *times, peak = done.stdout.strip().splitlines()[-1].split(";")
+        there, back = map(float, times)
         base = base or there + back
         print(
             f"| {name} | {size} | {seconds / there:.1f}x | {seconds / back:.1f}x | "
-            f"{(there + back) / base:.1f} | {peak:.0f} |",
+            f"{(there + back) / base:.1f} | {peak} |",
             flush=True,
         )
 
