@@ -1,7 +1,7 @@
 """Every figure of docs/performance.md, in one command: the scripts of speed one after the other.
 
     pip install '.[test]' onnx onnxruntime transformers snac
-    python benchmarks/performance.py | tee performance.txt      # half an hour; let the machine be idle
+    python benchmarks/performance.py | tee performance.txt   # half an hour, idle machine
 
 A script that fails is named at the end, and the others run all the same.
 """

@@ -8,16 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from audiocodec import Codec, save_audio, save_codec
+from audiocodec import save_audio
 from audiocodec_cli.main import run
-
-
-@pytest.fixture(scope="module")
-def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models") / "small"
-    folder.mkdir()
-    save_codec(codec, folder)
-    return str(folder)
 
 
 @pytest.fixture

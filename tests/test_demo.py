@@ -9,17 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec import Codec, save_codec
+from audiocodec import Codec
 from audiocodec.pictures import draw_spectrograms
 from audiocodec_cli.main import run
-
-
-@pytest.fixture(scope="module")
-def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models") / "small"
-    folder.mkdir()
-    save_codec(codec, folder)
-    return str(folder)
 
 
 def test_the_demo_writes_sound_tokens_and_a_picture(

@@ -17,20 +17,12 @@ from audiocodec.tokenfile import TokenFile
 
 
 @pytest.fixture(scope="module")
-def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small random codec, saved as the model `small`."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    save_codec(codec, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def small(model: Path) -> Codec:
+def small(model: str) -> Codec:
     return load_codec(model)
 
 
 @pytest.fixture(scope="module")
-def exact(model: Path) -> Codec:
+def exact(model: str) -> Codec:
     return load_codec(model, dtype=torch.float64)
 
 
