@@ -323,7 +323,7 @@ def test_a_search_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     quantizer = make(3).eval()
     latents = torch.randn(2, 8, 30)
     whole = quantizer.encode(latents, 2, beam=3)
-    monkeypatch.setattr("audiocodec.quantization.beam.SEARCH_ELEMENTS", 1000)
+    monkeypatch.setattr("audiocodec.quantization.codebook.SEARCH_ELEMENTS", 1000)
     assert torch.equal(quantizer.encode(latents, 2, beam=3), whole)
     assert quantizer.encode(latents[..., :0], beam=3).shape == (2, 3, 0)
 

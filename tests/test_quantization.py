@@ -10,8 +10,8 @@ from audiocodec.quantization.codebook import (
     CodebookConfig,
     TableCodebook,
     kmeans,
+    least_few_of_rows,
     nearest_entries,
-    nearest_few,
 )
 from audiocodec.quantization.estimators import ESTIMATORS, straight_through
 from audiocodec.quantization.family import CODEBOOKS, build_codebook, codebook_config
@@ -68,7 +68,6 @@ def test_search_finds_the_nearest(
     distances = torch.cdist(vectors, table, compute_mode="donot_use_mm_for_euclid_dist")
     nearest = distances.sort(dim=1, stable=True).indices
     assert torch.equal(nearest_entries(vectors, table), nearest[:, 0])
-    assert torch.equal(nearest_few(vectors, table, 3), nearest[:, :3])
 
 
 def test_of_equally_near_entries_the_first_wins() -> None:
@@ -377,12 +376,23 @@ def test_folded_stages_give_the_codes_and_the_latents_of_the_loop() -> None:
     latents = torch.randn(2, 10, 70, dtype=torch.float64) + 1
     with torch.no_grad():
         assert quantizer.folded is not None
-        for count in (1, 3, 5):
-            fast = quantizer.encode(latents, count)
+        for count, beam in ((1, 1), (3, 1), (5, 1), (1, 4), (3, 2), (5, 4), (5, 64)):
+            fast = quantizer.encode(latents, count, beam)
             heard = quantizer.decode(fast)
             tables, quantizer.folded = quantizer.folded, None
-            assert torch.equal(fast, quantizer.encode(latents, count))
+            assert torch.equal(fast, quantizer.encode(latents, count, beam))
             assert torch.allclose(heard, quantizer.decode(fast), atol=1e-12)
             quantizer.folded = tables
-        with pytest.raises(CodecError, match="stage"):
-            quantizer.encode(torch.full_like(latents, float("nan")))
+        for beam in (1, 4):
+            with pytest.raises(CodecError, match="stage"):
+                quantizer.encode(torch.full_like(latents, float("nan")), beam=beam)
+
+
+@pytest.mark.parametrize("count", [1, 4, 16, 17, 2000])
+@pytest.mark.parametrize("size", [1024, 1000, 40])
+def test_the_few_least_of_a_row_are_those_of_a_full_search(size: int, count: int) -> None:
+    scores = torch.randn(50, size)
+    least, places = least_few_of_rows(scores, count)
+    whole = scores.sort(dim=1).values[:, :count]
+    assert torch.equal(least, whole)
+    assert torch.equal(scores.gather(1, places), whole)

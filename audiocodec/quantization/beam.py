@@ -1,9 +1,10 @@
 """Beam search over residual stages: codes that leave less than choosing greedily does.
 
 The nearest entry of one stage need not be the one from which the later stages get nearest. So the
-best few partial sums are kept from stage to stage. The decoder needs to know nothing of it.
+few sums that leave least energy are kept from stage to stage. The decoder needs to know nothing of
+it.
 
-Shapes: ``N`` frames, ``M`` partial sums kept, ``C`` entries tried for each, ``D`` latent_dim.
+Shapes: ``N`` frames, ``M`` sums kept, ``D`` latent_dim.
 """
 
 from collections.abc import Sequence
@@ -12,15 +13,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-SEARCH_ELEMENTS = 2**22
-"""Values of tried residuals held at once: 16 MiB in float32."""
+from audiocodec.quantization.codebook import least_few_of_rows, search_pieces
 
 
 class Searchable(Protocol):
     """What a search asks of a stage."""
 
-    def candidates(self, vectors: Tensor, count: int) -> Tensor:
-        """The codes of the ``count`` entries nearest to each of ``[n, D]``: ``[n, count]``."""
+    @property
+    def size(self) -> int:
+        """Entries."""
+
+    def changes(self, residual: Tensor) -> Tensor:
+        """What each entry adds to the energy of ``[n, D]`` when it is taken away: ``[n, size]``."""
 
     def entries(self, codes: Tensor) -> Tensor:
         """Codes ``[...]`` -> what they stand for, ``[..., D]``."""
@@ -32,24 +36,25 @@ def beam_search(stages: Sequence[Searchable], vectors: Tensor, beam: int) -> Ten
 
     Memory does not grow with ``N``.
     """
-    rows = max(1, SEARCH_ELEMENTS // (beam * beam * vectors.shape[1]))
-    return torch.cat([_search(stages, piece, beam) for piece in vectors.split(rows)])
+    pieces = search_pieces(vectors, beam * stages[0].size)
+    return torch.cat([_search(stages, piece, beam) for piece in pieces])
 
 
 def _search(stages: Sequence[Searchable], vectors: Tensor, beam: int) -> Tensor:
-    frames, dim = vectors.shape
-    residuals = vectors.unsqueeze(1)  # [N, M, D], and the codes that led there, [N, M, k]
-    paths = torch.zeros(frames, 1, 0, dtype=torch.long, device=vectors.device)
+    frames = len(vectors)
+    kept = vectors.unsqueeze(1)  # residuals [N, M, D]; of each what it leaves, less what there was,
+    energy = vectors.new_zeros(frames, 1)  # and the codes that led there
+    paths = torch.empty(frames, 1, 0, dtype=torch.long, device=vectors.device)
     for stage in stages:
-        kept = residuals.shape[1]
-        codes = stage.candidates(residuals.reshape(frames * kept, dim), beam)
-        tried = codes.shape[1]
-        codes = codes.reshape(frames, kept, tried)
-        left = (residuals.unsqueeze(2) - stage.entries(codes)).flatten(1, 2)  # [N, M C, D]
-        energy = left.square().sum(dim=-1)
-        best = energy.topk(min(beam, kept * tried), dim=1, largest=False).indices  # [N, M]
-        parents = (best // tried).unsqueeze(-1).expand(-1, -1, paths.shape[-1])
-        chosen = codes.flatten(1).gather(1, best).unsqueeze(-1)
-        paths = torch.cat([paths.gather(1, parents), chosen], dim=-1)
-        residuals = left.gather(1, best.unsqueeze(-1).expand(-1, -1, dim))
+        changes = stage.changes(kept.flatten(0, 1)).view(*kept.shape[:2], stage.size)
+        left = energy.unsqueeze(2) + changes
+        energy, best = least_few_of_rows(left.flatten(1), beam)
+        codes, parents = best % stage.size, (best // stage.size).unsqueeze(2)
+        paths = torch.cat([rows_of(paths, parents), codes.unsqueeze(2)], dim=2)
+        kept = rows_of(kept, parents) - stage.entries(codes)
     return paths[:, 0]
+
+
+def rows_of(kept: Tensor, parents: Tensor) -> Tensor:
+    """Rows ``[N, M, *]`` by their places ``[N, M', 1]``: ``[N, M', *]``, a copy."""
+    return kept.gather(1, parents.expand(-1, -1, kept.shape[2]))

@@ -27,6 +27,8 @@ GPU_SEARCH_ELEMENTS = 2**24
 LEAST_SEARCH_ROWS = 16
 """A matrix product of fewer rows at a time is slower than the cache is worth."""
 SEARCH_BLOCK = 128
+"""Scores whose least is found at once; :data:`FEW_BLOCK` where the few least are sought."""
+FEW_BLOCK = 32
 FLAT_CENTRES = 2**13
 """The most centres that k-means compares with every vector."""
 
@@ -83,15 +85,6 @@ class Codebook(nn.Module):
         Called once a training step, after the step's entries were looked up.
         """
 
-    def candidates(self, vectors: Tensor, count: int) -> Tensor:
-        """The codes of the ``count`` nearest entries, nearest first: ``[N, d]`` -> ``[N, count]``.
-
-        Fewer if there are not so many entries.
-        """
-        with torch.no_grad():
-            everything = torch.arange(self.size, device=vectors.device)
-            return nearest_few(vectors, self.lookup(everything), count)
-
     def folded(self) -> "Codebook":
         """The same codebook with nothing left to compute, for inference."""
         return self
@@ -147,6 +140,26 @@ def least_of_rows(scores: Tensor) -> Tensor:
     return _least_of_blocks(scores.unflatten(1, (-1, SEARCH_BLOCK)))
 
 
+def least_few_of_rows(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` least of each row, least first, and where: ``[N, size]`` -> ``[N, n]`` both.
+
+    ``n`` is ``count``, or ``size`` if that is less. They are sought in the ``count`` blocks whose
+    least values are least, which hold them all.
+    """
+    rows, size = scores.shape
+    count = min(count, size)
+    if size % FEW_BLOCK or count > size // FEW_BLOCK // 2:
+        least, place = scores.topk(count, dim=1, largest=False)
+        return least, place
+    number = size // FEW_BLOCK
+    blocks = scores.view(rows * number, FEW_BLOCK)
+    first = blocks.amin(dim=1).view(rows, number).topk(count, dim=1, largest=False).indices
+    start = torch.arange(rows, device=scores.device).unsqueeze(1) * number
+    tried = blocks.index_select(0, (start + first).flatten()).view(rows, count * FEW_BLOCK)
+    least, place = tried.topk(count, dim=1, largest=False)
+    return least, first.gather(1, place // FEW_BLOCK) * FEW_BLOCK + place % FEW_BLOCK
+
+
 def _least_of_blocks(blocks: Tensor) -> Tensor:
     """The same of rows in blocks, ``[N, blocks, block]``.
 
@@ -156,21 +169,6 @@ def _least_of_blocks(blocks: Tensor) -> Tensor:
     block = blocks.amin(dim=2).argmin(dim=1)
     place = blocks[torch.arange(len(block), device=block.device), block].argmin(dim=1)
     return block * blocks.shape[2] + place
-
-
-@torch.no_grad()
-def nearest_few(vectors: Tensor, table: Tensor, count: int) -> Tensor:
-    """Indices of the ``count`` nearest entries, nearest first: ``[N, d], [size, d]`` -> ``[N, n]``.
-
-    ``n`` is ``count``, or ``size`` if that is less.
-    """
-    count = min(count, table.shape[0])
-    return torch.cat(
-        [
-            blocks.flatten(1).topk(count, dim=1, largest=False).indices
-            for blocks in _scores(vectors, table)
-        ]
-    )
 
 
 def _scores(vectors: Tensor, table: Tensor) -> Iterator[Tensor]:

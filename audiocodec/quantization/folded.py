@@ -11,6 +11,9 @@ which is written down for every entry when the model is loaded. Likewise, latent
 row for each code. In exact arithmetic this is what :mod:`.residual` does; in floating point it
 differs by rounding.
 
+A wider search (:mod:`.beam`) asks what energy a code leaves in the latents' space. Of a residual
+``r`` with ``z = P r / s``, a code that gives ``g = s P^T e`` leaves ``|r|^2 + |g|^2 - 2 s^2 z.e``.
+
 Shapes: ``S`` stages, ``N`` vectors; others as in :mod:`.residual`.
 """
 
@@ -24,7 +27,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiocodec.quantization.codebook import FixedTable, least_of_rows, search_pieces
+from audiocodec.quantization.beam import rows_of
+from audiocodec.quantization.codebook import (
+    FixedTable,
+    least_few_of_rows,
+    least_of_rows,
+    search_pieces,
+)
 
 if TYPE_CHECKING:
     from audiocodec.quantization.residual import Stage
@@ -40,6 +49,8 @@ class FoldedStages(nn.Module):
     offset: Tensor
     entries: Tensor
     norms: Tensor
+    changes: Tensor
+    squares: Tensor
     sums: Tensor
     center: Tensor
     starts: Tensor
@@ -56,6 +67,10 @@ class FoldedStages(nn.Module):
         self._hold("offset", -(center.T @ self.lead_in))  # [1, S d]
         self._hold("entries", -2 * entries.transpose(1, 2))  # [S, d, size]
         self._hold("norms", entries.square().sum(dim=2))  # [S, size]
+        scored = -2 * scales.square().view(-1, 1, 1) * entries.transpose(1, 2)
+        ones = torch.ones_like(scored[:, :1])
+        self._hold("changes", torch.cat([scored, ones], dim=1))  # [S, d + 1, size]
+        self._hold("squares", given.square().sum(dim=2))  # [S, size]
         for stage in range(count - 1):
             later = given[stage] @ self.lead_in[:, (stage + 1) * self.dim :]
             self._hold(f"takes{stage}", later)  # [size, (S - 1 - stage) d]
@@ -74,7 +89,7 @@ class FoldedStages(nn.Module):
             folded = cls(stages, center)
         return folded if all(bool(x.isfinite().all()) for x in folded.buffers()) else None
 
-    def encode(self, latents: Tensor, num_codebooks: int) -> Tensor | None:
+    def encode(self, latents: Tensor, num_codebooks: int, beam: int = 1) -> Tensor | None:
         """``[B, D, F]`` -> codes int64 ``[B, K, F]``; nothing where numbers are not finite."""
         batch, _, frames = latents.shape
         width = num_codebooks * self.dim
@@ -84,8 +99,12 @@ class FoldedStages(nn.Module):
             return None
         codes = torch.empty(num_codebooks, batch * frames, dtype=torch.long, device=latents.device)
         start = 0
-        for piece in search_pieces(projected, self.size):
-            self._search(piece, codes[:, start : start + len(piece)])
+        for piece in search_pieces(projected, beam * self.size):
+            found = codes[:, start : start + len(piece)]
+            if beam == 1:
+                self._search(piece, found)
+            else:
+                found.copy_(self._search_wide(piece, num_codebooks, beam).T)
             start += len(piece)
         return codes.view(num_codebooks, batch, frames).transpose(0, 1)
 
@@ -106,6 +125,23 @@ class FoldedStages(nn.Module):
             if end < width:
                 taken = self.get_buffer(f"takes{stage}")[:, : width - end]
                 projected[:, end:] -= taken.index_select(0, codes[stage])
+
+    def _search_wide(self, projected: Tensor, num_codebooks: int, beam: int) -> Tensor:
+        """``[N, K d]`` -> codes ``[N, K]``, as :func:`.beam.beam_search` finds them."""
+        frames = len(projected)
+        kept = projected.unsqueeze(1)  # [N, M, what this and later stages see]
+        energy = projected.new_zeros(frames, 1)
+        paths = torch.empty(frames, 1, 0, dtype=torch.long, device=projected.device)
+        for stage in range(num_codebooks):
+            seen = torch.cat([kept[..., : self.dim], energy.unsqueeze(2)], dim=2).flatten(0, 1)
+            left = torch.addmm(self.squares[stage], seen, self.changes[stage])
+            energy, best = least_few_of_rows(left.view(frames, kept.shape[1] * self.size), beam)
+            codes, parents = best % self.size, (best // self.size).unsqueeze(2)
+            paths = torch.cat([rows_of(paths, parents), codes.unsqueeze(2)], dim=2)
+            if stage + 1 < num_codebooks:
+                kept = rows_of(kept[..., self.dim :], parents)
+                kept -= F.embedding(codes, self.get_buffer(f"takes{stage}")[:, : kept.shape[2]])
+        return paths[:, 0]
 
     def _hold(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.detach().contiguous(), persistent=False)

@@ -89,9 +89,16 @@ class Stage(nn.Module):
         """What codes of any shape ``[...]`` stand for: ``[..., D]``."""
         return (self.codebook.lookup(codes) * self.scale) @ self.projection
 
-    def candidates(self, vectors: Tensor, count: int) -> Tensor:
-        """The codes of the ``count`` entries nearest to ``[N, D]``: ``[N, count]``."""
-        return self.codebook.candidates(self._project(vectors), count)
+    def changes(self, residual: Tensor) -> Tensor:
+        """``|r - g|^2 - |r|^2`` of ``[N, D]`` and all that codes stand for: ``[N, size]``."""
+        entries = self.codebook.lookup(torch.arange(self.size, device=residual.device))
+        square = ((entries @ (self.projection @ self.projection.T)) * entries).sum(dim=1)
+        scores = self._project(residual) @ entries.T
+        return self.scale.square() * (square - 2 * scores)
+
+    @property
+    def size(self) -> int:
+        return self.codebook.size
 
     @torch.no_grad()
     def observe(self, residual: Tensor, codes: Tensor) -> None:
@@ -153,10 +160,10 @@ class ResidualQuantizer(nn.Module):
         if beam < 1:
             raise CodecError(f"beam: 1 or more, not {beam}")
         with full_precision(latents):
+            codes = self._encode_folded(latents, num_codebooks, beam)
+            if codes is not None:
+                return codes
             if beam == 1:
-                codes = self._encode_folded(latents, num_codebooks)
-                if codes is not None:
-                    return codes
                 steps = self._steps(latents, num_codebooks)
                 return torch.stack([step.codes for step in steps], dim=1)
             residual = self._centred(latents)
@@ -229,11 +236,13 @@ class ResidualQuantizer(nn.Module):
             stage.codebook = stage.codebook.folded()
         self.folded = FoldedStages.of(self.members, self.center)
 
-    def _encode_folded(self, latents: Tensor, num_codebooks: int | None) -> Tensor | None:
+    def _encode_folded(
+        self, latents: Tensor, num_codebooks: int | None, beam: int
+    ) -> Tensor | None:
         """The codes by the tables of :meth:`fold`; nothing where the loop has to be asked."""
         if self.folded is None or torch.is_grad_enabled() or latents.dtype != self.center.dtype:
             return None
-        return self.folded.encode(latents, num_codebooks or self.num_codebooks)
+        return self.folded.encode(latents, num_codebooks or self.num_codebooks, beam)
 
     def _steps(self, latents: Tensor, num_codebooks: int | None) -> Iterator[StageStep]:
         """The one residual loop. Each stage sees the latents less what came before, detached."""
