@@ -100,8 +100,8 @@ def command(
     On a GPU short files of like length are computed side by side, 160 s of sound at once. With
     --exact each has the codes that it has alone; without, rounding may turn a near tie.
 
-    With --beam the file is as large and decodes alike; only the choice of codes is better, for all
-    codebooks together: reading it with fewer is then a little worse than encoding it with fewer.
+    With --beam the file is as large and decodes alike; only the choice of codes is better. It is
+    the best for all codebooks together: fewer of them, encoded on their own, may be better still.
     As IN, - is a WAV from stdin (or --raw samples); as OUT, a .tok to stdout, in blocks of a fifth
     of a second that leave while the input is still open. Messages then go to stderr.
 

@@ -150,8 +150,8 @@ class ResidualQuantizer(nn.Module):
         """``[B, D, F]`` -> codes int64 ``[B, K, F]``.
 
         Each stage takes the nearest entry, unless ``beam`` is more than 1: then that many sums are
-        kept from stage to stage, and the one that is nearest in the end wins. Fewer codebooks of
-        such codes are a little worse than those searched for on their own.
+        kept from stage to stage, and the one that is nearest in the end wins. A prefix of such
+        codes is not the best of its length.
 
         Raises:
             NotFiniteError: latents, or what a stage leaves of them, are not finite.
