@@ -314,7 +314,7 @@ class AudioWriter:
     def _sound_errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (soundfile.LibsndfileError, OSError, AssertionError) as error:
+        except (soundfile.LibsndfileError, OSError, AssertionError, OverflowError) as error:
             # soundfile asserts that all samples went out; on a full disk they did not.
             reason = f" ({error})" if str(error).strip() else ""
             raise CodecError(f"{self.path}: cannot be written {what}{reason}") from None

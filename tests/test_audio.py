@@ -274,3 +274,9 @@ def test_names_that_are_not_utf_8_are_names(tmp_path: Path) -> None:
     path = folder / os.fsdecode(b"\xe9.wav")
     save_audio(path, torch.zeros(1, 100), 16000)
     assert load_audio(find_audio(folder)[0])[0].shape == (1, 100)
+
+
+def test_a_rate_beyond_what_a_sound_file_holds_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match="cannot be written as WAV with 1 channels at 4000000000"):
+        save_audio(tmp_path / "x.wav", torch.zeros(1, 10), 4_000_000_000)
+    assert not list(tmp_path.iterdir())
