@@ -10,6 +10,7 @@ same samples for any size of piece, and each signal gets its exact length: ``n``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import soxr
 import torch
 
 from audiocodec.errors import CodecError
-from audiocodec.paths import find_files, replacing
+from audiocodec.paths import check_file, find_files, replacing
 
 Samples = npt.NDArray[np.float32]
 
@@ -89,11 +90,16 @@ def save_audio(path: str | Path, audio: torch.Tensor, sample_rate: int) -> None:
     """Write ``audio [C, T]`` as 16-bit ``.wav`` or ``.flac``, clipped to [-1, 1], whole or not.
 
     Raises:
-        CodecError: the place is not writable, another suffix, or NaN samples.
+        CodecError: the place is not writable, another suffix, whole numbers, or NaN samples.
     """
     if audio.dim() != 2 or not len(audio):
         shape = list(audio.shape)
         raise CodecError(f"{path}: audio to save must be [channels, samples], not {shape}")
+    if not audio.is_floating_point():
+        raise CodecError(
+            f"{path}: audio to save must be float in [-1, 1], not {audio.dtype}; divide int16 by "
+            "32768"
+        )
     samples = audio.detach().to("cpu", torch.float32).numpy()
     with AudioWriter(path, sample_rate, len(samples), samples.shape[1]) as writer:
         writer.write(samples)
@@ -277,7 +283,12 @@ class AudioWriter:
             shape = f"{self.channels} channels at {self.sample_rate} Hz"
             with self._sound_errors(f"as {self._format} with {shape}"):
                 self._file = soundfile.SoundFile(
-                    temporary, "w", self.sample_rate, self.channels, "PCM_16", format=self._format
+                    _c_name(temporary),
+                    "w",
+                    self.sample_rate,
+                    self.channels,
+                    "PCM_16",
+                    format=self._format,
                 )
             try:
                 yield self
@@ -286,7 +297,7 @@ class AudioWriter:
                     self._file.close()
             if self._format == "FLAC" and not self.samples_written:
                 raise CodecError(f"{self.path}: FLAC cannot hold 0 samples; write a .wav")
-            if soundfile.info(temporary).frames != self.samples_written:
+            if soundfile.info(_c_name(temporary)).frames != self.samples_written:
                 raise CodecError(f"{self.path}: not written whole; is the disk full?")
 
     def write(self, audio: Samples) -> None:
@@ -303,20 +314,24 @@ class AudioWriter:
     def _sound_errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (soundfile.LibsndfileError, OSError, AssertionError) as error:
+        except (soundfile.LibsndfileError, OSError, AssertionError, OverflowError) as error:
             # soundfile asserts that all samples went out; on a full disk they did not.
             reason = f" ({error})" if str(error).strip() else ""
             raise CodecError(f"{self.path}: cannot be written {what}{reason}") from None
 
 
+def _c_name(path: Path) -> str | bytes:
+    """What libsndfile opens: bytes, as a name need not be UTF-8; on Windows names are no bytes."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
 def _open(path: Path) -> soundfile.SoundFile:
-    if path.is_dir():
-        raise CodecError(f"{path}: is a folder, not a sound file")
     try:
+        check_file(path, "sound")
         with path.open("rb") as file:
             if not file.read(1):
                 raise CodecError(f"{path}: is empty (0 bytes), not a sound file")
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(_c_name(path))
     except FileNotFoundError:
         raise CodecError(f"{path}: no such file") from None
     except OSError as error:

@@ -58,7 +58,12 @@ def split_paths(paths: Sequence[str], is_input: Callable[[Path], bool]) -> tuple
 
     The last of several paths is the output if it is a folder, or ends with a slash, or if
     ``is_input`` says that it is no input.
+
+    Raises:
+        CodecError: an empty path, which would be the current folder.
     """
+    if "" in paths:
+        raise CodecError("a path is empty; is a variable of your script not set?")
     if len(paths) < 2:
         return list(paths), ""
     last = paths[-1]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from audiocodec.codec import Codec, CodecConfig
 from audiocodec.errors import CodecError
+from audiocodec.modules.conv import has_weight_norm
 from audiocodec.paths import replacing
 
 MODELS = Path(__file__).parent / "models"
@@ -39,12 +40,14 @@ def load_codec(
         dtype: of weights and arithmetic. In ``torch.float64`` codes are exact: the same for any
             batch, padding, pieces and threads. In ``torch.float32`` a few in a thousand may differ
             (``codec verify`` measures how many); on a GPU more, unless
-            ``torch.backends.cudnn.allow_tf32`` is off, as the command has it.
+            ``torch.backends.cudnn.allow_tf32`` is off, as the command has it. No other will do.
 
     Raises:
-        CodecError: no such model, a damaged file, weights of another architecture, or a fingerprint
-            that is not the stated one.
+        CodecError: no such model, a damaged file, weights of another architecture, a fingerprint
+            that is not the stated one, or another ``dtype``.
     """
+    if dtype not in (torch.float32, torch.float64):
+        raise CodecError(f"dtype: a codec computes in torch.float32 or torch.float64, not {dtype}")
     folder = find_model(model)
     codec = read_codec(folder)
     codec.name = folder.name
@@ -109,7 +112,15 @@ def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
     The fingerprint is stated last; a folder whose writing was interrupted states none.
 
     ``dtype`` is the precision that network weights are stored in; the quantiser stays in float32.
+
+    Raises:
+        CodecError: a folded codec, as :func:`load_codec` gives it, or a place that is not writable.
     """
+    if not has_weight_norm(codec):
+        raise CodecError(
+            f"{folder}: a codec in use is folded and cannot be saved as a model; copy the folder "
+            "that it came from, or take the codec from audiocodec.checkpoint.read_codec"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FINGERPRINT_NAME).unlink(missing_ok=True)

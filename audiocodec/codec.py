@@ -109,6 +109,9 @@ class Codec(nn.Module):
                 than there are, or codes outside the table.
         """
         self.check_codes(codes)
+        most = codes.shape[-1] * self.hop_length
+        if num_samples is not None and not 0 <= num_samples <= most:
+            raise CodecError(f"num_samples must lie in 0 ... {most}, not {num_samples}")
         latents = self.quantizer.decode(codes)
         if lengths is None:
             return self._speak(latents)[..., :num_samples]

@@ -75,7 +75,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise CodecError(f"{path}: cannot be read ({reason})") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date with a 13th month is a ValueError
         place = getattr(error, "problem_mark", None)
         line = f", line {place.line + 1}" if place else ""
         raise CodecError(
@@ -130,7 +130,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         raise CodecError(f"--set {override}: write it as key=value, e.g. --set data.root=/speech")
     try:
         value = yaml.load(text, _Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # a date with a 13th month is a ValueError
         raise CodecError(f"--set {override}: the value is not valid YAML; quote it") from None
     for part in parts[:-1]:
         inner = values.setdefault(part, {})

@@ -101,6 +101,10 @@ class OnnxNetwork(nn.Module):
             state.remember(layer, torch.from_numpy(columns))
         return torch.from_numpy(result)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, here or in another process, opens sessions of its own."""
+        return {**self.__dict__, "_sessions": {}}
+
     def _session(self) -> Any:
         """ONNX Runtime's; for several files at a time, the threads are fewer than at the start."""
         threads = torch.get_num_threads()

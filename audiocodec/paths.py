@@ -36,6 +36,20 @@ def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     return sorted(found)
 
 
+def check_file(path: Path, kind: str) -> None:
+    """Raise :class:`CodecError` for a folder, or a pipe or device, where a ``kind`` file is due.
+
+    Nothing at ``path`` passes.
+    """
+    if path.is_dir():
+        raise CodecError(f"{path}: is a folder, not a {kind} file")
+    if path.exists() and not path.is_file():
+        raise CodecError(
+            f"{path}: is a pipe or a device, not a {kind} file; pipe it into the command and name "
+            "it -"
+        )
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Give the name of an empty temporary file beside ``target``, which it becomes at the end.

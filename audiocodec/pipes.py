@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from audiocodec.audio import AudioInfo, AudioReader, Samples, pcm_16
 from audiocodec.errors import CodecError
+from audiocodec.paths import writing
 
 _UNKNOWN = 0xFFFFFFFF
 _BARE_WAV = "pipe WAV with PCM or float samples (`ffmpeg -i ... -f wav -`), or name --raw RATE"
@@ -120,7 +121,7 @@ class PipeWriter:
     the samples alone.
 
     Raises:
-        CodecError: NaN samples.
+        CodecError: NaN samples, disk full.
         BrokenPipeError: nobody reads any more.
     """
 
@@ -150,8 +151,9 @@ class PipeWriter:
         self._put(pcm_16(audio).astype("<i2").tobytes())
 
     def _put(self, data: bytes) -> None:
-        while data:
-            data = data[self._stream.write(data) :]
+        with writing(self.path):
+            while data:
+                data = data[self._stream.write(data) :]
 
 
 def _read_wav_header(stream: BinaryIO, path: Path) -> tuple[RawFormat, int | None]:

@@ -196,7 +196,7 @@ class StreamDecoder(_Stream):
         Raises:
             CodecError: ``frames`` is not a whole number, 0 or more; the stream is as it was.
         """
-        if not isinstance(frames, int) or frames < 0:
+        if not hasattr(frames, "__index__") or frames < 0:
             raise CodecError(f"frames to conceal: 0 or more, not {frames}")
         if frames == 0:
             return self.codec.padding(self.batch_size).new_zeros(self.batch_size, 1, 0)
@@ -224,8 +224,9 @@ class StreamDecoder(_Stream):
         if latents.shape[-1] == 0:
             return latents.new_zeros(self.batch_size, 1, 0)
         hold, heard, _ = self._values["counts"].tolist()
-        late = self.codec.speak_frames(latents, self._state)
+        state = self._state.copy()
+        late = self.codec.speak_frames(latents, state)
         skipped = min(hold, latents.shape[-1])
         counts = torch.tensor([hold - skipped, heard + latents.shape[-1], lost])
-        self._values = {"counts": counts, "latents": last}
+        self._state, self._values = state, {"counts": counts, "latents": last}
         return late[..., skipped * self.codec.hop_length :]

@@ -56,7 +56,7 @@ import numpy.typing as npt
 
 from audiocodec.bitpacking import Codes, pack, unpack
 from audiocodec.errors import CodecError
-from audiocodec.paths import replacing, writing
+from audiocodec.paths import check_file, replacing, writing
 from audiocodec.tokenheader import CRC, SUFFIX, VERSION, TokenHeader, read_header
 
 __all__ = ["SUFFIX", "VERSION", "TokenFile", "TokenHeader", "TokenWriter"]
@@ -169,9 +169,8 @@ class TokenFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if self.path.is_dir():
-            raise CodecError(f"{path}: is a folder, not a {SUFFIX} file")
         try:
+            check_file(self.path, SUFFIX)
             self._file: BinaryIO = self.path.open("rb")
         except FileNotFoundError:
             raise CodecError(f"{path}: no such file") from None

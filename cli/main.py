@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 
@@ -108,6 +109,20 @@ def fail(message: str) -> int:
     return 1
 
 
+def open_closed_streams() -> None:
+    """Python has ``None`` for a standard stream that is closed (``2>&-``): use the null device.
+
+    So no file that is opened later gets its number either. File names that are not UTF-8 are
+    printed as they are.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the end
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
+
+
 def main() -> None:
     """The console script."""
+    open_closed_streams()
     sys.exit(run())

@@ -65,9 +65,12 @@ def command(
     codec stream --input in.wav --output out.wav
     """
     from audiocodec.errors import CodecError
+    from audiocodec.files import check_distinct
 
     if target and Path(target).is_file() and not overwrite:
         raise CodecError(f"{target}: is there already; --overwrite replaces it")
+    if source and target:
+        check_distinct(source, target)
     codec = open_codec(model, resolve_device(device, engine), engine)
     with ExitStack() as stack:
         pieces, channels = open_input(codec, source, stack)

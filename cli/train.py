@@ -80,6 +80,8 @@ def command(
 
     settings = Recipe.from_yaml(_find(recipe), overrides)
     if check:
+        from audiocodec.training.data import training_files
+
         codec = Codec(settings.codec)
         made = {
             "recipe": str(recipe),
@@ -90,6 +92,8 @@ def command(
             "steps": settings.schedule.steps,
             "seconds_per_step": settings.schedule.batch_size * settings.data.segment_seconds,
         }
+        if not settings.data.librispeech:  # a check downloads nothing
+            made["files"] = len(training_files(settings.data)[0])
         click.echo(json.dumps(made) if as_json else f"{recipe}: a good recipe\n" + _lines(made))
         return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import tracemalloc
 from pathlib import Path
@@ -253,3 +254,29 @@ def test_the_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     save_audio(tmp_path / "a.wav", torch.zeros(1, 10), 16000)
     assert (tmp_path / "a.wav").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_whole_numbers_are_not_saved_as_clipped_noise(tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match="divide int16 by 32768"):
+        save_audio(tmp_path / "x.wav", torch.ones(1, 100, dtype=torch.int16), 16000)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_named_pipe_is_told_at_once_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(CodecError, match=r"pipe\.wav: is a pipe or a device"):
+        audio_info(tmp_path / "pipe.wav")
+
+
+def test_names_that_are_not_utf_8_are_names(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    path = folder / os.fsdecode(b"\xe9.wav")
+    save_audio(path, torch.zeros(1, 100), 16000)
+    assert load_audio(find_audio(folder)[0])[0].shape == (1, 100)
+
+
+def test_a_rate_beyond_what_a_sound_file_holds_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match="cannot be written as WAV with 1 channels at 4000000000"):
+        save_audio(tmp_path / "x.wav", torch.zeros(1, 10), 4_000_000_000)
+    assert not list(tmp_path.iterdir())

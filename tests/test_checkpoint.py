@@ -1,6 +1,7 @@
 """Models on disk: what was saved comes back, damage and strangers are named."""
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,31 @@ def test_config_defaults_are_the_recipe_of_the_bundled_model() -> None:
 
     recipe = Path(__file__).resolve().parents[1] / "recipes" / "speech_16khz.yaml"
     assert Recipe.from_yaml(recipe).codec == CodecConfig()
+
+
+def test_a_codec_in_use_is_not_saved_as_a_model_that_nobody_can_load(
+    codec: Codec, tmp_path: Path
+) -> None:
+    save_codec(codec, tmp_path / "mine")
+    before = fingerprint(tmp_path / "mine")
+    with pytest.raises(CodecError, match="read_codec"):
+        save_codec(load_codec(tmp_path / "mine"), tmp_path / "mine")
+    assert fingerprint(tmp_path / "mine") == before
+
+
+def test_a_loaded_codec_passes_to_another_process(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path)
+    loaded = load_codec(tmp_path)
+    copy = pickle.loads(pickle.dumps(loaded))
+    audio = 0.1 * torch.randn(1, 1, 1000)
+    assert torch.equal(copy.encode(audio), loaded.encode(audio))
+    assert (copy.name, copy.fingerprint) == (loaded.name, loaded.fingerprint)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int8])
+def test_a_precision_without_exact_searches_is_refused(
+    codec: Codec, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    save_codec(codec, tmp_path)
+    with pytest.raises(CodecError, match=r"float32 or torch\.float64"):
+        load_codec(tmp_path, dtype=dtype)

@@ -321,3 +321,13 @@ def test_info_tells_what_a_model_is(model: str, capsys: pytest.CaptureFixture[st
     facts = json.loads(capsys.readouterr().out)
     assert facts["config"] == codec.config.model_dump(mode="json")
     assert facts["bitrates"] == [300, 600, 900, 1200]
+
+
+@pytest.mark.parametrize("arguments", [["encode", ""], ["decode", ""], ["encode", "in.wav", ""]])
+def test_an_empty_path_is_not_the_current_folder(
+    here: Path, model: str, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    record("in.wav")
+    assert run([*arguments, "--model", model]) == 1
+    assert "error: a path is empty" in capsys.readouterr().err
+    assert tree(here) == ["in.wav"]

@@ -128,3 +128,14 @@ def test_what_is_missing_is_told_with_the_extra_and_the_flags(
 @pytest.mark.parametrize(("power", "level"), [(1.0, 0), (0.0, -60), (0.01, -20), (1e-12, -60)])
 def test_the_level_is_in_decibels_of_full_scale(power: float, level: float) -> None:
     assert stream.decibels(power) == pytest.approx(level)
+
+
+def test_the_input_is_not_replaced_by_its_own_result(
+    here: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record("in.wav", 1000)
+    before = Path("in.wav").read_bytes()
+    arguments = ["--input", "in.wav", "--output", "in.wav", "--overwrite", "--model", model]
+    assert run(["stream", *arguments]) == 1
+    assert "in.wav: is the input itself" in capsys.readouterr().err
+    assert Path("in.wav").read_bytes() == before

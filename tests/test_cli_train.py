@@ -49,6 +49,9 @@ def test_tiny_trains_encodes_decodes_and_evaluates(
         (["no.yaml"], "no.yaml"),
         ([TINY, "--set", "init_from=nobody"], "nobody"),
         ([TINY, "--resume"], "no run to resume"),
+        ([TINY, "--set", "name=2024-13-45"], "not valid YAML; quote it"),
+        ([TINY, "--set", "seed=!!int one"], "not valid YAML; quote it"),
+        ([TINY, "--set", "data.root=/no/such/folder", "--check"], "/no/such/folder"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -78,3 +81,8 @@ def test_check_says_what_a_recipe_makes(recipe: str, capsys: pytest.CaptureFixtu
 def test_time_limits_are_durations(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["train", TINY, "--check", "--time-limit", "soon"]) == 2
     assert "90s, 9m or 1.5h" in capsys.readouterr().err
+
+
+def test_check_counts_the_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", TINY, "--set", f"data.root={CLIPS}", "--check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == 1  # the other one is held out

@@ -204,3 +204,14 @@ def test_few_columns_are_a_matrix_product_and_the_same(
             # As streams hand it over: a view whose columns do not lie side by side.
             turned = x.transpose(1, 2).contiguous().transpose(1, 2)
             assert torch.allclose(convolve(conv, turned), conv(x), atol=1e-13)
+
+
+@pytest.mark.parametrize("num_samples", [-1, 3 * 320 + 1])
+def test_a_length_that_the_codes_cannot_have_is_refused(num_samples: int) -> None:
+    codec = make()
+    codes = torch.zeros(1, 4, 3, dtype=torch.long)
+    most = 3 * codec.hop_length
+    with pytest.raises(CodecError, match=f"num_samples must lie in 0 ... {most}"):
+        codec.decode(codes, num_samples if num_samples < 0 else most + 1)
+    assert codec.decode(codes, most).shape[-1] == most
+    assert codec.decode(codes, 0).shape[-1] == 0

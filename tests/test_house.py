@@ -149,3 +149,13 @@ def test_the_readme_has_a_line_for_every_file_of_the_tree() -> None:
         str(path.relative_to(ROOT)) for path in files if not re.search(rf"\b{path.name}\b", tree)
     ]
     assert not missing, f"README.md's tree says nothing of {missing}"
+
+
+def test_standard_streams_may_be_closed() -> None:
+    """As cron and daemons have them; Python has `None` for each then."""
+    codec = f"{sys.executable} -m audiocodec_cli"
+    result = run("bash", "-c", f"{codec} --version >&- && {codec} --version 2>&- <&-")
+    assert (result.returncode, result.stderr) == (0, "")
+    program = "from audiocodec_cli.main import open_closed_streams as o; o(); import sys"
+    program += "; sys.exit(sys.stderr.isatty() or sys.stdin.isatty())"
+    assert run("bash", "-c", f"{sys.executable} -c '{program}' 2>&- <&-").returncode == 0

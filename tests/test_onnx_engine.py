@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +136,10 @@ def test_what_it_cannot_do_is_told_in_a_line_before_any_work(
     monkeypatch.setenv("XDG_CACHE_HOME", "in.wav")
     assert run(command) == 1
     assert "name another place with XDG_CACHE_HOME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda codec: pickle.loads(pickle.dumps(codec))])
+def test_a_codec_that_was_used_can_be_copied(onnx: Codec, copied: Callable[[Codec], Codec]) -> None:
+    audio = 0.1 * torch.randn(1, 1, 4000)
+    codes = onnx.encode(audio)
+    assert torch.equal(copied(onnx).encode(audio), codes)

@@ -411,3 +411,9 @@ def test_a_reader_that_goes_away_is_no_error(here: Path, model: str) -> None:
     process.stdout.close()
     assert process.wait(PATIENCE) != 0
     assert process.stderr.read() == b""
+
+
+def test_a_full_disk_behind_a_pipe_is_named() -> None:
+    told = pytest.raises(CodecError, match=r"stdout: cannot be written \(No space left")
+    with open("/dev/full", "wb", buffering=0) as full, told:
+        PipeWriter(full, 16000, 1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -336,3 +338,21 @@ def test_a_loss_before_anything_was_heard_is_silence(bundled: Codec, lost: int) 
     assert quiet.shape[-1] + rest.shape[-1] == (lost + 10) * HOP
     if quiet.shape[-1]:
         assert quiet.square().mean().sqrt() < 0.01
+
+
+def test_a_push_that_fails_midway_changes_nothing(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = codec.encode(0.1 * torch.randn(1, 1, 6 * HOP))
+    decoder = StreamDecoder(codec)
+    heard = [decoder.push(codes[..., :3])]
+    with monkeypatch.context() as broken:
+        broken.setattr(codec.decoder.last, "forward", Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            decoder.push(codes[..., 3:])
+    heard += [decoder.push(codes[..., 3:]), decoder.flush()]
+    torch.testing.assert_close(torch.cat(heard, dim=-1), codec.decode(codes), rtol=0, atol=1e-5)
+
+
+def test_numpy_counts_lost_frames_too(codec: Codec) -> None:
+    assert StreamDecoder(codec).conceal(np.int64(3)).shape == StreamDecoder(codec).conceal(3).shape

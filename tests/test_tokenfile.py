@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import resource
 import zlib
 from dataclasses import replace
@@ -351,3 +352,9 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_named_pipe_is_told_at_once_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tok")
+    with pytest.raises(CodecError, match=r"pipe\.tok: is a pipe or a device"):
+        TokenFile(tmp_path / "pipe.tok")

@@ -437,3 +437,22 @@ def test_librispeech_recipe_runs_on_a_folder_of_its_layout(
     ]
     trainer = Trainer(recipe, tmp_path / "run")
     assert trainer.train() and trainer.step == 20
+
+
+@pytest.mark.parametrize("state", ["garbage", [1, 2], {"codec": 3}])
+def test_a_damaged_state_is_told_in_one_line(
+    speech_folder: Path, tmp_path: Path, state: object
+) -> None:
+    if state == "garbage":
+        (tmp_path / "state.pt").write_bytes(b"garbage" * 100)
+    else:
+        torch.save(state, tmp_path / "state.pt")
+    with pytest.raises(CodecError, match=r"state\.pt: damaged, or of another recipe") as told:
+        Trainer(tiny(speech_folder), tmp_path, resume=True)
+    assert "\n" not in str(told.value)
+
+
+def test_files_without_samples_are_nothing_to_train_on(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    with pytest.raises(CodecError, match=r"0\.00 s of audio in all"):
+        Trainer(tiny(tmp_path), tmp_path / "run")

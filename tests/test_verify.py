@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -159,3 +160,19 @@ def test_sealing_again_after_a_change_on_purpose(model: Path, short: list[Path])
     seal(other)
     assert not any(check.failure for check in verify(other, short[:1]))
     assert load_codec(other).fingerprint != load_codec(model).fingerprint
+
+
+def test_batches_stay_small_however_many_files_there_are(
+    model: Path, short: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = []
+    encode = Codec.encode
+
+    def counting(self: Codec, audio: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        rows.append(len(audio))
+        return encode(self, audio, *rest, **named)
+
+    monkeypatch.setattr(Codec, "encode", counting)
+    monkeypatch.setattr(verification, "BATCH", 4)
+    assert not any(check.failure for check in verify(model, short * 3))
+    assert max(rows) == 4

@@ -195,8 +195,15 @@ def unfold_patches(x: Tensor, patch: int) -> Tensor:
     return x.permute(0, 1, 3, 2).reshape(batch, channels // patch, length * patch)
 
 
+def has_weight_norm(module: nn.Module) -> bool:
+    """Whether any weight below ``module`` is weight-normed: it was not folded."""
+    return any(parametrize.is_parametrized(layer, "weight") for layer in module.modules())
+
+
 def fold_weight_norm(module: nn.Module) -> None:
     """Replace every weight-normed weight below ``module`` by its value, in place, for inference."""
     for layer in module.modules():
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+            # What weight norm leaves behind reads old checkpoints, and cannot be pickled.
+            layer._load_state_dict_pre_hooks.clear()

@@ -14,6 +14,7 @@ envelope (docs/log.md, 2026-11-23).
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Annotated, Literal, Self
@@ -41,7 +42,7 @@ RESIDUAL_GAIN = 0.05
 """How loud a fresh residual unit is beside what it is added to."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.1),
+    "leaky_relu": partial(F.leaky_relu, negative_slope=0.1),  # no lambda: it would not pickle
     "elu": F.elu,
     "silu": F.silu,
 }

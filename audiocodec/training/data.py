@@ -71,7 +71,9 @@ class AudioCache:
             folder.mkdir(parents=True, exist_ok=True)
             with replacing(self.path) as path:
                 _decode_all(files, sample_rate, path)
-        self.samples: NDArray[np.int16] = np.memmap(self.path, dtype=np.int16, mode="r")
+        self.samples: NDArray[np.int16] = np.zeros(0, np.int16)
+        if self.path.stat().st_size:  # nothing cannot be mapped
+            self.samples = np.memmap(self.path, dtype=np.int16, mode="r")
 
     @property
     def num_samples(self) -> int:

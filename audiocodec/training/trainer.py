@@ -17,6 +17,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -369,11 +370,19 @@ class Trainer:
             if self.judges is not None and "judges" in state:
                 self.judges.load_state_dict(state["judges"])
                 self.judge_optimizer.load_state_dict(state["judge_optimizer"])
-        except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            self.step, self.skipped = state["step"], state["skipped"]
+            self._reseed = state["reseed"]
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            KeyError,
+            EOFError,
+            OSError,
+            UnpicklingError,
+        ) as error:
+            reason = (str(error).splitlines() or [""])[0]
             raise CodecError(f"{path}: damaged, or of another recipe ({reason})") from None
-        self.step, self.skipped = state["step"], state["skipped"]
-        self._reseed = state["reseed"]
 
     def _averaged(self) -> Codec:
         return cast(Codec, self.ema.module)
