@@ -33,7 +33,7 @@ num_codebooks_option = click.option(
 
 beam_option = click.option(
     "--beam",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 64),
     default=1,
     show_default=True,
     metavar="N",
