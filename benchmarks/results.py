@@ -165,7 +165,7 @@ def measure_model(model: str, files: list[Path], counts: tuple[int, ...], mos: b
 
     return [
         Point(
-            f"audiocodec {model}",
+            f"audiocodec {codec.name}",
             mean("payload_kbps", count) or math.nan,
             mean("pesq_wb", count),
             mean("stoi", count),
