@@ -1,4 +1,4 @@
-"""Every figure of docs/performance.md, in one command: the scripts of speed one after the other.
+"""The tables of docs/performance.md in one command: the scripts of speed one after the other.
 
     pip install '.[test]' onnx onnxruntime transformers snac
     python benchmarks/performance.py | tee performance.txt   # half an hour, idle machine
