@@ -88,19 +88,23 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise CodecError(f"{path}: damaged or not a safetensors file ({error})") from None
 
 
-def load_weights(module: torch.nn.Module, path: Path) -> None:
-    """Read a safetensors file into ``module``.
+def load_weights(module: torch.nn.Module, path: Path, prefix: str = "") -> None:
+    """Read a safetensors file into ``module``: those tensors whose names begin with ``prefix``.
 
     Raises:
         CodecError: missing, damaged, or of another architecture (the first difference is named).
     """
-    tensors = read_weights(path)
+    tensors = {
+        name.removeprefix(prefix): value
+        for name, value in read_weights(path).items()
+        if name.startswith(prefix)
+    }
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise CodecError(
-                f"{path}: weights of another architecture: `{name}` is "
+                f"{path}: weights of another architecture: `{prefix}{name}` is "
                 f"{found.get(name, 'absent')} in the file and {expected.get(name, 'absent')} here"
             )
     module.load_state_dict(tensors)

@@ -117,3 +117,25 @@ def test_usage_is_counted_over_all_files(tmp_path: Path, codec: Codec) -> None:
     assert len(rows) == codec.num_codebooks
     assert "| 64 |" in rows[0]
     assert json.loads(told.split(", ")[1].split(" ")[0]) > 500
+
+
+def test_new_codebooks_leave_less_than_those_of_an_untrained_model(tmp_path: Path) -> None:
+    script = load("stages")
+    assert script.gaussian_bound(torch.full((5,), 2.0), 10) == pytest.approx(10 * 2**-4, rel=1e-5)
+    # One dimension lies below the water and keeps what it has; the other four share the bits.
+    variances = torch.tensor([0.001, 2.0, 2.0, 2.0, 2.0])
+    assert script.gaussian_bound(variances, 4) == pytest.approx(0.001 + 8 * 2**-2, rel=1e-5)
+
+    recipe = Recipe.from_yaml(ROOT / "recipes" / "speech_16khz.yaml", SMALL[:5])
+    save_codec(Codec(recipe.codec), tmp_path / "m")
+    options = ["--frames", "1100", "--dims", "8,4", "--beam", "2", "--threads", "1", "--model"]
+    arguments = [str(CLIPS), str(CLIPS), *options, str(tmp_path / "m")]
+    ran = CliRunner().invoke(script.main, arguments, catch_exceptions=False)
+    assert ran.exit_code == 0
+    assert "8 4 dimensions" in ran.output
+    rows = [line.split(" | ") for line in ran.output.splitlines() if line.startswith("| 2 |")]
+    _, bits, greedy, wide, new, new_wide, _ = rows[0]
+    assert bits == "20"
+    assert float(new) < float(greedy) - 1
+    assert float(wide) <= float(greedy)
+    assert float(new_wide) <= float(new)

@@ -364,10 +364,38 @@ def test_settings_that_make_no_sense_are_refused(values: dict[str, object], word
         codebook_config(values)
 
 
-def test_folded_stages_give_the_codes_and_the_latents_of_the_loop() -> None:
+@pytest.mark.parametrize(
+    ("settings", "dims"),
+    [
+        ({"num_codebooks": 3}, [12, 12, 12]),
+        ({"num_codebooks": 4, "dims": [7, 5]}, [7, 5, 5, 5]),
+        ({"num_codebooks": 1, "dims": [7, 5]}, [7]),
+    ],
+)
+def test_stages_have_the_dimensions_they_are_given(
+    settings: dict[str, object], dims: list[int]
+) -> None:
+    config = ResidualQuantizerConfig.from_mapping(settings)
+    assert [stage.codebook.dim for stage in ResidualQuantizer(20, config).members] == dims
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"dims": [0]}, "dims"),
+        ({"dims": [4], "codebook": {"kind": "fsq"}}, "levels"),
+    ],
+)
+def test_dimensions_that_make_no_sense_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(CodecError, match=words):
+        ResidualQuantizerConfig.from_mapping(settings)
+
+
+@pytest.mark.parametrize("dims", [(), (6, 4, 3)])
+def test_folded_stages_give_the_codes_and_the_latents_of_the_loop(dims: tuple[int, ...]) -> None:
     torch.manual_seed(3)
     config = ResidualQuantizerConfig(
-        num_codebooks=5, codebook={"kind": "simvq", "size": 32, "dim": 4}
+        num_codebooks=5, dims=dims, codebook={"kind": "simvq", "size": 32, "dim": 4}
     )
     quantizer = ResidualQuantizer(10, config).double()
     frames = torch.randn(600, 10, dtype=torch.float64) * torch.linspace(0.2, 3, 10) + 1

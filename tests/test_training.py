@@ -200,6 +200,24 @@ def test_init_from_another_architecture_names_the_difference(
         Trainer(tiny(speech_folder, f"init_from={tmp_path / 'a' / 'model'}"), tmp_path / "b")
 
 
+def test_codebooks_that_are_placed_first_need_not_agree_with_those_of_init_from(
+    speech_folder: Path, tmp_path: Path
+) -> None:
+    first = Trainer(tiny(speech_folder), tmp_path / "a")
+    first.folder.mkdir(parents=True, exist_ok=True)
+    first.save()
+    overrides = [f"init_from={tmp_path / 'a' / 'model'}", "codec.quantizer.dims=[8, 4]"]
+    with pytest.raises(CodecError, match=r"`quantizer\.stages\.0"):
+        Trainer(tiny(speech_folder, *overrides), tmp_path / "b")
+    placed = tiny(speech_folder, *overrides, "schedule.quantizer_start_steps=[0]")
+    second = Trainer(placed, tmp_path / "c")
+    for part in ("encoder", "decoder"):
+        wanted = getattr(first.codec, part).state_dict()
+        for name, value in getattr(second.codec, part).state_dict().items():
+            assert torch.equal(value, wanted[name])
+    assert second.codec.quantizer.members[0].codebook.dim == 8
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_a_whole_checkpoint(
     number: signal.Signals, speech_folder: Path, tmp_path: Path

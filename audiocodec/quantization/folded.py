@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,9 +48,7 @@ class FoldedStages(nn.Module):
 
     lead_in: Tensor
     offset: Tensor
-    entries: Tensor
     norms: Tensor
-    changes: Tensor
     squares: Tensor
     sums: Tensor
     center: Tensor
@@ -58,31 +57,32 @@ class FoldedStages(nn.Module):
     def __init__(self, stages: Sequence[Stage], center: Tensor) -> None:
         super().__init__()
         every = torch.arange(stages[0].codebook.size, device=center.device)
-        entries = torch.stack([stage.codebook.lookup(every) for stage in stages])
-        count, self.size, self.dim = entries.shape
-        scales = torch.stack([stage.scale for stage in stages])
-        into = torch.stack([stage.projection for stage in stages]) / scales.view(-1, 1, 1)
+        self.size = len(every)
+        self.ends = list(accumulate(stage.codebook.dim for stage in stages))
         given = torch.stack([stage.entries(every) for stage in stages])
-        self._hold("lead_in", into.flatten(0, 1).T)  # [D, S d]
-        self._hold("offset", -(center.T @ self.lead_in))  # [1, S d]
-        self._hold("entries", -2 * entries.transpose(1, 2))  # [S, d, size]
-        self._hold("norms", entries.square().sum(dim=2))  # [S, size]
-        scored = -2 * scales.square().view(-1, 1, 1) * entries.transpose(1, 2)
-        ones = torch.ones_like(scored[:, :1])
-        self._hold("changes", torch.cat([scored, ones], dim=1))  # [S, d + 1, size]
+        into = torch.cat([stage.projection / stage.scale for stage in stages])
+        self._hold("lead_in", into.T)  # [D, d of all stages]
+        self._hold("offset", -(center.T @ self.lead_in))  # [1, d of all stages]
+        norms = []
+        for number, (stage, end) in enumerate(zip(stages, self.ends, strict=True)):
+            entries = stage.codebook.lookup(every)
+            norms.append(entries.square().sum(dim=1))
+            self._hold(f"entries{number}", -2 * entries.T)  # [d, size]
+            scored = -2 * stage.scale.square() * entries.T
+            self._hold(f"changes{number}", torch.cat([scored, torch.ones_like(scored[:1])]))
+            self._hold(f"takes{number}", given[number] @ self.lead_in[:, end:])  # [size, later d]
+        self._hold("norms", torch.stack(norms))  # [S, size]
         self._hold("squares", given.square().sum(dim=2))  # [S, size]
-        for stage in range(count - 1):
-            later = given[stage] @ self.lead_in[:, (stage + 1) * self.dim :]
-            self._hold(f"takes{stage}", later)  # [size, (S - 1 - stage) d]
         self._hold("sums", given.flatten(0, 1))  # [S size, D]
         self._hold("center", center.T)  # [1, D]
-        self._hold("starts", every.new_tensor(range(count)) * self.size)
+        self._hold("starts", every.new_tensor(range(len(stages))) * self.size)
 
     @classmethod
     def of(cls, stages: Sequence[Stage], center: Tensor) -> FoldedStages | None:
         """The tables of ``stages``; nothing if there are none, too large ones or NaN."""
         first, count = stages[0].codebook, len(stages)
-        elements = count * first.size * (len(center) + first.dim * count // 2)
+        dims = sum(stage.codebook.dim for stage in stages)
+        elements = first.size * count * (len(center) + dims // 2)
         if elements > MOST_ELEMENTS or not isinstance(first, FixedTable):
             return None
         with torch.no_grad():
@@ -92,7 +92,7 @@ class FoldedStages(nn.Module):
     def encode(self, latents: Tensor, num_codebooks: int, beam: int = 1) -> Tensor | None:
         """``[B, D, F]`` -> codes int64 ``[B, K, F]``; nothing where numbers are not finite."""
         batch, _, frames = latents.shape
-        width = num_codebooks * self.dim
+        width = self.ends[num_codebooks - 1]
         rows = latents.transpose(1, 2).reshape(batch * frames, len(self.lead_in))
         projected = torch.addmm(self.offset[:, :width], rows, self.lead_in[:, :width])
         if not math.isfinite(projected.sum().item()):
@@ -116,30 +116,34 @@ class FoldedStages(nn.Module):
         return sums.view(batch, frames, sums.shape[1]).transpose(1, 2)
 
     def _search(self, projected: Tensor, codes: Tensor) -> None:
-        """``[N, K d]``, overwritten, -> ``codes [K, N]``."""
-        width = projected.shape[1]
-        for stage in range(len(codes)):
-            first, end = stage * self.dim, (stage + 1) * self.dim
-            scores = torch.addmm(self.norms[stage], projected[:, first:end], self.entries[stage])
+        """What ``K`` stages see, ``[N, d of them all]``, overwritten, -> ``codes [K, N]``."""
+        width, first = projected.shape[1], 0
+        for stage, end in enumerate(self.ends[: len(codes)]):
+            entries = self.get_buffer(f"entries{stage}")
+            scores = torch.addmm(self.norms[stage], projected[:, first:end], entries)
             codes[stage] = least_of_rows(scores)
             if end < width:
                 taken = self.get_buffer(f"takes{stage}")[:, : width - end]
                 projected[:, end:] -= taken.index_select(0, codes[stage])
+            first = end
 
     def _search_wide(self, projected: Tensor, num_codebooks: int, beam: int) -> Tensor:
-        """``[N, K d]`` -> codes ``[N, K]``, as :func:`.beam.beam_search` finds them."""
+        """What stages see, ``[N, d of them all]``, -> codes ``[N, K]``, as
+        :func:`.beam.beam_search` finds them."""
         frames = len(projected)
         kept = projected.unsqueeze(1)  # [N, M, what this and later stages see]
         energy = projected.new_zeros(frames, 1)
         paths = torch.empty(frames, 1, 0, dtype=torch.long, device=projected.device)
-        for stage in range(num_codebooks):
-            seen = torch.cat([kept[..., : self.dim], energy.unsqueeze(2)], dim=2).flatten(0, 1)
-            left = torch.addmm(self.squares[stage], seen, self.changes[stage])
+        first = 0
+        for stage, end in enumerate(self.ends[:num_codebooks]):
+            dim, first = end - first, end
+            seen = torch.cat([kept[..., :dim], energy.unsqueeze(2)], dim=2).flatten(0, 1)
+            left = torch.addmm(self.squares[stage], seen, self.get_buffer(f"changes{stage}"))
             energy, best = least_few_of_rows(left.view(frames, kept.shape[1] * self.size), beam)
             codes, parents = best % self.size, (best // self.size).unsqueeze(2)
             paths = torch.cat([rows_of(paths, parents), codes.unsqueeze(2)], dim=2)
             if stage + 1 < num_codebooks:
-                kept = rows_of(kept[..., self.dim :], parents)
+                kept = rows_of(kept[..., dim:], parents)
                 kept -= F.embedding(codes, self.get_buffer(f"takes{stage}")[:, : kept.shape[2]])
         return paths[:, 0]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, Self, cast
 
 import pydantic
 import torch
@@ -31,6 +31,11 @@ class ResidualQuantizerConfig(Config):
     """How many stages there are, the codebook that each has, and how a gradient passes them."""
 
     num_codebooks: Annotated[int, pydantic.Field(ge=1, le=64)] = 12
+    dims: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = pydantic.Field(
+        (),
+        description="dimensions of the stages' codebooks, as far as there are stages; the last one "
+        "stands for all that follow; empty: the codebook's `dim` for all",
+    )
     codebook: pydantic.SerializeAsAny[CodebookConfig] = pydantic.Field(
         default_factory=lambda: codebook_config({"kind": "simvq"})
     )
@@ -40,6 +45,20 @@ class ResidualQuantizerConfig(Config):
     @classmethod
     def _of_its_kind(cls, values: Any) -> Any:
         return codebook_config(values) if isinstance(values, dict) else values
+
+    @pydantic.model_validator(mode="after")
+    def _dims_make_sense(self) -> Self:
+        if self.dims and self.codebook.kind == "fsq":
+            raise ValueError("`dims` does not go with fsq: its `levels` say how many there are")
+        return self
+
+    @property
+    def stages(self) -> list[CodebookConfig]:
+        """What each stage's codebook is told, first to last."""
+        dims = [*self.dims, *self.dims[-1:] * self.num_codebooks][: self.num_codebooks]
+        if not dims:
+            return [self.codebook] * self.num_codebooks
+        return [self.codebook.model_copy(update={"dim": dim}) for dim in dims]
 
 
 @dataclass
@@ -134,9 +153,7 @@ class ResidualQuantizer(nn.Module):
         self.num_codebooks = config.num_codebooks
         self.latent_dim = latent_dim
         self.estimate = ESTIMATORS[config.estimator]
-        self.stages = nn.ModuleList(
-            Stage(latent_dim, config.codebook) for _ in range(config.num_codebooks)
-        )
+        self.stages = nn.ModuleList(Stage(latent_dim, codebook) for codebook in config.stages)
         self.folded: FoldedStages | None = None
         self.register_buffer("center", torch.zeros(latent_dim, 1))
         self.register_buffer("energy", torch.ones(()))

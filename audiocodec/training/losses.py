@@ -23,9 +23,7 @@ class LossConfig(Config):
 
     mel: Weight = pydantic.Field(15.0, description="L1 between log10 mel spectra")
     stft: Weight = pydantic.Field(5.0, description="L1 between magnitudes, relative")
-    waveform: Weight = pydantic.Field(
-        5.0, description="L1 between samples, relative; off beside the GAN"
-    )
+    waveform: Weight = pydantic.Field(5.0, description="L1 between samples, relative")
     loudness: Weight = pydantic.Field(0.0, description="loudness in Bark bands, after P.862")
     quantizer: Weight = 1.0
     adversarial: Weight = 1.0

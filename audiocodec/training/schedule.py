@@ -21,7 +21,7 @@ def learning_rates(recipe: Recipe, step: int) -> tuple[float, float]:
 
 
 def loss_weights(recipe: Recipe, step: int) -> dict[str, float]:
-    """By the losses' names. Adversarial ones rise from the judges' start; the waveform's ends."""
+    """By the losses' names. Adversarial ones rise from the judges' start."""
     losses, judges = recipe.losses, recipe.discriminators
     ramp = 0.0
     if judges is not None and step >= judges.start_step:
@@ -31,7 +31,7 @@ def loss_weights(recipe: Recipe, step: int) -> dict[str, float]:
         "mel": losses.mel,
         "stft": losses.stft,
         "loudness": losses.loudness,
-        "waveform": losses.waveform if ramp == 0 else 0.0,
+        "waveform": losses.waveform,
         "adversarial": losses.adversarial * ramp,
         "feature_matching": losses.feature_matching * ramp,
     }

@@ -388,7 +388,11 @@ class Trainer:
         return cast(Codec, self.ema.module)
 
     def _init_from(self, model: Path) -> None:
-        load_weights(self.codec, model / WEIGHTS_NAME)
+        if 0 in self.recipe.schedule.quantizer_start_steps:  # placed before they are first used
+            load_weights(self.codec.encoder, model / WEIGHTS_NAME, "encoder.")
+            load_weights(self.codec.decoder, model / WEIGHTS_NAME, "decoder.")
+        else:
+            load_weights(self.codec, model / WEIGHTS_NAME)
         for place in (model / JUDGES_NAME, model.parent / JUDGES_NAME):
             if self.judges is not None and place.is_file():
                 if new := self.judges.load_known(read_weights(place)):
