@@ -13,6 +13,7 @@ Gaussian, so the first stages may do better.
 from __future__ import annotations
 
 import math
+import random
 from itertools import accumulate
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from tqdm import tqdm
 from audiocodec import find_audio, load_codec
 from audiocodec.audio import AudioReader
 from audiocodec.codec import Codec
-from audiocodec.quantization.residual import ResidualQuantizer
+from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 
 BLOCK_SECONDS = 4.0
 QUIETEST_DB = -50.0
@@ -46,18 +47,12 @@ def main(
     torch.set_num_threads(threads)
     codec = load_codec(model)
     placed_on, measured = latents_of(codec, train, frames), latents_of(codec, held_out)
-    config = codec.config.quantizer
-    if dims:
-        config = config.model_validate(
-            {**config.model_dump(), "dims": [int(dim) for dim in dims.split(",")]}
-        )
-    new = ResidualQuantizer(codec.quantizer.latent_dim, config).eval()
-    new.start(placed_on, torch.Generator().manual_seed(0))
+    new = place(placed_on, with_dims(codec.config.quantizer, dims))
     new.fold()
 
     centred = measured - measured.mean(dim=0)
     variances = torch.linalg.eigvalsh(centred.T @ centred / len(centred)).clamp(min=1e-12)
-    numbers = [k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if k <= config.num_codebooks]
+    numbers = [k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if k <= codec.num_codebooks]
     bits = list(accumulate(math.log2(size) for size in codec.codebook_sizes))
     new_dims = " ".join(str(stage.codebook.dim) for stage in new.members)
     print(f"{codec.name} {codec.fingerprint}; new: {new_dims} dimensions, {len(placed_on)} frames")
@@ -75,10 +70,29 @@ def main(
         tqdm.write(f"| {number} | {bits[number - 1]:.0f} | {row} |")
 
 
-def latents_of(codec: Codec, folder: Path, most: int | None = None) -> Tensor:
-    """Of the audible frames below ``folder``, blocks taken evenly from all files: ``[N, D]``."""
+def with_dims(config: ResidualQuantizerConfig, dims: str) -> ResidualQuantizerConfig:
+    """The same quantiser with other dimensions, "48,24,12"; of an empty string, as it is."""
+    numbers = [int(dim) for dim in dims.split(",")] if dims else config.dims
+    return config.model_validate({**config.model_dump(), "dims": numbers})
+
+
+def place(latents: Tensor, config: ResidualQuantizerConfig) -> ResidualQuantizer:
+    """A quantiser of latents like ``[N, D]``, placed on them."""
+    quantizer = ResidualQuantizer(latents.shape[1], config).eval()
+    quantizer.start(latents, torch.Generator().manual_seed(0))
+    return quantizer
+
+
+def latents_of(
+    codec: Codec, folder: Path, most: int | None = None, gain_db: tuple[float, float] = (0, 0)
+) -> Tensor:
+    """Of the audible frames below ``folder``, blocks taken evenly from all files: ``[N, D]``.
+
+    Every block is scaled by a gain of its own, drawn evenly between two, and clipped.
+    """
     files, rows = find_audio(folder), []
     share = None if most is None else -(-most // len(files))
+    draw = random.Random(0)
     for file in tqdm(files, unit="file", desc=folder.name):
         taken = 0
         with AudioReader(file, codec.sample_rate) as reader:
@@ -89,7 +103,8 @@ def latents_of(codec: Codec, folder: Path, most: int | None = None) -> Tensor:
                     break
                 audio = audio[..., : whole * codec.hop_length]
                 level = audio.view(whole, codec.hop_length).square().mean(dim=1).sqrt()
-                latents = codec.latents(audio)[0].T[:whole]
+                gained = audio * 10 ** (draw.uniform(*gain_db) / 20)
+                latents = codec.latents(gained.clamp(-1, 1))[0].T[:whole]
                 rows.append(latents[level > 10 ** (QUIETEST_DB / 20)])
                 taken += len(rows[-1])
                 if share is not None and taken >= share:

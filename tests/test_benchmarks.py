@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from audiocodec import Codec, CodecError, save_codec
+from audiocodec.checkpoint import read_codec
 from audiocodec.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,3 +140,11 @@ def test_new_codebooks_leave_less_than_those_of_an_untrained_model(tmp_path: Pat
     assert float(new) < float(greedy) - 1
     assert float(wide) <= float(greedy)
     assert float(new_wide) <= float(new)
+
+    options = ["--frames", "1100", "--dims", "8,4", "--threads", "1", "--out"]
+    arguments = [str(tmp_path / "m"), str(CLIPS), *options, str(tmp_path / "placed")]
+    ran = CliRunner().invoke(load("place").main, arguments, catch_exceptions=False)
+    assert ran.exit_code == 0
+    before, placed = read_codec(tmp_path / "m"), read_codec(tmp_path / "placed")
+    assert [stage.codebook.dim for stage in placed.quantizer.members] == [8, 4]
+    assert torch.equal(before.decoder.last.conv.weight, placed.decoder.last.conv.weight)
