@@ -3,7 +3,8 @@
     python benchmarks/average.py speech_16khz runs/mine/model --share 0.3 --out runs/between/model
 
 Of a model and what further training made of it (another start would give noise): often better than
-both where the training won one score and lost another (docs/log.md, 2026-11-25).
+both where the training won one score and lost another (docs/log.md, 2026-11-25). Codebooks that
+were placed at different times do not average: place them anew afterwards (`place.py`).
 """
 
 from __future__ import annotations
