@@ -14,13 +14,16 @@ from audiocodec import CodecError, load_codec
 from audiocodec.config import read_yaml
 from audiocodec.metrics import pesq_wb
 from audiocodec.training import Recipe, Trainer
+from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.data import AudioCache, DataConfig, SegmentSampler
 from audiocodec.training.discriminators import DiscriminatorConfig, Discriminators
 from audiocodec.training.losses import (
     LossConfig,
     adversarial_loss,
+    buzz_loss,
     discriminator_loss,
     feature_matching_loss,
+    level_loss,
     spectral_losses,
 )
 from audiocodec.training.loudness import loudness_loss
@@ -323,6 +326,8 @@ def test_losses_have_finite_gradients_at_silence() -> None:
     terms = [
         *spectral_losses(made, silence, 16000, LossConfig()),
         loudness_loss(made, silence, 16000),
+        level_loss(made, silence),
+        buzz_loss(made, silence, 320),
     ]
     torch.stack(terms).sum().backward()
     assert made.grad is not None and torch.isfinite(made.grad).all()
@@ -355,6 +360,69 @@ def test_the_loudness_loss_falls_where_pesq_rises(speech: torch.Tensor) -> None:
     assert loudness_loss(sound, sound, 16000) < 1e-3
 
 
+def test_a_wild_gradient_is_held_to_what_is_usual_for_its_tensor_alone() -> None:
+    calm, wild, unused = (torch.nn.Parameter(torch.zeros(50)) for _ in range(3))
+    optimizer = torch.optim.AdamW([calm, wild, unused], betas=(0.8, 0.99))
+
+    def step(calm_size: float, wild_size: float) -> float:
+        calm.grad, wild.grad = calm_size * torch.randn(50), wild_size * torch.randn(50)
+        norm = float(clip_to_usual(optimizer, 2.0))
+        optimizer.step()
+        return norm
+
+    assert step(1.0, 100.0) == pytest.approx(100 * 50**0.5, rel=0.3)  # no past, nothing held
+    assert calm.grad is not None and wild.grad is not None
+    assert wild.grad.norm() > 500
+    for _ in range(30):
+        step(1.0, 100.0)
+    usual = 100 * 50**0.5
+    norm = step(1.0, 1e5)
+    assert norm == pytest.approx(1000 * usual, rel=0.3)  # as it was, to be logged
+    assert wild.grad.norm() == pytest.approx(2 * usual, rel=0.2)
+    assert calm.grad.norm() == pytest.approx(50**0.5, rel=0.4)
+    wild.grad, calm.grad = torch.full((50,), torch.nan), torch.zeros(50)
+    assert not torch.isfinite(clip_to_usual(optimizer, 2.0))
+
+
+def test_a_gradient_of_nothing_does_not_silence_what_comes_later() -> None:
+    late = torch.nn.Parameter(torch.zeros(4))
+    optimizer = torch.optim.AdamW([late], lr=0.1)
+    late.grad = torch.zeros(4)
+    clip_to_usual(optimizer, 2.0)
+    optimizer.step()
+    late.grad = torch.ones(4)
+    clip_to_usual(optimizer, 2.0)
+    optimizer.step()
+    assert (late < -0.01).all()
+
+
+def test_the_level_loss_is_the_change_of_level(speech: torch.Tensor) -> None:
+    sound = speech[..., 8000:56000]
+    for decibels in (-3.0, 0.0, 2.0):
+        loss = level_loss(10 ** (decibels / 20) * sound, sound)
+        torch.testing.assert_close(loss, torch.tensor(abs(decibels) / 20), rtol=1e-3, atol=1e-5)
+
+
+def test_the_buzz_loss_hears_what_repeats_frame_by_frame_and_nothing_else() -> None:
+    hop = 320
+    noise = 0.01 * torch.randn(8, 1, 48 * hop)
+    assert buzz_loss(noise, noise, hop) == 0
+    other = buzz_loss(0.01 * torch.randn_like(noise), noise, hop)
+    changing = torch.randn(1, 1, hop).repeat(8, 1, 48) * torch.randn(8, 1, 48).repeat_interleave(
+        hop, dim=-1
+    )
+    repeating = torch.randn(1, 1, hop).repeat(8, 1, 48)
+    twice = torch.randn(1, 1, 2 * hop).repeat(8, 1, 24)
+    assert other < 0.1
+    assert buzz_loss(noise + 0.01 * changing, noise, hop) < 0.1
+    losses = [float(buzz_loss(noise + gain * repeating, noise, hop)) for gain in (0.001, 0.01, 0.1)]
+    assert losses == sorted(losses) and losses[1] > 0.3 and losses[2] > 0.45
+    # Every other frame turned round: lines half-way between, which are no better.
+    assert buzz_loss(noise + 0.01 * twice, noise, hop) > 0.05
+    turned = repeating * torch.tensor([1.0, -1.0]).repeat(24).repeat_interleave(hop)
+    assert buzz_loss(noise + 0.01 * turned, noise, hop) > 0.3
+
+
 def test_judges_learn_to_tell_noise_from_tone_and_hinge_losses_say_so() -> None:
     judges = Discriminators(
         DiscriminatorConfig(
@@ -375,6 +443,35 @@ def test_judges_learn_to_tell_noise_from_tone_and_hinge_losses_say_so() -> None:
     assert adversarial_loss(judges(fake)) > adversarial_loss(judges(real))
     assert feature_matching_loss(judges(real), judges(real)) == 0
     assert feature_matching_loss(judges(real), judges(fake)) > 0
+
+
+def test_a_step_hears_some_judges_and_all_have_their_turn(
+    speech_folder: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(
+        speech_folder,
+        "discriminators.start_step=0",
+        "discriminators.every=1",
+        "discriminators.per_step=2",
+        "discriminators.periods=[2, 3, 5]",
+    )
+    trainer = Trainer(recipe, tmp_path / "run")
+    judges = trainer.judges
+    assert judges is not None and len(judges.judges) == 4
+    names = set(judges.judges)
+    assert set(judges.drawn(None, 0)) == names
+    assert judges.drawn(2, 5) == judges.drawn(2, 5)
+    assert set().union(*(judges.drawn(2, seed) for seed in range(40))) == names
+    before = {
+        name: [p.clone() for p in judge.parameters()] for name, judge in judges.judges.items()
+    }
+    trainer.train_step()
+    learned = {
+        name
+        for name, judge in judges.judges.items()
+        if any(not torch.equal(a, b) for a, b in zip(before[name], judge.parameters(), strict=True))
+    }
+    assert len(learned) == 2
 
 
 def test_judges_that_are_known_are_taken_over_and_others_start_anew() -> None:

@@ -201,6 +201,8 @@ class SEANetDecoder(nn.Module):
         self.last = CausalConv1d(
             config.channels[0], config.patch, config.kernel_size, gain=SPEECH_LEVEL
         )
+        # An offset that nobody hears, with the wildest gradient of all (docs/log.md, 2026-11-25).
+        self.last.conv.get_parameter("bias").requires_grad_(False)
 
     def forward(self, latents: Tensor, state: StreamState | None = None) -> Tensor:
         x = self.first(latents, state)

@@ -36,6 +36,9 @@ class DiscriminatorConfig(Config):
     )
     ramp_steps: Positive = pydantic.Field(1000, description="over which their weight rises to full")
     every: Positive = pydantic.Field(2, description="judges learn on every so manieth step")
+    per_step: Positive | None = pydantic.Field(
+        None, description="judges heard in a step, drawn anew for each; all of them if null"
+    )
     learning_rate: Annotated[float, pydantic.Field(gt=0)] = 3e-4
     stft_windows: tuple[Annotated[int, pydantic.Field(ge=16)], ...] = (1024, 512, 256)
     stft_channels: Positive = 16
@@ -98,7 +101,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """All judges: audio ``[B, 1, T]`` -> for each of them the outputs of its layers."""
+    """Judges: audio ``[B, 1, T]`` -> the outputs of the layers of each that is heard, or of all."""
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
@@ -108,8 +111,15 @@ class Discriminators(nn.Module):
         for period in config.periods:
             self.judges[f"period_{period}"] = PeriodDiscriminator(period, config.period_channels)
 
-    def forward(self, audio: Tensor) -> list[list[Tensor]]:
-        return [judge(audio) for judge in self.judges.values()]
+    def forward(self, audio: Tensor, heard: tuple[str, ...] | None = None) -> list[list[Tensor]]:
+        return [self.judges[name](audio) for name in heard or self.judges]
+
+    def drawn(self, count: int | None, seed: int) -> tuple[str, ...]:
+        """Names of ``count`` judges, the same for the same seed; of all of them with ``None``."""
+        names = tuple(self.judges)
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(names), generator=generator).tolist()
+        return names if count is None else tuple(names[i] for i in order[:count])
 
     def load_known(self, tensors: dict[str, Tensor]) -> list[str]:
         """Take over those judges that ``tensors`` (a state dict) has in the same shape.

@@ -18,6 +18,9 @@ FeatureMaps = list[list[Tensor]]
 """For each discriminator the outputs of its layers, its verdict last."""
 
 
+LINES_PER_BAND = 10
+
+
 class LossConfig(Config):
     """Weights of the codec's losses; the quantiser's own loss has weight 1 unless said."""
 
@@ -25,6 +28,8 @@ class LossConfig(Config):
     stft: Weight = pydantic.Field(5.0, description="L1 between magnitudes, relative")
     waveform: Weight = pydantic.Field(5.0, description="L1 between samples, relative")
     loudness: Weight = pydantic.Field(0.0, description="loudness in Bark bands, after P.862")
+    level: Weight = pydantic.Field(0.0, description="level of each clip, in units of 20 dB")
+    buzz: Weight = pydantic.Field(0.0, description="lines at multiples of the frame rate")
     quantizer: Weight = 1.0
     adversarial: Weight = 1.0
     feature_matching: Weight = 2.0
@@ -68,6 +73,42 @@ def waveform_loss(reconstruction: Tensor, reference: Tensor) -> Tensor:
     """L1 of samples as a share of each reference's mean absolute sample, mean over the batch."""
     distance = (reconstruction - reference).abs().mean(dim=(1, 2))
     return (distance / (reference.abs().mean(dim=(1, 2)) + 1e-4)).mean()
+
+
+def level_loss(reconstruction: Tensor, reference: Tensor) -> Tensor:
+    """How far a reconstruction's root-mean-square is from the reference's, in units of 20 dB.
+
+    Distances are least for a reconstruction that is too soft where it is wrong. Clips of less than
+    -80 dBFS count as being at -80. Mean over the batch.
+    """
+    both = torch.stack([reconstruction, reference]).float()
+    level = 0.5 * (both.square().mean(dim=(2, 3)) + 1e-8).log10()
+    return (level[0] - level[1]).abs().mean()
+
+
+def buzz_loss(reconstruction: Tensor, reference: Tensor, hop_length: int) -> Tensor:
+    """How much more of the sound lies at multiples of the frame rate than half-way between them.
+
+    A decoder that repeats a pattern frame by frame makes lines there, which spectra of short
+    windows do not show. Of a clip as a whole: the lines' share of the power at lines and half-way
+    points, 1/2 for sound that knows nothing of frames; its batch mean over bands of
+    ``LINES_PER_BAND`` lines, absolute difference from the reference's, mean over bands: 0 to 1.
+    """
+    frames = reconstruction.shape[-1] // hop_length
+    both = torch.cat([reconstruction, reference]).float()[:, 0, : frames * hop_length]
+    window = torch.hann_window(frames * hop_length, dtype=both.dtype, device=both.device)
+    spectrum = torch.fft.rfft(both * window)
+    power = spectrum.real.square() + spectrum.imag.square()
+    power = power[:, :-2] + power[:, 1:-1] + power[:, 2:]  # a line is three bins wide
+    lines = torch.arange(1, (hop_length - 1) // 2, device=both.device) * frames - 1
+    at, between = power[:, lines], power[:, lines + frames // 2]
+    share = (at + 1e-12) / (at + between + 2e-12)
+    made, wanted = share.unflatten(0, (2, -1)).mean(dim=1)
+    bands = [
+        a.mean() - b.mean()
+        for a, b in zip(made.split(LINES_PER_BAND), wanted.split(LINES_PER_BAND), strict=True)
+    ]
+    return torch.stack(bands).abs().mean()
 
 
 def discriminator_loss(real: FeatureMaps, fake: FeatureMaps) -> Tensor:

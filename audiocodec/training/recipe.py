@@ -25,7 +25,9 @@ class OptimizerConfig(Config):
     )
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.0
-    gradient_clip: Rate = pydantic.Field(1.0, description="largest norm of the codec's gradient")
+    gradient_clip: Annotated[float, pydantic.Field(ge=1)] = pydantic.Field(
+        2.0, description="largest norm of a tensor's gradient beside its usual one"
+    )
     ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.999
 
 

@@ -31,6 +31,8 @@ def loss_weights(recipe: Recipe, step: int) -> dict[str, float]:
         "mel": losses.mel,
         "stft": losses.stft,
         "loudness": losses.loudness,
+        "level": losses.level,
+        "buzz": losses.buzz,
         "waveform": losses.waveform,
         "adversarial": losses.adversarial * ramp,
         "feature_matching": losses.feature_matching * ramp,

@@ -36,12 +36,15 @@ from audiocodec.checkpoint import (
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError, NotFiniteError
 from audiocodec.paths import replacing
+from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.data import AudioCache, SegmentSampler, training_files
 from audiocodec.training.discriminators import Discriminators
 from audiocodec.training.losses import (
     adversarial_loss,
+    buzz_loss,
     discriminator_loss,
     feature_matching_loss,
+    level_loss,
     spectral_losses,
     waveform_loss,
 )
@@ -63,6 +66,8 @@ JUDGES_NAME = "discriminators.safetensors"
 MOST_SKIPPED_IN_A_ROW = 20
 START_DRAWS = 2**40
 """Batches numbered from here on serve codebook starts, so that no training step sees them."""
+JUDGE_DRAWS = 1_000_033
+"""Between the seeds of two steps' draws of judges."""
 
 
 class Trainer:
@@ -216,8 +221,7 @@ class Trainer:
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        clip = self.recipe.optimizer.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), clip)
+        norm = clip_to_usual(self.optimizer, self.recipe.optimizer.gradient_clip)
         return total, norm, losses, codes
 
     def _half(self) -> torch.autocast:
@@ -247,14 +251,20 @@ class Trainer:
         losses["waveform"] = waveform_loss(reconstruction, audio)
         if weights["loudness"] > 0:
             losses["loudness"] = loudness_loss(reconstruction, audio, recipe.codec.sample_rate)
+        if weights["level"] > 0:
+            losses["level"] = level_loss(reconstruction, audio)
+        if weights["buzz"] > 0:
+            losses["buzz"] = buzz_loss(reconstruction, audio, self.codec.hop_length)
         return reconstruction, losses, codes
 
     def _judge(self, audio: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
         """Adversarial losses for the codec; on every so manieth step the judges learn first."""
         assert self.judges is not None and self.recipe.discriminators is not None
-        if self.step % self.recipe.discriminators.every == 0:
+        config = self.recipe.discriminators
+        heard = self.judges.drawn(config.per_step, self.recipe.seed + JUDGE_DRAWS * self.step)
+        if self.step % config.every == 0:
             with self._half():
-                real, fake = self.judges(audio), self.judges(reconstruction.detach())
+                real, fake = (self.judges(x, heard) for x in (audio, reconstruction.detach()))
             judged = discriminator_loss(real, fake)
             self.judge_optimizer.zero_grad(set_to_none=True)
             judged.backward()
@@ -265,8 +275,8 @@ class Trainer:
         self.judges.requires_grad_(False)
         with self._half():
             with torch.no_grad():
-                real = self.judges(audio)
-            fake = self.judges(reconstruction)
+                real = self.judges(audio, heard)
+            fake = self.judges(reconstruction, heard)
         self.judges.requires_grad_(True)
         return {
             "adversarial": adversarial_loss(fake),
