@@ -27,6 +27,7 @@ from audiocodec.training.losses import (
     spectral_losses,
 )
 from audiocodec.training.loudness import loudness_loss
+from audiocodec.training.schedule import is_quantizing
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "recipes" / "tiny.yaml"
@@ -191,6 +192,15 @@ def test_a_run_leaves_a_model_judges_curves_and_its_recipe(
 def test_nothing_to_resume_is_said(speech_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CodecError, match="no run to resume"):
         Trainer(tiny(speech_folder), tmp_path / "none", resume=True)
+
+
+def test_a_run_that_goes_on_from_a_model_is_quantised_before_its_codebooks_are_placed_again(
+    speech_folder: Path, tmp_path: Path
+) -> None:
+    fresh = tiny(speech_folder, "schedule.quantizer_start_steps=[5]")
+    onwards = fresh.model_copy(update={"init_from": "speech_16khz"})
+    assert [is_quantizing(fresh, step) for step in (0, 4, 5)] == [False, False, True]
+    assert all(is_quantizing(onwards, step) for step in (0, 4, 5))
 
 
 def test_init_from_another_architecture_names_the_difference(

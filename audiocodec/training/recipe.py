@@ -38,7 +38,8 @@ class ScheduleConfig(Config):
     batch_size: Positive = 8
     quantizer_start_steps: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = pydantic.Field(
         (300,),
-        description="when the codebooks are placed on latents; before the first, no bottleneck",
+        description="when the codebooks are placed on latents; before the first, no bottleneck "
+        "unless `init_from` has brought some",
     )
     quantizer_start_frames: Positive = pydantic.Field(
         20_000, description="non-silent frames that a start looks at"

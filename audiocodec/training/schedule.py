@@ -49,9 +49,12 @@ def codebooks_in_use(recipe: Recipe, step: int, batch_size: int) -> Tensor | Non
 
 
 def is_quantizing(recipe: Recipe, step: int) -> bool:
-    """Whether the codebooks are in place at this step; before, latents pass as they are."""
+    """Whether the codebooks are in place at this step; before, latents pass as they are.
+
+    Those of ``init_from`` are in place from the beginning.
+    """
     starts = recipe.schedule.quantizer_start_steps
-    return not starts or step >= min(starts)
+    return recipe.init_from is not None or step >= min(starts)
 
 
 def is_decoder_only(recipe: Recipe, step: int) -> bool:
