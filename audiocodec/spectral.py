@@ -19,7 +19,7 @@ def stft(audio: Tensor, window_length: int, hop_length: int) -> Tensor:
     half = window_length // 2
     mode = "reflect" if audio.shape[-1] > half else "constant"
     padded = F.pad(audio.unsqueeze(1), (half, half), mode=mode).squeeze(1)
-    window = _hann(window_length, audio.dtype, audio.device)
+    window = hann(window_length, audio.dtype, audio.device)
     return torch.stft(
         padded, window_length, hop_length, window=window, center=False, return_complex=True
     )
@@ -52,6 +52,7 @@ def mel_filters(
 
 
 @lru_cache(maxsize=64)
-def _hann(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def hann(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The periodic window ``[length]``, made once."""
     with torch.inference_mode(False):
         return torch.hann_window(length, dtype=dtype, device=device)

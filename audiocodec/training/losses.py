@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiocodec.config import Config
-from audiocodec.spectral import mel_from_magnitude, stft_magnitude
+from audiocodec.spectral import hann, mel_from_magnitude, stft_magnitude
 
 Weight = Annotated[float, pydantic.Field(ge=0)]
 FeatureMaps = list[list[Tensor]]
@@ -96,8 +96,7 @@ def buzz_loss(reconstruction: Tensor, reference: Tensor, hop_length: int) -> Ten
     """
     frames = reconstruction.shape[-1] // hop_length
     both = torch.cat([reconstruction, reference]).float()[:, 0, : frames * hop_length]
-    window = torch.hann_window(frames * hop_length, dtype=both.dtype, device=both.device)
-    spectrum = torch.fft.rfft(both * window)
+    spectrum = torch.fft.rfft(both * hann(both.shape[-1], both.dtype, both.device))
     power = spectrum.real.square() + spectrum.imag.square()
     power = power[:, :-2] + power[:, 1:-1] + power[:, 2:]  # a line is three bins wide
     lines = torch.arange(1, (hop_length - 1) // 2, device=both.device) * frames - 1
