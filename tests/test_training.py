@@ -178,7 +178,7 @@ def test_a_run_leaves_a_model_judges_curves_and_its_recipe(
 
     fine = tiny(speech_folder, f"init_from={folder / 'model'}", "schedule.quantizer_start_steps=[]")
     tuned = Trainer(fine, tmp_path / "fine")
-    for name, value in trainer._averaged().state_dict().items():
+    for name, value in trainer.ema.state_dict().items():
         assert torch.equal(tuned.codec.state_dict()[name], value)
     assert tuned.judges is not None and trainer.judges is not None
     for name, value in trainer.judges.state_dict().items():

@@ -64,7 +64,10 @@ class SEANetConfig(Config):
     kernel_size: Positive = pydantic.Field(7, description="of the first and the last convolution")
     residual_kernel_size: Positive = pydantic.Field(3, description="of a unit's first convolution")
     dilation_base: Positive = pydantic.Field(
-        3, description="unit i of a level has dilation base**i"
+        3, description="unit i of a level has dilation base ** (i % dilation_cycle)"
+    )
+    dilation_cycle: Positive = pydantic.Field(
+        3, description="units of a level after which dilations begin anew"
     )
     activation: Literal["leaky_relu", "elu", "silu"] = "leaky_relu"
     latent_dim: Positive = pydantic.Field(192, description="width of the latents")
@@ -120,7 +123,7 @@ def _residual_units(config: SEANetConfig, level: int) -> Chain:
         ResidualUnit(
             config.channels[level],
             config.residual_kernel_size,
-            config.dilation_base**unit,
+            config.dilation_base ** (unit % config.dilation_cycle),
             config.activation,
         )
         for unit in range(config.residual_units[level])

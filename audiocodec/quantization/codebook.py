@@ -51,6 +51,8 @@ class Codebook(nn.Module):
     """One stage's set of vectors. A member of the family overrides what makes it different."""
 
     Config: ClassVar[type[CodebookConfig]]
+    observes = False
+    """Whether :meth:`observe` does anything."""
 
     def __init__(self, config: CodebookConfig) -> None:
         super().__init__()

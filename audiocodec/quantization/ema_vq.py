@@ -27,6 +27,7 @@ class EMAVQ(TableCodebook):
     """Each entry is the moving average of the vectors that chose it; no gradient moves it."""
 
     Config: ClassVar[type[CodebookConfig]] = EMAVQConfig
+    observes = True
     entries: Tensor
 
     def __init__(self, config: EMAVQConfig) -> None:

@@ -159,6 +159,11 @@ class ResidualQuantizer(nn.Module):
         self.register_buffer("energy", torch.ones(()))
 
     @property
+    def observes(self) -> bool:
+        """Whether a codebook learns from what was chosen, without a gradient."""
+        return any(stage.codebook.observes for stage in self.members)
+
+    @property
     def members(self) -> list[Stage]:
         """The stages, first to last."""
         return cast(list[Stage], list(self.stages))
@@ -210,7 +215,9 @@ class ResidualQuantizer(nn.Module):
 
     def _forward(self, latents: Tensor, num_codebooks: int | Tensor | None) -> Quantized:
         in_use = num_codebooks if isinstance(num_codebooks, Tensor) else None
-        most = int(num_codebooks.max()) if isinstance(num_codebooks, Tensor) else num_codebooks
+        most = num_codebooks if not isinstance(num_codebooks, Tensor) else None
+        if in_use is not None and not in_use.is_cuda:  # a GPU would have to be waited for
+            most = int(in_use.max())
         steps = list(self._steps(latents, most))
         heard, losses = [], []
         for index, (stage, step) in enumerate(zip(self.members, steps, strict=False)):
@@ -221,7 +228,7 @@ class ResidualQuantizer(nn.Module):
                 residual, quantized = residual * on, quantized * on
             heard.append(quantized)
             losses.append(stage.codebook.loss(residual, quantized))
-        if self.training and torch.is_grad_enabled():
+        if self.observes and self.training and torch.is_grad_enabled():
             for index, (stage, step) in enumerate(zip(self.members, steps, strict=False)):
                 hears = slice(None) if in_use is None else in_use > index
                 stage.observe(step.residual[hears], step.codes[hears])
@@ -284,7 +291,10 @@ class ResidualQuantizer(nn.Module):
         """Raise, naming the stage, unless ``residual`` is finite.
 
         What is not finite stays so from stage to stage: one look at the last residual will do.
+        While a CUDA graph is recorded nobody can look; what comes out is not finite then, too.
         """
+        if residual.is_cuda and torch.cuda.is_current_stream_capturing():
+            return
         if bool(residual.isfinite().all()):
             return
         residual = self._centred(latents)

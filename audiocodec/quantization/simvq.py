@@ -58,6 +58,7 @@ class SimVQ(TableCodebook):
         self.bias = nn.Parameter(torch.zeros(self.dim))
         reborn = config.rebirth > 0
         self.census = Census(self.size, config.decay, config.rebirth) if reborn else None
+        self.observes = reborn
 
     def matrix(self) -> Tensor:
         """``W [d, d]``, differentiable."""

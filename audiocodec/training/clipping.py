@@ -18,20 +18,21 @@ def clip_to_usual(optimizer: torch.optim.Optimizer, most: float) -> Tensor:
     all tensors, not finite where a gradient is not.
     """
     gradients: list[Tensor] = []
-    usual: list[Tensor] = []
+    moments: list[Tensor] = []
+    remembered: list[Tensor] = []
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
             gradients.append(parameter.grad)
             state = optimizer.state.get(parameter)
-            if state:
-                remembered = 1 - group["betas"][1] ** state["step"]
-                usual.append((state["exp_avg_sq"].sum() / remembered).sqrt())
-            else:
-                usual.append(parameter.grad.new_zeros(()))
-    norms, limits = torch.stack(torch._foreach_norm(gradients)), most * torch.stack(usual)
-    limits = limits.where(limits > 0, torch.inf)
+            past = state["step"] if state else parameter.grad.new_zeros(())
+            moments.append(state["exp_avg_sq"] if state else past)
+            remembered.append(1 - group["betas"][1] ** past)
+    norms = torch.stack(torch._foreach_norm(gradients))
+    squares = torch.stack(torch._foreach_norm(moments, 1))
+    limits = most * (squares / torch.stack(remembered).to(squares)).sqrt()
+    limits = limits.where(limits > 0, torch.inf)  # not so without a past, 0 / 0, either
     scales = (limits / norms.clamp(min=NOTHING)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, list(scales))
+    torch._foreach_mul_(gradients, list(scales.unbind()))
     return norms.norm()

@@ -114,10 +114,12 @@ class SegmentSampler:
         low, high = self.config.gain_db
         gains = 10 ** (random.uniform(low, high, self.batch_size) / 20)
         gains *= random.choice([-1.0, 1.0], self.batch_size) / 32768
-        scale = torch.from_numpy(gains).float().view(-1, 1, 1).to(self.device)
+        scale = torch.from_numpy(gains).float().view(-1, 1, 1).to(self.device, non_blocking=True)
         if self._resident is not None:
             offsets = torch.arange(self.length, device=self.device)
-            places = torch.from_numpy(starts).to(self.device).unsqueeze(1) + offsets
+            places = (
+                torch.from_numpy(starts).to(self.device, non_blocking=True).unsqueeze(1) + offsets
+            )
             crops = self._resident[places]
         else:
             crops = torch.from_numpy(np.stack([self._crop(start) for start in starts]))

@@ -99,8 +99,10 @@ def buzz_loss(reconstruction: Tensor, reference: Tensor, hop_length: int) -> Ten
     spectrum = torch.fft.rfft(both * hann(both.shape[-1], both.dtype, both.device))
     power = spectrum.real.square() + spectrum.imag.square()
     power = power[:, :-2] + power[:, 1:-1] + power[:, 2:]  # a line is three bins wide
-    lines = torch.arange(1, (hop_length - 1) // 2, device=both.device) * frames - 1
-    at, between = power[:, lines], power[:, lines + frames // 2]
+    lines = (hop_length - 1) // 2 - 1
+    at, between = (
+        power[:, first::frames][:, :lines] for first in (frames - 1, frames - 1 + frames // 2)
+    )
     share = (at + 1e-12) / (at + between + 2e-12)
     made, wanted = share.unflatten(0, (2, -1)).mean(dim=1)
     bands = [

@@ -23,11 +23,11 @@ class UsageMeter:
         self.sizes = sizes
         self.counts = torch.zeros(len(sizes), max(sizes), dtype=torch.long, device=device)
 
-    def add(self, codes: Tensor) -> None:
-        """Count codes ``[B, K, F]``."""
-        for stage, stage_codes in enumerate(codes.unbind(dim=1)):
-            flat = stage_codes.reshape(-1)
-            self.counts[stage].index_add_(0, flat, torch.ones_like(flat))
+    def add(self, codes: Tensor, valid: Tensor) -> None:
+        """Count codes ``[B, K, F]`` if ``valid``, a boolean scalar."""
+        stages = torch.arange(codes.shape[1], device=codes.device).unsqueeze(1)
+        places = (codes + stages * self.counts.shape[1]).flatten()
+        self.counts.view(-1).index_add_(0, places, valid.to(torch.long).expand(len(places)))
 
     def read(self) -> tuple[list[float], list[float]]:
         """Usage (share of entries seen) and perplexity of each stage since the last reading."""
@@ -42,21 +42,27 @@ class MeanMeter:
     """Means of numbers that stay on their device until they are read."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._sums: dict[tuple[str, ...], Tensor] = {}
 
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Take in scalars; a name may be missing at times."""
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
-            self._counts[name] = self._counts.get(name, 0) + 1
+    def add(self, values: Mapping[str, Tensor], valid: Tensor) -> None:
+        """Take in scalars if ``valid``, a boolean scalar; names may differ from call to call."""
+        names = tuple(values)
+        numbers = torch.stack([valid, *(value.detach().float() for value in values.values())])
+        if names not in self._sums:
+            self._sums[names] = torch.zeros_like(numbers)
+        self._sums[names] += numbers.where(valid, 0.0)
 
     def read(self) -> dict[str, float]:
         """The mean of each name since the last reading; waits for a GPU."""
-        means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
-        self._sums.clear()
-        self._counts.clear()
-        return means
+        totals: dict[str, float] = {}
+        counts: dict[str, float] = {}
+        for names, sums in self._sums.items():
+            count, *values = sums.tolist()
+            sums.zero_()
+            for name, value in zip(names, values, strict=True):
+                totals[name] = totals.get(name, 0.0) + value
+                counts[name] = counts.get(name, 0.0) + count
+        return {name: total / counts[name] for name, total in totals.items() if counts[name]}
 
 
 class Monitor:

@@ -1,6 +1,6 @@
 """A recipe: all of one training run, typed, bounded and checked before anything runs."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import pydantic
 
@@ -63,6 +63,9 @@ class Recipe(Config):
     seed: Annotated[int, pydantic.Field(ge=0)] = 0
     init_from: str | None = pydantic.Field(
         None, description="bundled model or folder whose weights to start from, judges included"
+    )
+    precision: Literal["bfloat16", "tf32"] = pydantic.Field(
+        "bfloat16", description="of the networks' products on a GPU; losses are float32"
     )
     codec: CodecConfig = CodecConfig()
     data: DataConfig

@@ -13,16 +13,16 @@ A run's folder:
     log.jsonl, tensorboard/     what happened
 """
 
+import copy
 import sys
 import time
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from audiocodec.checkpoint import (
@@ -51,6 +51,7 @@ from audiocodec.training.losses import (
 from audiocodec.training.loudness import loudness_loss
 from audiocodec.training.monitor import MeanMeter, Monitor, UsageMeter
 from audiocodec.training.recipe import Recipe
+from audiocodec.training.replay import Replay
 from audiocodec.training.schedule import (
     codebooks_in_use,
     is_decoder_only,
@@ -68,6 +69,20 @@ START_DRAWS = 2**40
 """Batches numbered from here on serve codebook starts, so that no training step sees them."""
 JUDGE_DRAWS = 1_000_033
 """Between the seeds of two steps' draws of judges."""
+MOST_REPLAYS = 8
+"""Recordings, each with memory of its own; where steps differ in more ways, the rest are not."""
+
+
+class Way(NamedTuple):
+    """All but numbers in which one step may differ from another."""
+
+    quantizing: bool
+    learning: bool
+    """Whether encoder and codebooks learn, too."""
+    losses: tuple[str, ...]
+    heard: tuple[str, ...]
+    """The judges."""
+    judges_learn: bool
 
 
 class Trainer:
@@ -92,7 +107,7 @@ class Trainer:
         self.device = torch.device(device)
         self.step = 0
         self.skipped = 0
-        self._skipped_in_a_row = 0
+        self._skips = torch.zeros(2, dtype=torch.long, device=self.device)  # in all, in a row
         self._reseed = 0
         self._means = MeanMeter()
         if resume != (self.folder / STATE_NAME).is_file():
@@ -107,8 +122,12 @@ class Trainer:
             self.judges.to(self.device)
         if recipe.init_from is not None and not resume:
             self._init_from(find_model(recipe.init_from))
-        average = get_ema_multi_avg_fn(recipe.optimizer.ema_decay)
-        self.ema = AveragedModel(self.codec, multi_avg_fn=average, use_buffers=True)
+        self.ema = copy.deepcopy(self.codec).requires_grad_(False)
+        self._averages, self._moving = (  # weights and buffers
+            [value for value in codec.state_dict().values() if value.is_floating_point()]
+            for codec in (self.ema, self.codec)
+        )
+        self._replays: dict[Way, Replay] = {}
         self._make_optimizers()
         if resume:
             self._load_state()
@@ -175,69 +194,116 @@ class Trainer:
         recipe = self.recipe
         if self.step in recipe.schedule.quantizer_start_steps:
             self.start_quantizer()
-        learning = not is_decoder_only(recipe, self.step)
+        weights = loss_weights(recipe, self.step)
+        way = self._way(weights)
         for part in (self.codec.encoder, self.codec.quantizer):
-            part.train(learning).requires_grad_(learning)
+            part.train(way.learning).requires_grad_(way.learning)
         began = time.perf_counter()
         audio = self.sampler.batch(self.step + self._reseed)
         data_seconds = time.perf_counter() - began
 
-        for group, rate in zip(
-            self.optimizer.param_groups, learning_rates(recipe, self.step), strict=True
-        ):
-            group["lr"] = rate
-        losses: dict[str, Tensor] = {}
-        codes: Tensor | None = None
-        total = norm = torch.tensor(float("nan"))
-        with suppress(NotFiniteError):  # the quantiser refuses what it cannot code
-            total, norm, losses, codes = self._backward(audio)
-        if bool(torch.isfinite(norm)) and bool(torch.isfinite(total)):
-            self.optimizer.step()
-            self.ema.update_parameters(self.codec)
-            self._skipped_in_a_row = 0
-            named = {f"loss/{name}": loss for name, loss in losses.items()}
-            self._means.add({"loss": total, **named, "gradient_norm": norm})
-            if codes is not None:
-                self.usage.add(codes)
-        else:
-            self._skip()
+        self._set_rates(*learning_rates(recipe, self.step))
+        in_use = codebooks_in_use(recipe, self.step, len(audio))
+        if in_use is None:
+            in_use = torch.full((len(audio),), self.codec.num_codebooks)
+        numbers = torch.tensor([weights[name] for name in way.losses])
+        try:
+            self._updater(way)(
+                audio, *(x.to(self.device, non_blocking=True) for x in (in_use, numbers))
+            )
+        except NotFiniteError:  # the quantiser refuses what it cannot code
+            self._skips += 1
+        logged = (self.step + 1) % recipe.schedule.log_every == 0
+        if logged or self.device.type == "cpu":  # to look is to wait for a GPU
+            self._look_at_skips()
         self.step += 1
-        if self.step % recipe.schedule.log_every:
+        if not logged:
             return {}
         return {
             **self._means.read(),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
             "skipped_steps": float(self.skipped),
             "seconds/data": data_seconds,
             "seconds/step": time.perf_counter() - began,
         }
 
-    def _backward(self, audio: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor | None]:
-        """Gradients of the codec: the loss, the gradient's norm, the loss's parts and the codes."""
-        weights = loss_weights(self.recipe, self.step)
-        reconstruction, losses, codes = self._reconstruct(audio, weights)
-        if weights["adversarial"] > 0:
-            losses |= self._judge(audio, reconstruction)
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+    def _way(self, weights: dict[str, float]) -> Way:
+        """How this step is done."""
+        recipe = self.recipe
+        quantizing = is_quantizing(recipe, self.step)
+        always = {"mel", "stft", "waveform"} | ({"quantizer"} if quantizing else set())
+        losses = tuple(
+            name
+            for name, weight in weights.items()
+            if name in always or (weight > 0 and name != "quantizer")
+        )
+        heard: tuple[str, ...] = ()
+        judges_learn = False
+        if "adversarial" in losses:
+            assert self.judges is not None and recipe.discriminators is not None
+            config = recipe.discriminators
+            heard = self.judges.drawn(config.per_step, recipe.seed + JUDGE_DRAWS * self.step)
+            judges_learn = self.step % config.every == 0
+        return Way(quantizing, not is_decoder_only(recipe, self.step), losses, heard, judges_learn)
+
+    def _updater(self, way: Way) -> Any:
+        """What does a step this way: :meth:`_update`, on a GPU as a recording."""
+        update = partial(self._update, way)
+        if self.device.type != "cuda" or self.codec.quantizer.observes:
+            return update
+        if way not in self._replays and len(self._replays) < MOST_REPLAYS:
+            self._replays[way] = Replay(update)
+        return self._replays.get(way, update)
+
+    def _update(self, way: Way, audio: Tensor, in_use: Tensor, weights: Tensor) -> None:
+        """Everything a step does to ``audio [B, 1, T]``, with ``in_use [B]`` codebooks an item.
+
+        ``weights`` are those of ``way.losses``. Asks no tensor for its value. If loss or gradient
+        are not finite, weights and moments stay as they are, and ``_skips`` counts it.
+        """
+        reconstruction, losses, codes = self._reconstruct(way, audio, in_use)
+        if way.heard:
+            losses |= self._judge(way, audio, reconstruction)
+        total = (weights * torch.stack([losses[name] for name in way.losses])).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = clip_to_usual(self.optimizer, self.recipe.optimizer.gradient_clip)
-        return total, norm, losses, codes
+        finite = norm.isfinite() & total.detach().isfinite()
+        step_if(self.optimizer, finite)
+        with torch.no_grad():
+            torch._foreach_lerp_(self._averages, self._moving, 1 - self.recipe.optimizer.ema_decay)
+        named = {f"loss/{name}": loss for name, loss in losses.items()}
+        self._means.add({"loss": total, **named, "gradient_norm": norm}, finite)
+        if codes is not None:
+            self.usage.add(codes, finite)
+        bad = (~finite).long()
+        self._skips.add_(bad)
+        self._skips[1] *= bad
+
+    def _set_rates(self, *rates: float) -> None:
+        """Of the optimiser's groups, in their order; a recording reads them from its tensors."""
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            if self.device.type != "cuda":
+                group["lr"] = rate
+            elif isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = torch.tensor(rate, device=self.device)
 
     def _half(self) -> torch.autocast:
-        """On a GPU networks compute in bfloat16; losses are float32 everywhere."""
-        return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda")
+        """On a GPU networks compute in bfloat16, unless told; losses are float32 everywhere."""
+        half = self.device.type == "cuda" and self.recipe.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, half)
 
     def _reconstruct(
-        self, audio: Tensor, weights: dict[str, float]
+        self, way: Way, audio: Tensor, in_use: Tensor
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Reconstruction, the codec's own losses, and codes once the codebooks are in place."""
         recipe, codes = self.recipe, None
         losses: dict[str, Tensor] = {}
-        if is_quantizing(recipe, self.step):
-            in_use = codebooks_in_use(recipe, self.step, len(audio))
+        if way.quantizing:
             with self._half():
-                output = self.codec(audio, None if in_use is None else in_use.to(self.device))
+                output = self.codec(audio, in_use if recipe.schedule.codebooks else None)
             reconstruction, codes = output.audio, output.quantized.codes
             losses["quantizer"] = output.quantized.loss
             self._residual_energy = output.quantized.residual_energy
@@ -249,34 +315,31 @@ class Trainer:
             reconstruction, audio, recipe.codec.sample_rate, recipe.losses
         )
         losses["waveform"] = waveform_loss(reconstruction, audio)
-        if weights["loudness"] > 0:
+        if "loudness" in way.losses:
             losses["loudness"] = loudness_loss(reconstruction, audio, recipe.codec.sample_rate)
-        if weights["level"] > 0:
+        if "level" in way.losses:
             losses["level"] = level_loss(reconstruction, audio)
-        if weights["buzz"] > 0:
+        if "buzz" in way.losses:
             losses["buzz"] = buzz_loss(reconstruction, audio, self.codec.hop_length)
         return reconstruction, losses, codes
 
-    def _judge(self, audio: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
-        """Adversarial losses for the codec; on every so manieth step the judges learn first."""
-        assert self.judges is not None and self.recipe.discriminators is not None
-        config = self.recipe.discriminators
-        heard = self.judges.drawn(config.per_step, self.recipe.seed + JUDGE_DRAWS * self.step)
-        if self.step % config.every == 0:
+    def _judge(self, way: Way, audio: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
+        """Adversarial losses for the codec; when it is their turn the judges learn first."""
+        assert self.judges is not None
+        if way.judges_learn:
             with self._half():
-                real, fake = (self.judges(x, heard) for x in (audio, reconstruction.detach()))
+                real, fake = (self.judges(x, way.heard) for x in (audio, reconstruction.detach()))
             judged = discriminator_loss(real, fake)
             self.judge_optimizer.zero_grad(set_to_none=True)
             judged.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.judges.parameters(), 10.0)
-            if bool(torch.isfinite(norm)):
-                self.judge_optimizer.step()
-            self._means.add({"loss/judges": judged})
+            step_if(self.judge_optimizer, norm.isfinite())
+            self._means.add({"loss/judges": judged}, norm.isfinite())
         self.judges.requires_grad_(False)
         with self._half():
             with torch.no_grad():
-                real = self.judges(audio, heard)
-            fake = self.judges(reconstruction, heard)
+                real = self.judges(audio, way.heard)
+            fake = self.judges(reconstruction, way.heard)
         self.judges.requires_grad_(True)
         return {
             "adversarial": adversarial_loss(fake),
@@ -300,9 +363,10 @@ class Trainer:
                 break
         generator = torch.Generator().manual_seed(self.recipe.seed)
         self.codec.quantizer.start(torch.cat(frames), generator)
-        self.ema.module.load_state_dict(self.codec.state_dict())
+        self.ema.load_state_dict(self.codec.state_dict())
         for parameter in self.codec.quantizer.parameters():
-            self.optimizer.state.pop(parameter, None)
+            for value in self.optimizer.state.get(parameter, {}).values():
+                value.zero_()  # in place: a recording knows these tensors
         self.usage.read()
 
     # Watching.
@@ -326,27 +390,28 @@ class Trainer:
         }
 
     def _validate(self) -> None:
-        numbers, sounds = self.validation.run(self._averaged())
+        numbers, sounds = self.validation.run(self.ema)
         self.monitor.numbers(self.step, numbers)
         self.monitor.sounds(self.step, sounds, self.codec.sample_rate)
         shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
         tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
 
-    def _skip(self) -> None:
-        """Count a step that was not finite; after a run of them go back to the last good state."""
-        self.skipped += 1
-        self._skipped_in_a_row += 1
-        self.monitor.note(self.step, "step skipped: loss or gradient not finite")
-        if self._skipped_in_a_row < MOST_SKIPPED_IN_A_ROW:
+    def _look_at_skips(self) -> None:
+        """Note steps that were not finite; after a run of them go back to the last good state."""
+        skipped, in_a_row = self._skips.tolist()
+        if skipped > self.skipped:
+            self.monitor.note(self.step, "step skipped: loss or gradient not finite")
+        self.skipped = skipped
+        if in_a_row < MOST_SKIPPED_IN_A_ROW:
             return
         if not (self.folder / STATE_NAME).is_file():
             raise CodecError(
                 f"{self.folder}: the loss is not finite from the beginning; lower "
                 "optimizer.learning_rate"
             )
-        skipped = self.skipped
         self._load_state()
-        self.skipped, self._skipped_in_a_row = skipped, 0
+        self.skipped = skipped
+        self._skips.copy_(torch.tensor([skipped, 0]))
         self._reseed += 1_000_000_007  # other crops than those that led astray
         self.monitor.note(self.step, "rolled back to the last checkpoint")
 
@@ -356,7 +421,7 @@ class Trainer:
         """Write ``state.pt``, the model and the judges, each whole."""
         state = {
             "step": self.step,
-            "skipped": self.skipped,
+            "skipped": int(self._skips[0]),
             "reseed": self._reseed,
             "codec": self.codec.state_dict(),
             "ema": self.ema.state_dict(),
@@ -366,7 +431,7 @@ class Trainer:
             state["judges"] = self.judges.state_dict()
             state["judge_optimizer"] = self.judge_optimizer.state_dict()
             save_weights(self.judges.state_dict(), self.folder / JUDGES_NAME)
-        save_codec(self._averaged(), self.folder / "model")
+        save_codec(self.ema, self.folder / "model")
         with replacing(self.folder / STATE_NAME) as path:
             torch.save(state, path)
 
@@ -375,13 +440,17 @@ class Trainer:
         try:
             state: dict[str, Any] = torch.load(path, self.device, weights_only=True)
             self.codec.load_state_dict(state["codec"])
-            self.ema.load_state_dict(state["ema"])
+            self.ema.load_state_dict(averaged(state["ema"]))
             self.optimizer.load_state_dict(state["optimizer"])
             if self.judges is not None and "judges" in state:
                 self.judges.load_state_dict(state["judges"])
                 self.judge_optimizer.load_state_dict(state["judge_optimizer"])
             self.step, self.skipped = state["step"], state["skipped"]
             self._reseed = state["reseed"]
+            self._skips.copy_(torch.tensor([self.skipped, 0]))
+            self._replays.clear()  # they know the moments of before
+            for group in self.optimizer.param_groups:
+                group["capturable"] = self.device.type == "cuda"
         except (
             RuntimeError,
             ValueError,
@@ -393,9 +462,6 @@ class Trainer:
         ) as error:
             reason = (str(error).splitlines() or [""])[0]
             raise CodecError(f"{path}: damaged, or of another recipe ({reason})") from None
-
-    def _averaged(self) -> Codec:
-        return cast(Codec, self.ema.module)
 
     def _init_from(self, model: Path) -> None:
         if 0 in self.recipe.schedule.quantizer_start_steps:  # placed before they are first used
@@ -421,6 +487,7 @@ class Trainer:
             lr=settings.learning_rate,
             betas=settings.betas,
             fused=True,
+            capturable=self.device.type == "cuda",
         )
         if self.judges is not None and self.recipe.discriminators is not None:
             self.judge_optimizer = torch.optim.AdamW(
@@ -429,4 +496,20 @@ class Trainer:
                 betas=settings.betas,
                 weight_decay=0.0,
                 fused=True,
+                capturable=self.device.type == "cuda",
             )
+
+
+def step_if(optimizer: torch.optim.AdamW, finite: Tensor) -> None:
+    """``optimizer.step()`` if ``finite``, a boolean scalar; otherwise its state stays as it is.
+
+    As torch.amp.GradScaler has it: a fused optimiser is told where gradients are not finite.
+    """
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+    optimizer.step()
+
+
+def averaged(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The averaged codec's state, also as versions up to .9 wrote it."""
+    return {name.removeprefix("module."): x for name, x in state.items() if name != "n_averaged"}
