@@ -2,7 +2,8 @@
 
     python benchmarks/training_speed.py recipes/speech_16khz.yaml --set data.root=FOLDER
 
-Prints one table: seconds of audio per second, seconds a step, and each part's share of a step.
+Prints one table: seconds of audio per second, seconds a step, and each part's share of a step. On a
+GPU steps are replayed whole (`audiocodec/training/replay.py`) and have no parts.
 """
 
 import tempfile
@@ -17,6 +18,10 @@ import torch
 
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training import trainer as trainer_module
+from audiocodec.training.replay import WARM_UP_CALLS
+
+NOT_TIMED = 2 * (WARM_UP_CALLS + 1)
+"""Steps until those with and without learning judges have both been recorded, on a GPU."""
 
 JUDGES = "discriminators={start_step: 0, every: 2}"
 
@@ -24,7 +29,9 @@ JUDGES = "discriminators={start_step: 0, every: 2}"
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, help="As in `codec train`.")
-@click.option("--steps", default=10, show_default=True, help="Steps timed, after 3 that are not.")
+@click.option(
+    "--steps", default=10, show_default=True, help="Steps timed, after some that are not."
+)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 def main(recipe: Path, overrides: tuple[str, ...], steps: int, threads: int, device: str) -> None:
@@ -58,17 +65,19 @@ def report(name: str, trainer: Trainer, steps: int) -> None:
 
         return run
 
-    trainer.sampler.batch = timed("data", trainer.sampler.batch)  # type: ignore[method-assign]
-    trainer.codec.forward = timed("codec forward", trainer.codec.forward)  # type: ignore[method-assign]
-    trainer._judge = timed("judges", trainer._judge)  # type: ignore[method-assign]
-    trainer.optimizer.step = timed("optimizer and EMA", trainer.optimizer.step)  # type: ignore[method-assign]
-    trainer.ema.update_parameters = timed("optimizer and EMA", trainer.ema.update_parameters)  # type: ignore[method-assign]
     losses, backward = trainer_module.spectral_losses, torch.Tensor.backward
-    trainer_module.spectral_losses = timed("spectral losses", losses)
-    for _ in range(3):
+    if trainer.device.type == "cpu":
+        trainer.sampler.batch = timed("data", trainer.sampler.batch)  # type: ignore[method-assign]
+        trainer.codec.forward = timed("codec forward", trainer.codec.forward)  # type: ignore[method-assign]
+        trainer._judge = timed("judges", trainer._judge)  # type: ignore[method-assign]
+        trainer.optimizer.step = timed("optimizer", trainer.optimizer.step)  # type: ignore[method-assign]
+        trainer_module.spectral_losses = timed("spectral losses", losses)
+    for _ in range(NOT_TIMED):
         trainer.train_step()
+    wait(trainer.device)
     spent.clear()
-    torch.Tensor.backward = timed("backward", backward)  # type: ignore[method-assign]
+    if trainer.device.type == "cpu":
+        torch.Tensor.backward = timed("backward", backward)  # type: ignore[method-assign]
     began = time.perf_counter()
     for _ in range(steps):
         trainer.train_step()
@@ -82,7 +91,8 @@ def report(name: str, trainer: Trainer, steps: int) -> None:
     print(f"{name}: {audio / total:.1f} s of audio per second, {total / steps:.3f} s a step")
     for part, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
         print(f"  {part:20s} {seconds / total:6.1%}")
-    print(f"  {'rest':20s} {1 - sum(spent.values()) / total:6.1%}")
+    if spent:
+        print(f"  {'rest':20s} {1 - sum(spent.values()) / total:6.1%}")
 
 
 def wait(device: torch.device) -> None:

@@ -148,3 +148,17 @@ def test_new_codebooks_leave_less_than_those_of_an_untrained_model(tmp_path: Pat
     before, placed = read_codec(tmp_path / "m"), read_codec(tmp_path / "placed")
     assert [stage.codebook.dim for stage in placed.quantizer.members] == [8, 4]
     assert torch.equal(before.decoder.last.conv.weight, placed.decoder.last.conv.weight)
+
+
+def test_a_grown_model_sounds_as_it_did_and_can_only_grow(codec: Codec) -> None:
+    script = load("grow")
+    units = codec.config.seanet.residual_units
+    deeper = script.grown(codec, tuple(number + 1 for number in units))
+    assert len(list(deeper.parameters())) > len(list(codec.parameters()))
+    audio = 0.1 * torch.randn(1, 1, 3200)
+    with torch.no_grad():
+        before, after = codec.autoencode(audio), deeper.autoencode(audio)
+    assert (after - before).norm() < 0.05 * before.norm()
+    assert not torch.equal(after, before)
+    with pytest.raises(CodecError, match="can only grow"):
+        script.grown(codec, tuple(number - 1 for number in units))

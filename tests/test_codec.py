@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from audiocodec import Codec, CodecConfig, CodecError, StreamDecoder, StreamEncoder
+from audiocodec.modules.seanet import SEANetConfig, SEANetEncoder
 
 SMALL = {
     "seanet": {
@@ -215,3 +216,9 @@ def test_a_length_that_the_codes_cannot_have_is_refused(num_samples: int) -> Non
         codec.decode(codes, num_samples if num_samples < 0 else most + 1)
     assert codec.decode(codes, most).shape[-1] == most
     assert codec.decode(codes, 0).shape[-1] == 0
+
+
+def test_dilations_begin_anew_after_three_units() -> None:
+    config = SEANetConfig(residual_units=(0, 0, 0, 5))
+    units = SEANetEncoder(config).levels[-1]
+    assert [unit.dilated.conv.dilation[0] for unit in units] == [1, 3, 9, 1, 3]

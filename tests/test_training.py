@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ from audiocodec.training.losses import (
     spectral_losses,
 )
 from audiocodec.training.loudness import loudness_loss
-from audiocodec.training.schedule import is_quantizing
+from audiocodec.training.monitor import MeanMeter, UsageMeter
+from audiocodec.training.schedule import is_quantizing, judges_in_use
+from audiocodec.training.trainer import step_if
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "recipes" / "tiny.yaml"
@@ -468,10 +471,10 @@ def test_a_step_hears_some_judges_and_all_have_their_turn(
     trainer = Trainer(recipe, tmp_path / "run")
     judges = trainer.judges
     assert judges is not None and len(judges.judges) == 4
-    names = set(judges.judges)
-    assert set(judges.drawn(None, 0)) == names
-    assert judges.drawn(2, 5) == judges.drawn(2, 5)
-    assert set().union(*(judges.drawn(2, seed) for seed in range(40))) == names
+    names = judges.names
+    assert set(judges_in_use(tiny(speech_folder), 0, names)) == set(names)
+    assert judges_in_use(recipe, 5, names) == judges_in_use(recipe, 5, names)
+    assert set().union(*(judges_in_use(recipe, step, names) for step in range(40))) == set(names)
     before = {
         name: [p.clone() for p in judge.parameters()] for name, judge in judges.judges.items()
     }
@@ -512,6 +515,78 @@ def test_the_codecs_step_leaves_the_judges_alone(speech_folder: Path, tmp_path: 
     trainer.train_step()  # step 1: not their turn
     assert any(not torch.equal(a, b) for a, b in zip(start, learned, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(learned, judges(), strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_steps_are_recorded_and_do_what_they_did(
+    speech_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(speech_folder, "discriminators.start_step=0", "precision=tf32")
+    replayed = Trainer(recipe, tmp_path / "a", "cuda")
+    eager = Trainer(recipe, tmp_path / "b", "cuda")
+    monkeypatch.setattr(eager, "_updater", lambda way: partial(eager._update, way))
+    for _ in range(30):
+        replayed.train_step()
+        eager.train_step()
+    assert all(replay.recorded for replay in replayed._replays.values())
+    for one, other in zip(weights(replayed), weights(eager), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.01)
+
+
+def test_a_step_with_a_gradient_that_is_not_finite_leaves_weights_and_moments() -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+
+    def state() -> list[torch.Tensor]:
+        return [x.clone() for x in (weight.detach(), *optimizer.state[weight].values())]
+
+    weight.grad = torch.ones(3)
+    step_if(optimizer, torch.tensor(True))
+    before = state()
+    weight.grad = torch.tensor([1.0, torch.nan, 1.0])
+    step_if(optimizer, torch.tensor(False))
+    assert all(torch.equal(a, b) for a, b in zip(before, state(), strict=True))
+    weight.grad = torch.ones(3)
+    step_if(optimizer, torch.tensor(True))
+    assert not torch.equal(before[0], weight)
+
+
+def test_means_leave_out_what_is_not_finite_and_names_that_did_not_come() -> None:
+    meter = MeanMeter()
+    good, bad = torch.tensor(True), torch.tensor(False)
+    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)}, good)
+    meter.add({"a": torch.tensor(torch.nan), "b": torch.tensor(7.0)}, bad)
+    meter.add({"a": torch.tensor(2.0)}, good)
+    assert meter.read() == {"a": 1.5, "b": 5.0}
+    meter.add({"a": torch.tensor(4.0)}, good)
+    assert meter.read() == {"a": 4.0}
+
+
+def test_usage_counts_codes_of_fewer_stages_than_there_are() -> None:
+    meter = UsageMeter((4, 8), torch.device("cpu"))
+    meter.add(torch.tensor([[[0, 1, 1]]]), torch.tensor(True))
+    meter.add(torch.tensor([[[2, 2, 2], [7, 7, 7]]]), torch.tensor(False))
+    meter.add(torch.tensor([[[0, 3, 3], [5, 6, 6]]]), torch.tensor(True))
+    usage, perplexity = meter.read()
+    assert usage == [3 / 4, 2 / 8]
+    assert perplexity[1] == pytest.approx(3 / 4 ** (1 / 3), rel=1e-4)  # of a third and two
+    assert meter.read()[0] == [0, 0]
+
+
+def test_a_state_of_before_averages_had_no_wrapper_is_read(
+    speech_folder: Path, tmp_path: Path
+) -> None:
+    trainer = Trainer(tiny(speech_folder), tmp_path / "run")
+    trainer.train_step()
+    trainer.folder.mkdir(parents=True, exist_ok=True)
+    trainer.save()
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    state["ema"] = {f"module.{name}": x for name, x in state["ema"].items()}
+    state["ema"]["n_averaged"] = torch.tensor(1)
+    torch.save(state, tmp_path / "run" / "state.pt")
+    resumed = Trainer(tiny(speech_folder), tmp_path / "run", resume=True)
+    for one, other in zip(weights(trainer), weights(resumed), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_decoder_only_finish_keeps_every_token(speech_folder: Path, tmp_path: Path) -> None:

@@ -114,12 +114,10 @@ class Discriminators(nn.Module):
     def forward(self, audio: Tensor, heard: tuple[str, ...] | None = None) -> list[list[Tensor]]:
         return [self.judges[name](audio) for name in heard or self.judges]
 
-    def drawn(self, count: int | None, seed: int) -> tuple[str, ...]:
-        """Names of ``count`` judges, the same for the same seed; of all of them with ``None``."""
-        names = tuple(self.judges)
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(names), generator=generator).tolist()
-        return names if count is None else tuple(names[i] for i in order[:count])
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all judges."""
+        return tuple(self.judges)
 
     def load_known(self, tensors: dict[str, Tensor]) -> list[str]:
         """Take over those judges that ``tensors`` (a state dict) has in the same shape.

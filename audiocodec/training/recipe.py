@@ -64,8 +64,8 @@ class Recipe(Config):
     init_from: str | None = pydantic.Field(
         None, description="bundled model or folder whose weights to start from, judges included"
     )
-    precision: Literal["bfloat16", "tf32"] = pydantic.Field(
-        "bfloat16", description="of the networks' products on a GPU; losses are float32"
+    precision: Literal["tf32", "bfloat16"] = pydantic.Field(
+        "tf32", description="of the networks' products on a GPU; losses are float32"
     )
     codec: CodecConfig = CodecConfig()
     data: DataConfig

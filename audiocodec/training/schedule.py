@@ -1,4 +1,4 @@
-"""What depends on the step alone: rates, weights, and how many codebooks an item uses."""
+"""What depends on the step alone: rates, weights, who judges, how many codebooks an item uses."""
 
 import math
 
@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 from audiocodec.training.recipe import Recipe
+
+CODEBOOK_DRAWS, JUDGE_DRAWS = 1_000_003, 1_000_033
+"""Between the seeds of two steps' draws."""
 
 
 def learning_rates(recipe: Recipe, step: int) -> tuple[float, float]:
@@ -44,8 +47,16 @@ def codebooks_in_use(recipe: Recipe, step: int, batch_size: int) -> Tensor | Non
     choices = torch.tensor(recipe.schedule.codebooks)
     if not len(choices):
         return None
-    generator = torch.Generator().manual_seed(recipe.seed + 1_000_003 * step)
+    generator = torch.Generator().manual_seed(recipe.seed + CODEBOOK_DRAWS * step)
     return choices[torch.randint(len(choices), (batch_size,), generator=generator)]
+
+
+def judges_in_use(recipe: Recipe, step: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of all judges' ``names`` that a step hears: ``discriminators.per_step`` of them."""
+    count = recipe.discriminators.per_step if recipe.discriminators else None
+    generator = torch.Generator().manual_seed(recipe.seed + JUDGE_DRAWS * step)
+    order = torch.randperm(len(names), generator=generator).tolist()
+    return names if count is None else tuple(names[i] for i in order[:count])
 
 
 def is_quantizing(recipe: Recipe, step: int) -> bool:

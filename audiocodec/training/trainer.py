@@ -56,6 +56,7 @@ from audiocodec.training.schedule import (
     codebooks_in_use,
     is_decoder_only,
     is_quantizing,
+    judges_in_use,
     learning_rates,
     loss_weights,
 )
@@ -67,8 +68,6 @@ JUDGES_NAME = "discriminators.safetensors"
 MOST_SKIPPED_IN_A_ROW = 20
 START_DRAWS = 2**40
 """Batches numbered from here on serve codebook starts, so that no training step sees them."""
-JUDGE_DRAWS = 1_000_033
-"""Between the seeds of two steps' draws of judges."""
 MOST_REPLAYS = 8
 """Recordings, each with memory of its own; where steps differ in more ways, the rest are not."""
 
@@ -115,6 +114,9 @@ class Trainer:
             has = "no run to resume" if resume else "a run lives here already"
             raise CodecError(f"{self.folder}: {has}; {mend}")
 
+        if self.device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
+            torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
         torch.manual_seed(recipe.seed)
         self.codec = Codec(recipe.codec).to(self.device)
         self.judges = Discriminators(recipe.discriminators) if recipe.discriminators else None
@@ -241,9 +243,8 @@ class Trainer:
         judges_learn = False
         if "adversarial" in losses:
             assert self.judges is not None and recipe.discriminators is not None
-            config = recipe.discriminators
-            heard = self.judges.drawn(config.per_step, recipe.seed + JUDGE_DRAWS * self.step)
-            judges_learn = self.step % config.every == 0
+            heard = judges_in_use(recipe, self.step, self.judges.names)
+            judges_learn = self.step % recipe.discriminators.every == 0
         return Way(quantizing, not is_decoder_only(recipe, self.step), losses, heard, judges_learn)
 
     def _updater(self, way: Way) -> Any:
@@ -291,7 +292,7 @@ class Trainer:
                 group["lr"] = torch.tensor(rate, device=self.device)
 
     def _half(self) -> torch.autocast:
-        """On a GPU networks compute in bfloat16, unless told; losses are float32 everywhere."""
+        """Networks in bfloat16 on a GPU, if asked for; losses are float32 everywhere."""
         half = self.device.type == "cuda" and self.recipe.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, half)
 
