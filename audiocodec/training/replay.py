@@ -1,8 +1,7 @@
 """A step that a GPU repeats without being told every kernel anew.
 
-A training step is some three thousand small kernels, each of which Python takes longer to start
-than a GPU to run. Recorded once as a CUDA graph, they start with one call
-(docs/performance.md).
+A training step is thousands of kernels, most of them small, that Python starts one by one. Recorded
+once as a CUDA graph, all of them start with one call (docs/performance.md).
 """
 
 import sys
