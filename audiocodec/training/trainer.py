@@ -215,10 +215,10 @@ class Trainer:
             )
         except NotFiniteError:  # the quantiser refuses what it cannot code
             self._skips += 1
-        logged = (self.step + 1) % recipe.schedule.log_every == 0
+        self.step += 1
+        logged = self.step % recipe.schedule.log_every == 0
         if logged or self.device.type == "cpu":  # to look is to wait for a GPU
             self._look_at_skips()
-        self.step += 1
         if not logged:
             return {}
         return {
@@ -450,8 +450,9 @@ class Trainer:
             self._reseed = state["reseed"]
             self._skips.copy_(torch.tensor([self.skipped, 0]))
             self._replays.clear()  # they know the moments of before
-            for group in self.optimizer.param_groups:
-                group["capturable"] = self.device.type == "cuda"
+            for optimizer in self._optimizers():
+                for group in optimizer.param_groups:
+                    group["capturable"] = self.device.type == "cuda"
         except (
             RuntimeError,
             ValueError,
@@ -475,6 +476,9 @@ class Trainer:
                 if new := self.judges.load_known(read_weights(place)):
                     print(f"{place}: these judges start anew: {', '.join(new)}", file=sys.stderr)
                 break
+
+    def _optimizers(self) -> list[torch.optim.AdamW]:
+        return [self.optimizer] + ([self.judge_optimizer] if self.judges is not None else [])
 
     def _make_optimizers(self) -> None:
         settings = self.recipe.optimizer
