@@ -59,7 +59,7 @@ class SEANetConfig(Config):
         (32, 64, 128, 384), description="width of each level, one more than strides"
     )
     residual_units: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = pydantic.Field(
-        (1, 2, 2, 3), description="residual units at each level"
+        (1, 3, 3, 6), description="residual units at each level"
     )
     kernel_size: Positive = pydantic.Field(7, description="of the first and the last convolution")
     residual_kernel_size: Positive = pydantic.Field(3, description="of a unit's first convolution")
