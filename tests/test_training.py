@@ -487,6 +487,17 @@ def test_a_step_hears_some_judges_and_all_have_their_turn(
     assert len(learned) == 2
 
 
+def test_without_an_adversarial_loss_no_judge_is_heard(speech_folder: Path, tmp_path: Path) -> None:
+    recipe = tiny(speech_folder, "discriminators.start_step=0", "losses.adversarial=0")
+    assert recipe.losses.feature_matching > 0
+    trainer = Trainer(recipe, tmp_path / "run")
+    before = [value.clone() for value in trainer.codec.state_dict().values()]
+    trainer.train_step()
+    assert trainer.skipped == 0
+    after = trainer.codec.state_dict().values()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_judges_that_are_known_are_taken_over_and_others_start_anew() -> None:
     narrow = {"start_step": 0, "stft_channels": 4, "period_channels": (4, 8)}
     old = Discriminators(DiscriminatorConfig(stft_windows=(256, 512), periods=(3,), **narrow))

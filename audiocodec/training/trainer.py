@@ -16,6 +16,7 @@ A run's folder:
 import copy
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
@@ -233,21 +234,21 @@ class Trainer:
         """How this step is done."""
         recipe = self.recipe
         quantizing = is_quantizing(recipe, self.step)
-        always = {"mel", "stft", "waveform"} | ({"quantizer"} if quantizing else set())
-        losses = tuple(
-            name
-            for name, weight in weights.items()
-            if name in always or (weight > 0 and name != "quantizer")
-        )
+        computed = {"mel", "stft", "waveform"}
+        computed |= {name for name in ("loudness", "level", "buzz") if weights[name] > 0}
+        if quantizing:
+            computed.add("quantizer")
         heard: tuple[str, ...] = ()
         judges_learn = False
-        if "adversarial" in losses:
+        if weights["adversarial"] > 0:
             assert self.judges is not None and recipe.discriminators is not None
+            computed |= {"adversarial", "feature_matching"}
             heard = judges_in_use(recipe, self.step, self.judges.names)
             judges_learn = self.step % recipe.discriminators.every == 0
+        losses = tuple(name for name in weights if name in computed)
         return Way(quantizing, not is_decoder_only(recipe, self.step), losses, heard, judges_learn)
 
-    def _updater(self, way: Way) -> Any:
+    def _updater(self, way: Way) -> Callable[[Tensor, Tensor, Tensor], None]:
         """What does a step this way: :meth:`_update`, on a GPU as a recording."""
         update = partial(self._update, way)
         if self.device.type != "cuda" or self.codec.quantizer.observes:
@@ -334,8 +335,9 @@ class Trainer:
             self.judge_optimizer.zero_grad(set_to_none=True)
             judged.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.judges.parameters(), 10.0)
-            step_if(self.judge_optimizer, norm.isfinite())
-            self._means.add({"loss/judges": judged}, norm.isfinite())
+            finite = norm.isfinite()
+            step_if(self.judge_optimizer, finite)
+            self._means.add({"loss/judges": judged}, finite)
         self.judges.requires_grad_(False)
         with self._half():
             with torch.no_grad():
@@ -516,5 +518,5 @@ def step_if(optimizer: torch.optim.AdamW, finite: Tensor) -> None:
 
 
 def averaged(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The averaged codec's state, also as versions up to .9 wrote it."""
+    """The averaged codec's state, also as it was written before 2026-11-26: in a wrapper."""
     return {name.removeprefix("module."): x for name, x in state.items() if name != "n_averaged"}
