@@ -215,9 +215,10 @@ class ResidualQuantizer(nn.Module):
 
     def _forward(self, latents: Tensor, num_codebooks: int | Tensor | None) -> Quantized:
         in_use = num_codebooks if isinstance(num_codebooks, Tensor) else None
-        most = num_codebooks if not isinstance(num_codebooks, Tensor) else None
-        if in_use is not None and not in_use.is_cuda:  # a GPU would have to be waited for
-            most = int(in_use.max())
+        if not isinstance(num_codebooks, Tensor):
+            most = num_codebooks
+        else:  # all of them on a GPU, which would have to be waited for
+            most = None if num_codebooks.is_cuda else int(num_codebooks.max())
         steps = list(self._steps(latents, most))
         heard, losses = [], []
         for index, (stage, step) in enumerate(zip(self.members, steps, strict=False)):
