@@ -1,4 +1,4 @@
-"""A codec whose networks ONNX Runtime computes: faster on a CPU, most of all for short pieces.
+"""A codec whose networks ONNX Runtime computes: faster on a CPU for short pieces.
 
 :func:`use_onnx` puts :class:`OnnxNetwork` in the place of a codec's encoder and decoder. It is
 called as they are and keeps the same state, so all that is built on a codec, streams, files,

@@ -68,7 +68,7 @@ engine_option = click.option(
     type=click.Choice(["torch", "onnx"]),
     default="torch",
     show_default=True,
-    help="What computes the networks; onnx (extra `onnx`) is faster, on a CPU only.",
+    help="What computes the networks; onnx (extra `onnx`, CPU only) is faster for short pieces.",
 )
 
 json_option = click.option(
