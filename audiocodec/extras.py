@@ -1,0 +1,32 @@
+"""Optional packages: imported when they are needed, and named with their extra when they are absent.
+
+The core (encode, decode, streams, files) needs none of them. ``pyproject.toml`` lists the extras.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from audiocodec.errors import CodecError
+
+
+def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import ``module``, which the extra ``extra`` installs.
+
+    Args:
+        purpose: what needs the package, as the subject of the error message, e.g. ``"PESQ"``.
+
+    Raises:
+        CodecError: the package is not installed; the message has the command that installs it.
+    """
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        raise CodecError(
+            f"{purpose} needs the package {package}, which is not installed: "
+            f"pip install 'audiocodec[{extra}]'"
+        ) from None
