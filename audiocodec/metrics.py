@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiocodec.errors import CodecError
+from audiocodec.extras import import_extra
 from audiocodec.spectral import mel_from_magnitude, stft_magnitude
 
 Signal = NDArray[np.floating]
@@ -25,6 +26,16 @@ SI_SDR_LIMIT = 100.0  # dB: a perfect copy must not make a mean infinite
 
 class ScoreError(CodecError):
     """This pair of signals has no such score; the message says why."""
+
+
+def check_installed(purpose: str) -> None:
+    """Raise :class:`CodecError` unless the packages that compute the scores are installed.
+
+    Args:
+        purpose: what needs them, the subject of the error message, e.g. ``"codec evaluate"``.
+    """
+    for module in ("pesq", "pystoi", "librosa", "joblib"):
+        import_extra(module, "eval", purpose)
 
 
 def align(
@@ -64,8 +75,7 @@ def pesq_wb(reconstruction: Signal, reference: Signal, sample_rate: int) -> floa
     Raises:
         ScoreError: under a quarter of a second, no speech, a silent reconstruction, not finite.
     """
-    from pesq import BufferTooShortError, NoUtterancesError, pesq
-
+    pesq = import_extra("pesq", "eval", "PESQ")
     reconstruction, reference = _at_speech_rate(reconstruction, reference, sample_rate)
     pieces = max(1, math.ceil(len(reference) / (PESQ_PIECE * SPEECH_RATE)))
     scores = []
@@ -75,10 +85,10 @@ def pesq_wb(reconstruction: Signal, reference: Signal, sample_rate: int) -> floa
         if not late.any() and early.any():  # PESQ would divide by zero
             raise ScoreError("the reconstruction is silent")
         try:
-            scores.append(float(pesq(SPEECH_RATE, early, late, "wb")))
-        except NoUtterancesError:
+            scores.append(float(pesq.pesq(SPEECH_RATE, early, late, "wb")))
+        except pesq.NoUtterancesError:
             continue
-        except (BufferTooShortError, ValueError) as error:
+        except (pesq.BufferTooShortError, ValueError) as error:
             raise ScoreError("PESQ needs at least .25 s of sound") from error
     if not scores:
         raise ScoreError("PESQ finds no speech")
@@ -91,8 +101,7 @@ def stoi(reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
     Raises:
         ScoreError: less than .4 s of speech is left without the pauses, or not finite.
     """
-    import pystoi
-
+    pystoi = import_extra("pystoi", "eval", "STOI")
     reconstruction, reference = _at_speech_rate(reconstruction, reference, sample_rate)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)

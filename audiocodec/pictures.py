@@ -1,10 +1,12 @@
-"""Pictures of sound: spectrograms side by side, for the demo and for TensorBoard."""
+"""Pictures of audio: spectrograms side by side, for the demo and for TensorBoard."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from audiocodec.extras import import_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,10 +20,10 @@ def draw_spectrograms(signals: Mapping[str, NDArray[np.floating]], sample_rate: 
     caller and to no window: save it with ``figure.savefig(path)``, or give it to
     ``SummaryWriter.add_figure``.
     """
-    import librosa
-    import librosa.display
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    librosa = import_extra("librosa", "eval", "a picture of spectrograms")
+    display = import_extra("librosa.display", "eval", "a picture of spectrograms")
+    backend = import_extra("matplotlib.backends.backend_agg", "eval", "a picture of spectrograms")
+    figures = import_extra("matplotlib.figure", "eval", "a picture of spectrograms")
 
     size = 2 ** round(np.log2(0.032 * sample_rate))
     hop = size // 2
@@ -31,12 +33,14 @@ def draw_spectrograms(signals: Mapping[str, NDArray[np.floating]], sample_rate: 
     }
     loudest = max(float(next(iter(spectra.values())).max()), 1e-5) if spectra else 1.0
 
-    figure = Figure(figsize=(4.2 * max(1, len(spectra)), 3.6), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure: Figure = figures.Figure(
+        figsize=(4.2 * max(1, len(spectra)), 3.6), dpi=110, layout="constrained"
+    )
+    backend.FigureCanvasAgg(figure)
     panels = figure.subplots(1, max(1, len(spectra)), sharey=True, squeeze=False)[0]
     image = None
     for panel, (title, spectrum) in zip(panels, spectra.items(), strict=False):
-        image = librosa.display.specshow(
+        image = display.specshow(
             librosa.amplitude_to_db(spectrum, ref=loudest, amin=1e-5 * loudest, top_db=None),
             sr=sample_rate,
             hop_length=hop,

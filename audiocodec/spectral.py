@@ -7,10 +7,11 @@ Shapes: ``B`` batch, ``T`` samples, ``N`` frequency bins (``window // 2 + 1``), 
 import warnings
 from functools import lru_cache
 
-import librosa
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from audiocodec.extras import import_extra
 
 
 def stft(audio: Tensor, window_length: int, hop_length: int) -> Tensor:
@@ -43,10 +44,11 @@ def mel_filters(
     sample_rate: int, window_length: int, bands: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Area-normalised triangular filters ``[M, N]``; bands without a bin of their own are empty."""
+    librosa_filters = import_extra("librosa.filters", "eval", "a mel spectrogram")
     with warnings.catch_warnings():
         # librosa warns of empty bands, which short windows are bound to have.
         warnings.simplefilter("ignore", UserWarning)
-        filters = librosa.filters.mel(sr=sample_rate, n_fft=window_length, n_mels=bands)
+        filters = librosa_filters.mel(sr=sample_rate, n_fft=window_length, n_mels=bands)
     with torch.inference_mode(False):  # else a first use in inference would bar later training
         return torch.from_numpy(filters).to(device, dtype)
 

@@ -40,7 +40,9 @@ def command(out: Path, clip: str, model: str, device: str, as_json: bool) -> Non
     """
     from audiocodec.checkpoint import load_codec
     from audiocodec.errors import CodecError
+    from audiocodec.metrics import check_installed
 
+    check_installed("codec demo")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

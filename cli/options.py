@@ -81,9 +81,9 @@ json_option = click.option(
 
 def resolve_jobs(jobs: int | None) -> int:
     """How many files to do at a time: by default as many as this process may use cores."""
-    from joblib import cpu_count
+    from audiocodec.cores import available_cores
 
-    return jobs or int(cpu_count())
+    return jobs or available_cores()
 
 
 def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Codec:

@@ -97,8 +97,12 @@ def command(
         click.echo(json.dumps(made) if as_json else f"{recipe}: a good recipe\n" + _lines(made))
         return
 
+    from audiocodec.extras import import_extra
+    from audiocodec.metrics import check_installed
     from audiocodec.training.trainer import Trainer
 
+    import_extra("tensorboard", "train", "codec train")
+    check_installed("codec train")
     folder = out or Path("runs") / settings.name
     trainer = Trainer(settings, folder, resolve_device(device), resume)
     finished = trainer.train(time_limit)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec import metrics
+from audiocodec.extras import import_extra
 from audiocodec.paths import replacing
 
 # score -> (title in the table, format); the order of the columns
@@ -57,14 +58,13 @@ class Mean:
     @classmethod
     def of(cls, values: Sequence[float]) -> "Mean | None":
         """The mean of ``values``; None of nothing, no interval of one."""
-        from scipy.special import stdtrit
-
         if not values:
             return None
         if len(values) == 1:
             return cls(float(values[0]), None, 1)
         error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-        quantile = float(stdtrit(len(values) - 1, 0.975))
+        special = import_extra("scipy.special", "eval", "a confidence interval")
+        quantile = float(special.stdtrit(len(values) - 1, 0.975))
         return cls(float(np.mean(values)), quantile * error, len(values))
 
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from audiocodec import metrics
 from audiocodec.audio import find_audio, load_audio
 from audiocodec.codec import Codec
+from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.mos import load_distill_mos
 from audiocodec.evaluation.result import SCORES, Evaluation, Row
@@ -55,11 +56,10 @@ def evaluate(
         CodecError: nothing there, no file could be read, more codebooks than the codec has, no
             beam, or DistillMOS is not installed.
     """
-    from joblib import cpu_count
-
+    metrics.check_installed("evaluation")
     counts = tuple(sorted({codec.resolve_num_codebooks(n) for n in num_codebooks or ladder(codec)}))
     files = _find(sources)
-    jobs = jobs or cpu_count()
+    jobs = jobs or available_cores()
     if mos:
         load_distill_mos()
     warm_up(codec)

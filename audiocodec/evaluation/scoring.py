@@ -12,6 +12,7 @@ from audiocodec import metrics
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.mos import distill_mos
 from audiocodec.evaluation.result import Row
+from audiocodec.extras import import_extra
 from audiocodec.metrics import Signal
 
 PAIRS_PER_WORKER = 10  # a process takes seconds to start: what makes it worth while
@@ -34,13 +35,13 @@ def score_pairs(pairs: list[Pair], sample_rate: int, workers: int, mos: bool) ->
     Raises:
         CodecError: such a process was killed.
     """
-    from joblib import Parallel, delayed
-
+    joblib = import_extra("joblib", "eval", "scoring in several processes")
     workers = min(workers, max(1, len(pairs) // PAIRS_PER_WORKER))
     # loky's processes start afresh: safe beside torch's threads, and in scripts without a guard.
-    run = Parallel(n_jobs=workers, return_as="generator", max_nbytes=None)
+    run = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes=None)
     tasks = (
-        delayed(score_pair)(pair.reconstruction, pair.reference, sample_rate, mos) for pair in pairs
+        joblib.delayed(score_pair)(pair.reconstruction, pair.reference, sample_rate, mos)
+        for pair in pairs
     )
     try:
         for pair, (lag, scores, reasons) in zip(pairs, run(tasks), strict=True):

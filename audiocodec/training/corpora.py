@@ -1,12 +1,13 @@
-"""Public corpora by name. torchaudio's dataset classes do the download and check the checksums.
+"""Public corpora by name: downloaded, checked and unpacked, or used as they are on the disk.
 
-This is the only module that imports torchaudio, and only when something must be downloaded: a
-corpus that is on the disk already is used as it is.
+torchaudio's dataset class downloads where torchaudio is installed (extra ``corpora``), pooch where
+it is not (extra ``train``). This is the only module that imports torchaudio, and only to download.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import shutil
 import sys
 import tarfile
@@ -16,6 +17,9 @@ from types import ModuleType
 
 from audiocodec.audio import find_audio
 from audiocodec.errors import CodecError
+from audiocodec.extras import import_extra
+
+OPENSLR = "https://www.openslr.org/resources/12/"
 
 # LibriSpeech (OpenSLR 12): subset -> size of its archive in GB, and about the same unpacked
 LIBRISPEECH_SUBSETS = {
@@ -26,6 +30,17 @@ LIBRISPEECH_SUBSETS = {
     "dev-other": 0.31,
     "test-clean": 0.35,
     "test-other": 0.33,
+}
+
+# SHA-256 of each archive, as torchaudio 2.11 has it (torchaudio/datasets/librispeech.py)
+LIBRISPEECH_SHA256 = {
+    "train-clean-100": "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+    "train-clean-360": "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+    "train-other-500": "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+    "dev-clean": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+    "dev-other": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+    "test-clean": "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+    "test-other": "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
 }
 
 
@@ -77,7 +92,9 @@ def import_torchaudio() -> ModuleType:
         return importlib.import_module("torchaudio")
     except ModuleNotFoundError as error:
         if error.name == "torchaudio":
-            raise CodecError("torchaudio is not installed; pip install torchaudio") from None
+            raise CodecError(
+                "torchaudio is not installed: pip install 'audiocodec[corpora]'"
+            ) from None
     except (ImportError, OSError, RuntimeError):
         pass
     for name in [n for n in sys.modules if n == "torchaudio" or n.startswith("torchaudio.")]:
@@ -96,8 +113,8 @@ def import_torchaudio() -> ModuleType:
 def _download_librispeech(root: Path, subset: str) -> None:
     """Fetch a subset beside its final place and move it there when it is whole.
 
-    torchaudio takes any folder for a complete subset, so an extraction that was cut short must
-    never stand under the final name. An archive that arrived whole is kept for the next attempt.
+    A folder under the final name counts as complete, so an extraction that was cut short must never
+    stand there. An archive that arrived whole is kept for the next attempt.
     """
     staging = root / f".{subset}.download"
     gigabytes = LIBRISPEECH_SUBSETS[subset]
@@ -110,11 +127,13 @@ def _download_librispeech(root: Path, subset: str) -> None:
                 f"{free:.1f} GB are free; choose another folder or a smaller subset"
             )
         shutil.rmtree(staging / "LibriSpeech", ignore_errors=True)
-        dataset = import_torchaudio().datasets.LIBRISPEECH
-        dataset(str(staging), url=subset, download=True)
+        if importlib.util.find_spec("torchaudio"):
+            import_torchaudio().datasets.LIBRISPEECH(str(staging), url=subset, download=True)
+        else:
+            _fetch_with_pooch(staging, subset)
         (root / "LibriSpeech").mkdir(exist_ok=True)
         (staging / "LibriSpeech" / subset).rename(root / "LibriSpeech" / subset)
-    except (OSError, RuntimeError, tarfile.TarError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, tarfile.TarError, EOFError) as error:
         raise CodecError(
             f"LibriSpeech {subset} could not be downloaded to {root} ({_reason(error)}); try "
             f"again, or fetch {subset}.tar.gz from https://www.openslr.org/12 and unpack it there"
@@ -123,6 +142,21 @@ def _download_librispeech(root: Path, subset: str) -> None:
         if staging.is_dir() and not list(staging.glob("*.tar.gz")):
             shutil.rmtree(staging, ignore_errors=True)
     shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fetch_with_pooch(staging: Path, subset: str) -> None:
+    """Download the archive of ``subset`` into ``staging``, check it and unpack it there."""
+    pooch = import_extra("pooch", "train", "the download of LibriSpeech")
+    pooch.get_logger().setLevel("WARNING")
+    archive = pooch.retrieve(
+        f"{OPENSLR}{subset}.tar.gz",
+        known_hash=f"sha256:{LIBRISPEECH_SHA256[subset]}",
+        fname=f"{subset}.tar.gz",
+        path=staging,
+        progressbar=sys.stderr.isatty(),
+    )
+    with tarfile.open(archive) as tar:
+        tar.extractall(staging, filter="data")
 
 
 def _reason(error: Exception) -> str:

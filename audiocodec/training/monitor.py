@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from matplotlib import pyplot
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from audiocodec.extras import import_extra
 from audiocodec.pictures import draw_spectrograms
 
 COLLAPSED_USAGE = 0.1
@@ -72,7 +71,9 @@ class Monitor:
         self.log_path = folder / "log.jsonl"
         _forget_after(self.log_path, step)
         self._log = self.log_path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
+        import_extra("tensorboard", "train", "training")
+        tensorboard = import_extra("torch.utils.tensorboard", "train", "training")
+        self._board = tensorboard.SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
         """One line of the log, and one point of every curve."""
@@ -104,7 +105,6 @@ class Monitor:
             {name: audio.numpy() for name, audio in sounds.items()}, sample_rate
         )
         self._board.add_figure("spectrograms", figure, step)
-        pyplot.close(figure)
 
     def close(self) -> None:
         """Write everything out."""
