@@ -1,6 +1,6 @@
 """What scores do not show: silence, levels, offsets, buzz at the frame rate, and odd input.
 
-    python benchmarks/artefacts.py ../shared/data/eval
+    python benchmarks/artefacts.py EVAL
 
 Takes the folders of clips below CLIPS: scores with the input scaled come from the first one named
 `ls_test_clean` (or from CLIPS itself), the rest from all. Prints tables, and draws spectrograms of

@@ -1,6 +1,6 @@
 """A model with codebooks placed anew: encoder and decoder as they are, tables for their latents.
 
-    python benchmarks/place.py runs/mine/model ../shared/data/train --out runs/placed/model
+    python benchmarks/place.py runs/mine/model TRAIN --out runs/placed/model
 
 Tables do not follow an encoder far by themselves (`benchmarks/stages.py` tells how far), and
 tables of two models do not average. Tokens of the model before mean nothing to the new one.

@@ -1,6 +1,6 @@
 """The model beside other codecs: quality against bitrate, and against the work it takes.
 
-    python benchmarks/results.py ../shared/data/eval/ls_test_clean
+    python benchmarks/results.py TEST_CLEAN_52
 
 Evaluates the model, runs the classical codecs that are installed (Debian's `opus-tools`, `speex`,
 `codec2`) on the same clips with the same scorer, and takes the figures of `published.csv` for

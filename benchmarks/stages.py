@@ -1,6 +1,6 @@
 """What a model's codebooks leave of its latents, and what others in their place would leave.
 
-    python benchmarks/stages.py ../shared/data/train/part0 ../shared/data/validation
+    python benchmarks/stages.py TRAIN/part0 VALIDATION
 
 Places codebooks anew on the latents of the first folder and measures both on those of the second:
 the energy that is left after some stages, in dB of what the latents vary by. If new ones leave much
