@@ -1,15 +1,19 @@
-"""The README keeps its word: its Python runs, its links lead somewhere, its verbs exist."""
+"""The README is true: its Python and its commands run, its links lead somewhere."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from audiocodec import load_audio
+from audiocodec import load_audio, save_audio
+from audiocodec.checkpoint import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,19 +45,109 @@ def test_every_link_and_picture_is_there() -> None:
     assert not missing
 
 
-def test_every_command_in_the_readme_is_a_verb_with_those_options() -> None:
+# Programs that the commands call and that a test must not: what stands in for them.
+STAND_INS = {
+    "pip": "exit 0",
+    "pytest": "exit 0",
+    "tensorboard": "exit 0",
+    "arecord": "cat in.wav",
+    "aplay": "cat > /dev/null",
+    "ssh": 'bash -c "$2"',
+    # `codec train` stops after its first step, as Ctrl-C would stop it.
+    "codec": """
+if [ "$1" = train ] && [[ "$*" != *--check* ]]; then set -- "$@" --time-limit 0.1s; fi
+exec {python} -m audiocodec_cli "$@"
+""",
+}
+NEEDS_A_SOUND_CARD = {"codec stream"}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
+    """A copy of the repository with nothing beside it, and the recordings that the README names."""
+    clone = tmp_path_factory.mktemp("alone") / "audiocodec"
+    tracked = ["README.md", "constraints.txt", "recipes", "examples", "docs/evaluation_clips.csv"]
+    for name in tracked:
+        source, target = ROOT / name, clone / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    audio, rate = load_audio(clip)
+    save_audio(clone / "in.wav", audio[:, : 2 * rate], rate)
+    for folder in ("corpus", "held_out", "my_recordings"):
+        (clone / folder).mkdir()
+        for number in range(5):
+            start = number * rate
+            save_audio(clone / folder / f"{number}.wav", audio[:, start : start + rate], rate)
+    (clone / "samples.s16").write_bytes(bytes(64000))
+    shutil.copytree(MODELS / "speech_16khz", clone / "runs" / "mine" / "model")
+    programs = clone / ".programs"
+    programs.mkdir()
+    for name, lines in STAND_INS.items():
+        program = programs / name
+        program.write_text(f"#!/bin/bash\n{lines}\n".replace("{python}", sys.executable))
+        program.chmod(0o755)
+    return clone
+
+
+def _commands() -> list[str]:
+    """The README's bash blocks, then the commands in its table, in the order of the page."""
+    section = README.split("## The command `codec`")[1].split("\n## ")[0]
+    table = re.findall(r"^\| `[a-z]+` \| (.*) \|$", section, re.MULTILINE)
+    inline = [command for row in table for command in re.findall(r"`([^`]+)`", row)]
+    return re.findall(r"```bash\n(.*?)```", README, re.DOTALL) + inline
+
+
+@pytest.mark.parametrize("command", [c for c in _commands() if c not in NEEDS_A_SOUND_CARD])
+def test_every_command_runs_in_a_copy_with_nothing_beside_it(command: str, clone: Path) -> None:
+    environment = {**os.environ, "PATH": f"{clone / '.programs'}:{os.environ['PATH']}"}
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=clone,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS += [*sorted((ROOT / "recipes").rglob("*.yaml")), ROOT / "benchmarks" / "README.md"]
+
+
+def test_every_command_in_the_documents_exists_with_those_options() -> None:
     from click import Context
 
     from audiocodec_cli.main import VERBS, codec
 
-    lines = re.findall(r"\bcodec ([a-z]+)\b([^\n`#&]*)", "\n".join(_code(README)))
-    assert {verb for verb, _ in lines} == set(VERBS)
-    for verb, rest in lines:
-        command = codec.get_command(Context(codec), verb)
-        assert command is not None
-        known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
-        asked = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest))
-        assert asked <= known | {"--help"}, f"codec {verb}: {asked - known}"
+    for document in DOCUMENTS:
+        if document.name == "log.md":  # what was done at the time
+            continue
+        text = document.read_text(encoding="utf-8")
+        if document.suffix == ".md":
+            lines = "\n".join(_code(text))
+        else:
+            lines = "\n".join(re.findall(r"^# +(codec .*)", text, re.MULTILINE))
+        lines = lines.replace("\\\n", " ")
+        for verb, rest in re.findall(r"(?<![./_-])\bcodec ([a-z]+)\b([^\n`#&]*)", lines):
+            assert verb in VERBS, f"{document.name}: codec {verb}"
+            command = codec.get_command(Context(codec), verb)
+            assert command is not None
+            known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+            asked = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest))
+            assert asked <= known | {"--help"}, f"{document.name}: codec {verb}: {asked - known}"
+
+
+def test_the_readme_has_an_example_of_every_command() -> None:
+    from audiocodec_cli.main import VERBS
+
+    assert {verb for verb in VERBS if f"`codec {verb}" in README} == set(VERBS)
+
+
+def test_nothing_that_ships_names_a_path_outside_the_repository() -> None:
+    names = [*DOCUMENTS, *(ROOT / "audiocodec").rglob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
+    outside = [path.name for path in names if "../shared" in path.read_text(encoding="utf-8")]
+    assert not outside
 
 
 def test_recipes_named_in_the_readme_are_there() -> None:
