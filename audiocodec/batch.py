@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from audiocodec.errors import CodecError
+from audiocodec.paths import Report
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+NAMED_TOGETHER = 3
+"""Files that a line on many of them names."""
 
 LEAST_FILLED = 0.8
 """The shortest row of a batch, as a share of the longest."""
@@ -44,13 +48,49 @@ class Plan:
     failures: list[str] = field(default_factory=list)
 
 
+class OutputDiffers(CodecError):
+    """An output that is there already is not what its job would make.
+
+    Many of them are told in one line: ``many`` says what they are, and ``remedy`` what to do.
+    """
+
+    def __init__(self, target: str | Path, one: str, many: str, remedy: str) -> None:
+        super().__init__(f"{target}: {one}; --overwrite {remedy.format('it')}")
+        self.target, self.many = Path(target), many
+        self.remedy = f"--overwrite {remedy.format('them')}"
+
+
 @dataclass
 class Batch(Generic[Result]):
-    """What became of a plan: results, outputs that were there already, a line for each failure."""
+    """What became of a plan: results, outputs that were there already, a line for each failure.
+
+    ``differing`` are those of the failures that are outputs of another kind.
+    """
 
     results: list[Result] = field(default_factory=list)
     skipped: list[Job] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    differing: list[OutputDiffers] = field(default_factory=list)
+
+    def failure_lines(self) -> list[str]:
+        """The failures in order; outputs that differ in the same way share one line."""
+        alike: dict[tuple[str, str], list[OutputDiffers]] = {}
+        for error in self.differing:
+            alike.setdefault((error.many, error.remedy), []).append(error)
+        told = {failure: failure for failure in self.failures}
+        for (many, remedy), errors in alike.items():
+            if len(errors) > 1:
+                names = [str(error.target) for error in errors[:NAMED_TOGETHER]]
+                names += ["..."] if len(errors) > NAMED_TOGETHER else []
+                line = f"{len(errors)} {many} ({', '.join(names)}); {remedy}"
+                told |= {str(error): line for error in errors}
+        return list(dict.fromkeys(told.values()))
+
+
+@dataclass(frozen=True)
+class _Failure:
+    line: str
+    error: Exception
 
 
 def split_paths(paths: Sequence[str], is_input: Callable[[Path], bool]) -> tuple[list[str], str]:
@@ -75,7 +115,7 @@ def split_paths(paths: Sequence[str], is_input: Callable[[Path], bool]) -> tuple
 def plan_jobs(
     inputs: Sequence[str],
     output: str,
-    find: Callable[[Path], list[Path]],
+    find: Callable[[Path, Report], list[Path]],
     name_beside: Callable[[Path], str],
     name_in_output: Callable[[Path], str],
 ) -> Plan:
@@ -86,7 +126,8 @@ def plan_jobs(
     tree is mirrored into it, or, of several inputs, into a folder of that input's name.
 
     Args:
-        find: an input -> its source files; CodecError if there are none.
+        find: an input -> its source files; CodecError if there are none. A folder in it that cannot
+            be listed is reported.
         name_beside, name_in_output: a source -> its result's file name.
 
     Raises:
@@ -100,7 +141,7 @@ def plan_jobs(
         raise CodecError(f"{output}: is a file; the output of several inputs must be a folder")
     for given in map(Path, inputs):
         try:
-            sources = find(given)
+            sources = find(given, lambda _, line: plan.failures.append(line))
         except CodecError as error:
             plan.failures.append(str(error))
             continue
@@ -167,13 +208,13 @@ def run_jobs(
     Args:
         work: makes a job's target, whole or not at all, or raises. With several workers it is
             called on several threads, and should call ``stop.look`` now and then.
-        check_done: looks at a target that is there already; CodecError if it is not what the job
+        check_done: looks at a target that is there already; OutputDiffers if it is not what the job
             would make, which is a failure, because skipping it would hide the difference.
         after: called after each job, whatever became of it, on one thread at a time.
         stop: asked when this thread is interrupted (Ctrl-C), so that no job runs on.
         together: does jobs of like length in batches, each on one worker; ``work`` the others.
     """
-    outcomes: list[Result | str | None] = [None] * len(plan.jobs)
+    outcomes: list[Result | _Failure | None] = [None] * len(plan.jobs)
     firsts: dict[Path, Path] = {}
     for job in plan.jobs:
         firsts.setdefault(job.target, job.source)
@@ -202,9 +243,10 @@ def run_jobs(
         failed = {place: error for place, error in found.items() if isinstance(error, Exception)}
         for place, outcome in [*failed.items(), *zip(ready, made, strict=True)]:
             job = plan.jobs[place]
-            outcomes[place] = (
-                _told(job, outcome, plan.single) if isinstance(outcome, Exception) else outcome
-            )
+            if isinstance(outcome, Exception):
+                outcomes[place] = _Failure(_told(job, outcome, plan.single), outcome)
+            else:
+                outcomes[place] = outcome
         if after:
             for place in places:
                 with lock:
@@ -219,8 +261,10 @@ def run_jobs(
     for job, outcome in zip(plan.jobs, outcomes, strict=True):
         if outcome is None:
             batch.skipped.append(job)
-        elif isinstance(outcome, str):
-            batch.failures.append(outcome)
+        elif isinstance(outcome, _Failure):
+            batch.failures.append(outcome.line)
+            if isinstance(outcome.error, OutputDiffers):
+                batch.differing.append(outcome.error)
         else:
             batch.results.append(outcome)
     return batch

@@ -5,22 +5,38 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from audiocodec.errors import CodecError
 
+Report = Callable[[Path, str], object]
+"""Called with an input that cannot be used, while the others are, and the line that says why."""
 
-def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+
+def find_files(folder: Path, suffixes: Collection[str], report: Report | None = None) -> list[Path]:
     """Files under ``folder`` whose lower-case suffix is one of ``suffixes``, sorted by path.
 
     Links to folders are followed, each real folder once; hidden files and folders (among them the
     ``._name`` twins that macOS leaves) are passed over.
+
+    Args:
+        report: called for each folder that cannot be listed; without it that is an error.
+
+    Raises:
+        CodecError: a folder cannot be listed, and there is no ``report``.
     """
     found: list[Path] = []
     seen = {os.path.realpath(folder)}
-    for root, folders, names in os.walk(folder, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        line = f"{error.filename}: this folder cannot be listed ({error.strerror or error})"
+        if report is None:
+            raise CodecError(f"{line}; make it readable or move it away")
+        report(Path(error.filename), line)
+
+    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         kept = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(root, name))
@@ -34,6 +50,29 @@ def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
         ]
     return sorted(found)
+
+
+def find_inputs(
+    path: str | Path, suffixes: Collection[str], none: str, report: Report | None = None
+) -> list[Path]:
+    """A file itself, or the files in a folder as :func:`find_files` finds them.
+
+    Raises:
+        CodecError: nothing at ``path``, or a folder without such files: ``none`` says so.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise CodecError(f"{path}: no such file or folder")
+    unlisted: list[tuple[Path, str]] = []
+    found = find_files(path, suffixes, report and (lambda *entry: unlisted.append(entry)))
+    if report:
+        for entry in unlisted:
+            report(*entry)
+    if not found and not unlisted:
+        raise CodecError(f"{path}: {none}")
+    return found
 
 
 def check_file(path: Path, kind: str) -> None:

@@ -138,7 +138,7 @@ def convert(
             " up to the cut",
             err=True,
         )
-    for failure in batch.failures:
+    for failure in batch.failure_lines():
         click.echo(f"error: {failure}", err=True)
     if batch.failures or cut:
         click.get_current_context().exit(1)

@@ -65,6 +65,7 @@ def command(
     if raw and paths[-1] != "-":
         raise click.UsageError("--raw is for stdout: give - as OUT")
     from audiocodec.batch import Job, plan_jobs, split_paths
+    from audiocodec.done import check_decoded
     from audiocodec.files import FileResult, Progress, decode_file, find_tokens
     from audiocodec.tokenfile import SUFFIX, TokenFile
 
@@ -92,4 +93,12 @@ def command(
 
     # Without batches, a GPU has one file at a time, unless more are asked for.
     workers = resolve_jobs(jobs if device == "cpu" else jobs or 1)
-    convert(plan, work, overwrite, as_json, seconds=seconds, workers=workers)
+    convert(
+        plan,
+        work,
+        overwrite,
+        as_json,
+        check_done=lambda job: check_decoded(job.target, job.source),
+        seconds=seconds,
+        workers=workers,
+    )

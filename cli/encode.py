@@ -119,8 +119,9 @@ def command(
         raise click.UsageError("--raw describes stdin: give - as IN")
     from audiocodec.audio import READ_SUFFIXES, audio_info, find_audio
     from audiocodec.batch import Job, plan_jobs, split_paths
+    from audiocodec.done import check_done
     from audiocodec.filebatches import BatchEncoder
-    from audiocodec.files import FileResult, Progress, check_done, encode_file
+    from audiocodec.files import FileResult, Progress, encode_file
     from audiocodec.pipes import RawFormat
     from audiocodec.tokenfile import SUFFIX
 
@@ -150,7 +151,7 @@ def command(
         work,
         overwrite,
         as_json,
-        check_done=lambda job: check_done(job.target, codec, used),
+        check_done=lambda job: check_done(job.target, codec, used, job.source),
         seconds=lambda job: audio_info(job.source).seconds,
         workers=resolve_jobs(jobs),
         # On a CPU a tenth is no price for codes that could depend on what lies beside a file.
