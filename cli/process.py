@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import signal
 import sys
 from types import FrameType
+
+PRINTABLE = "audiocodec-printable"
+"""The name of the error handler that the standard streams have."""
 
 
 class Ended(KeyboardInterrupt):
@@ -33,13 +37,31 @@ def end_on_signals() -> list[int]:
 
 
 def open_closed_streams() -> None:
-    """Python has ``None`` for a standard stream that is closed (``2>&-``): use the null device.
+    """Let anything be printed, whatever the standard streams are.
 
-    So no file that is opened later gets its number either. File names that are not UTF-8 are
-    printed as they are.
+    Python has ``None`` for a stream that is closed (``2>&-``): the null device takes its place, so
+    that no file that is opened later gets its number either.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the end
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")
+    codecs.register_error(PRINTABLE, _printable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PRINTABLE)
+
+
+def _printable(error: UnicodeError) -> tuple[bytes, int]:
+    """What stands for characters that a stream's encoding lacks, such as Japanese in cp1252.
+
+    Bytes of a file name that are not UTF-8 are printed as they are, other characters as an escape.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return b"".join(
+        bytes([ord(letter) - 0xDC00])
+        if "\udc80" <= letter <= "\udcff"
+        else letter.encode("ascii", "backslashreplace")
+        for letter in lacking
+    ), error.end
