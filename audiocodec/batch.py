@@ -6,6 +6,7 @@ already stay as they are unless they are to be overwritten.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,18 @@ from typing import Generic, TypeVar
 
 from audiocodec.errors import CodecError
 from audiocodec.paths import Report
+from audiocodec.tokenheader import SUFFIX
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_NAMES = (
+    ".tok .wav .flac .ogg .oga .opus .mp3 .m4a .aac .wma .aif .aiff .au .caf .mp4 .mkv .webm .npy "
+    ".npz .pt .pth .pkl .bin .safetensors .onnx .parquet .arrow .csv .tsv .txt .json .jsonl .yaml "
+    ".yml .xml .h5 .hdf5 .sqlite .zip .tar .gz .tgz .bz2 .xz .zst .7z"
+)
+FILE_SUFFIXES = frozenset(_NAMES.split())
+"""Names that end so are meant for files."""
 
 NAMED_TOGETHER = 3
 """Files that a line on many of them names."""
@@ -38,12 +48,14 @@ class Job:
 class Plan:
     """The jobs, in order, and a line for each input that gave none.
 
-    ``single``: one file was named, so its output's folder must exist, and an output that is there
-    already is an error rather than a job done. ``pipe``: a path ``-`` in it is stdin or stdout.
+    ``single``: one file was named, and an output that is there already is an error rather than a
+    job done. ``folder``: outputs go into folders, which are made; that of one named output must
+    exist. ``pipe``: a path ``-`` in it is stdin or stdout.
     """
 
     single: bool
     pipe: bool = False
+    folder: bool = False
     jobs: list[Job] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -118,27 +130,41 @@ def plan_jobs(
     find: Callable[[Path, Report], list[Path]],
     name_beside: Callable[[Path], str],
     name_in_output: Callable[[Path], str],
+    suffixes: Sequence[str] = (),
+    listed: bool = False,
 ) -> Plan:
     """Say which file becomes which.
 
-    Without ``output`` each result lies beside its source. With it, the output of one file is that
-    file, or lies in it if it ends with a slash; the output of anything else is a folder: a folder's
-    tree is mirrored into it, or, of several inputs, into a folder of that input's name.
+    Without ``output``, or in the folder of its source, each result is called ``name_beside``. With
+    it, the output of one file is that file, or lies in it if it ends with a slash; the output of
+    anything else is a folder: a folder's tree is mirrored into it, or, of several inputs, into a
+    folder of that input's name. The same file given twice is one job.
 
     Args:
         find: an input -> its source files; CodecError if there are none. A folder in it that cannot
             be listed is reported.
         name_beside, name_in_output: a source -> its result's file name.
+        suffixes: those of output files; an ``output`` that is named otherwise is refused.
+        listed: the inputs are lines of a list, however few: into ``output``, a folder, goes the
+            tree below the folder that all of them lie in, so that equal names do not meet.
 
     Raises:
-        CodecError: a single input that gives no job, or an output that is a file, not a folder.
+        CodecError: a single input that gives no job, or an output that is a file, not a folder, or
+            has the name of another kind of file.
     """
-    plan = Plan(single=len(inputs) == 1 and not Path(inputs[0]).is_dir())
+    plan = Plan(single=not listed and len(inputs) == 1 and not Path(inputs[0]).is_dir())
     if plan.single and output and not output.endswith("/"):
+        check_file_name(output, suffixes)
         plan.jobs.append(Job(Path(inputs[0]), Path(output)))
         return plan
+    plan.folder = True
     if output and Path(output).is_file():
         raise CodecError(f"{output}: is a file; the output of several inputs must be a folder")
+    if output:
+        check_folder_name(output)
+    common = _common_folder(inputs) if listed and output else None
+    beside: dict[Path, bool] = {}
+    jobs: dict[tuple[str, Path], Job] = {}
     for given in map(Path, inputs):
         try:
             sources = find(given, lambda _, line: plan.failures.append(line))
@@ -149,13 +175,57 @@ def plan_jobs(
         top = given.resolve().name if given.is_dir() and len(inputs) > 1 else ""
         for source in sources:
             folder = source.parent
-            if output:
-                folder = Path(output, top, source.parent.relative_to(root))
-            name = name_in_output(source) if output else name_beside(source)
-            plan.jobs.append(Job(source, folder / name))
+            if output and common:
+                folder = Path(output, Path(os.path.abspath(folder)).relative_to(common))
+            elif output:
+                folder = Path(output, top, folder.relative_to(root))
+            if folder not in beside:
+                beside[folder] = os.path.realpath(folder) == os.path.realpath(source.parent)
+            name = name_beside(source) if beside[folder] else name_in_output(source)
+            jobs.setdefault((os.path.abspath(source), folder / name), Job(source, folder / name))
+    plan.jobs += jobs.values()
     if not plan.jobs and len(plan.failures) == 1:
         raise CodecError(plan.failures[0])
     return plan
+
+
+def check_file_name(output: str, suffixes: Sequence[str]) -> None:
+    """Raise :class:`CodecError` if a file ``output`` is named like another kind, or like a folder.
+
+    A folder or device passes: what writes the file says more of it.
+    """
+    path = Path(output)
+    suffix = path.suffix.lower()
+    if not suffixes or suffix in suffixes or path.is_dir() or _is_device(path):
+        return
+    stem = path.with_suffix("") if suffix in FILE_SUFFIXES else path
+    names = " or ".join(f"{stem}{own}" for own in suffixes)
+    if suffix in FILE_SUFFIXES:
+        what = f"not a {SUFFIX} file" if SUFFIX in suffixes else f"cannot write `{suffix}` audio"
+        raise CodecError(f"{output}: {what}; name it {names}")
+    raise CodecError(f"{output}: a file or a folder? name it {names}, or {output}/ for a folder")
+
+
+def check_folder_name(output: str) -> None:
+    """Raise :class:`CodecError` if a new folder would be named like a file; a slash allows it."""
+    suffix = Path(output).suffix.lower()
+    if suffix in FILE_SUFFIXES and not output.endswith("/") and not Path(output).is_dir():
+        raise CodecError(
+            f"{output}: the output of several files is a folder, but `{suffix}` names a file; "
+            f"write {Path(output).with_suffix('')}, or {output}/ if the folder is to be called so"
+        )
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _common_folder(inputs: Sequence[str]) -> str:
+    """The folder that all inputs lie in, whether they are there or not."""
+    try:
+        return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
+    except ValueError:
+        raise CodecError("the listed files lie on several drives; give one list for each") from None
 
 
 class Stopped(BaseException):
@@ -345,7 +415,7 @@ def _to_do(
         if plan.single:
             raise CodecError(f"{job.target}: is there already; --overwrite replaces it")
         return False
-    if not plan.single:
+    if plan.folder or not plan.single:
         _make_folder(job.target.parent)
     return True
 

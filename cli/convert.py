@@ -21,13 +21,13 @@ PIPE = "-"
 Work = Callable[["Job", "Progress"], "FileResult"]
 
 
-def pipe_plan(paths: Sequence[str]) -> Plan | None:
+def pipe_plan(paths: Sequence[str], suffixes: Sequence[str]) -> Plan | None:
     """The one job of ``- [OUT]`` or ``IN -``, or ``None`` where no path is ``-``.
 
     Raises:
-        CodecError: more paths than that.
+        CodecError: more paths than that, or an output file without one of the ``suffixes``.
     """
-    from audiocodec.batch import Job, Plan
+    from audiocodec.batch import Job, Plan, check_file_name
     from audiocodec.errors import CodecError
 
     if PIPE not in paths:
@@ -35,6 +35,10 @@ def pipe_plan(paths: Sequence[str]) -> Plan | None:
     source, *rest = paths
     if len(rest) > 1 or (source != PIPE and rest != [PIPE]):
         raise CodecError("`-` stands for one pipe: give `- OUT`, `IN -` or `- -`")
+    if rest and rest != [PIPE]:
+        if rest[0].endswith("/"):
+            raise CodecError(f"{rest[0]}: is a folder, and stdin has no name; name a file in it")
+        check_file_name(rest[0], suffixes)
     return Plan(single=True, pipe=True, jobs=[Job(Path(source), Path(*rest or [PIPE]))])
 
 

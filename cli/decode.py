@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .lists import files_from_option, listed_paths
 from .options import (
     device_option,
     engine_option,
@@ -21,7 +22,8 @@ from .options import (
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="IN... [OUT]")
+@click.argument("paths", nargs=-1, metavar="IN... [OUT]")
+@files_from_option
 @num_codebooks_option
 @model_option
 @device_option
@@ -34,6 +36,7 @@ from .options import (
 @json_option
 def command(
     paths: tuple[str, ...],
+    files_from: str | None,
     num_codebooks: int | None,
     model: str,
     device: str,
@@ -47,7 +50,9 @@ def command(
 
     IN is a .tok file or a folder of them. OUT is the sound file of a single IN, 16-bit .wav or
     .flac, or else a folder that the tree of IN is mirrored into, as .wav. Without OUT each in.tok
-    becomes in.decoded.wav beside it, so that the recording in.wav it came from stays as it is.
+    becomes in.decoded.wav beside it, so that the recording in.wav it came from stays as it is; so
+    it does in an OUT that is the folder of in.tok itself. A slash at its end says that OUT is a
+    folder.
 
     Sample rate, channels and length are those of the recording. A file that was cut short is
     decoded up to the cut, with a warning and exit code 1. An output that is there already is not
@@ -62,8 +67,11 @@ def command(
     codec decode tokens/ decoded/
     nc -l 7000 | codec decode - - --raw | aplay -f S16_LE -r 16000
     """
-    if raw and paths[-1] != "-":
+    if not paths and not files_from:
+        raise click.UsageError("Missing argument 'IN... [OUT]'.")
+    if raw and paths[-1:] != ("-",):
         raise click.UsageError("--raw is for stdout: give - as OUT")
+    from audiocodec.audio import WRITE_FORMATS
     from audiocodec.batch import Job, plan_jobs, split_paths
     from audiocodec.done import check_decoded
     from audiocodec.files import FileResult, Progress, decode_file, find_tokens
@@ -78,12 +86,20 @@ def command(
         with TokenFile(job.source) as tokens:
             return tokens.seconds
 
-    plan = pipe_plan(paths) or plan_jobs(
-        *split_paths(paths, is_input),
-        find=find_tokens,
-        name_beside=lambda source: f"{source.stem}.decoded.wav",
-        name_in_output=lambda source: f"{source.stem}.wav",
-    )
+    def beside(source: Path) -> str:
+        return f"{source.stem}.decoded.wav"
+
+    def in_output(source: Path) -> str:
+        return f"{source.stem}.wav"
+
+    suffixes = list(WRITE_FORMATS)
+    if files_from:
+        inputs, output = listed_paths(paths, files_from)
+        plan = plan_jobs(inputs, output, find_tokens, beside, in_output, suffixes, listed=True)
+    else:
+        plan = pipe_plan(paths, suffixes) or plan_jobs(
+            *split_paths(paths, is_input), find_tokens, beside, in_output, suffixes
+        )
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine)
 

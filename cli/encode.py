@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from .lists import files_from_option, listed_paths
 from .options import (
     beam_option,
     device_option,
@@ -33,7 +34,8 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="IN... [OUT]")
+@click.argument("paths", nargs=-1, metavar="IN... [OUT]")
+@files_from_option
 @num_codebooks_option
 @click.option(
     "--bitrate",
@@ -74,6 +76,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 @json_option
 def command(
     paths: tuple[str, ...],
+    files_from: str | None,
     num_codebooks: int | None,
     bitrate: float | None,
     model: str,
@@ -92,7 +95,8 @@ def command(
 
     IN is a sound file of any sample rate and channel count (WAV, FLAC, Ogg, Opus, MP3), or a folder
     of them. OUT is the .tok file of a single IN, or else a folder that the tree of IN is mirrored
-    into. Without OUT each in.wav becomes in.tok beside it.
+    into. Without OUT each in.wav becomes in.tok beside it. A slash at its end says that OUT is a
+    folder.
 
     An output that is there already is not made again without --overwrite: among several files it
     is passed over if it is whole, of the same model and codebooks; a single one is an error.
@@ -109,13 +113,16 @@ def command(
     codec encode in.wav                     writes in.tok
     codec encode in.wav out.tok -n 3        three codebooks only
     codec encode speech/ tokens/ --bitrate 3k
+    find . -name '*.wav' -size +9k | codec encode --files-from - tokens/
     codec encode in.wav --beam 4            the same bitrate, less distortion
     codec encode speech/ tokens/ --engine onnx   the same codes in less CPU time
     arecord -f S16_LE -r 16000 | codec encode - - | nc host 7000
     """
     if num_codebooks is not None and bitrate is not None:
         raise click.UsageError("give -n or --bitrate, not both")
-    if raw and paths[0] != "-":
+    if not paths and not files_from:
+        raise click.UsageError("Missing argument 'IN... [OUT]'.")
+    if raw and paths[:1] != ("-",):
         raise click.UsageError("--raw describes stdin: give - as IN")
     from audiocodec.audio import READ_SUFFIXES, audio_info, find_audio
     from audiocodec.batch import Job, plan_jobs, split_paths
@@ -134,7 +141,13 @@ def command(
     def name(source: Path) -> str:
         return source.stem + SUFFIX
 
-    plan = pipe_plan(paths) or plan_jobs(*split_paths(paths, is_input), find_audio, name, name)
+    if files_from:
+        inputs, output = listed_paths(paths, files_from)
+        plan = plan_jobs(inputs, output, find_audio, name, name, [SUFFIX], listed=True)
+    else:
+        plan = pipe_plan(paths, [SUFFIX]) or plan_jobs(
+            *split_paths(paths, is_input), find_audio, name, name, [SUFFIX]
+        )
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine, exact)
