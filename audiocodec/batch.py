@@ -272,6 +272,7 @@ def run_jobs(
     workers: int = 1,
     stop: Stop | None = None,
     together: Together[Result] | None = None,
+    reuse: Callable[[Job], Result | None] | None = None,
 ) -> Batch[Result]:
     """Do the jobs, ``workers`` at a time. What comes back is in the plan's order.
 
@@ -283,6 +284,8 @@ def run_jobs(
         after: called after each job, whatever became of it, on one thread at a time.
         stop: asked when this thread is interrupted (Ctrl-C), so that no job runs on.
         together: does jobs of like length in batches, each on one worker; ``work`` the others.
+        reuse: makes a target that is to be overwritten from itself, or says with ``None`` that it
+            has to be made from its source.
     """
     outcomes: list[Result | _Failure | None] = [None] * len(plan.jobs)
     firsts: dict[Path, Path] = {}
@@ -302,16 +305,27 @@ def run_jobs(
     def check(job: Job) -> bool:
         return _to_do(job, firsts[job.target], plan, overwrite, check_done)
 
+    def remake(job: Job) -> Result | None:
+        return reuse(job) if reuse and job.target.is_file() else None
+
     def do(places: list[int]) -> None:
-        found = {place: attempt(check, plan.jobs[place]) for place in places}
-        ready = [place for place in places if found[place] is True]
+        done: dict[int, Result | Exception] = {}
+        ready: list[int] = []
+        for place in places:
+            due = attempt(check, plan.jobs[place])
+            remade = attempt(remake, plan.jobs[place]) if due is True else None
+            if isinstance(due, Exception):
+                done[place] = due
+            elif remade is not None:
+                done[place] = remade
+            elif due:
+                ready.append(place)
         made: Sequence[Result | Exception]
         if together and len(ready) > 1:
             made = together.work([plan.jobs[place] for place in ready])
         else:
             made = [attempt(work, plan.jobs[place]) for place in ready]
-        failed = {place: error for place, error in found.items() if isinstance(error, Exception)}
-        for place, outcome in [*failed.items(), *zip(ready, made, strict=True)]:
+        for place, outcome in [*done.items(), *zip(ready, made, strict=True)]:
             job = plan.jobs[place]
             if isinstance(outcome, Exception):
                 outcomes[place] = _Failure(_told(job, outcome, plan.single), outcome)

@@ -6,14 +6,24 @@ lengths and times is compared, so that a folder which is encoded again has no st
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 from pathlib import Path
+
+import numpy as np
+import torch
 
 from audiocodec.audio import AudioReader
 from audiocodec.batch import OutputDiffers
 from audiocodec.codec import Codec
-from audiocodec.files import BLOCK_SECONDS
-from audiocodec.tokenfile import TokenFile
+from audiocodec.errors import CodecError
+from audiocodec.files import BLOCK_SECONDS, FileResult, token_header
+from audiocodec.streaming import StreamEncoder
+from audiocodec.tokenfile import TokenFile, TokenWriter
+
+CHECK_SECONDS = 0.5
+"""Of a recording that is encoded to see how the codes of its token file were chosen."""
 
 Shape = tuple[int, int, int]
 """Sample rate, channels, samples per channel."""
@@ -51,6 +61,72 @@ def check_done(
     else:
         return
     raise OutputDiffers(target, *found)
+
+
+def cut_codebooks(
+    target: str | Path, source: str | Path, codec: Codec, num_codebooks: int
+) -> FileResult | None:
+    """Write ``target``, the token file of ``source``, anew with its first codebooks only.
+
+    Each greedy choice depends on the codebooks before it alone, so the result is the file that
+    encoding would make. Codes that a beam chose are not: a file does not say how its codes were
+    chosen, so its first half second is encoded and compared.
+
+    Returns:
+        ``None``, with ``target`` as it was, if ``source`` has to be encoded for that.
+    """
+    started = time.perf_counter()
+    try:
+        with TokenFile(target) as tokens:
+            header, num_samples = tokens.header, tokens.num_samples
+            shape = (header.original_sample_rate, header.channels, num_samples)
+            if (
+                header.fingerprint != codec.fingerprint
+                or header.num_codebooks <= num_codebooks
+                or tokens.truncated
+                or _change(shape, _shape(source, num_samples), target, source, "", "")
+                or not _is_greedy(tokens, source, codec, num_codebooks)
+            ):
+                return None
+            codes = tokens.read(num_codebooks=num_codebooks)
+    except CodecError:  # which encoding will meet, or replace
+        return None
+    header = token_header(codec, num_codebooks, *shape[:2])
+    with TokenWriter(target, header) as writer:
+        writer.write(codes)
+        writer.finish(num_samples)
+    return FileResult(
+        source=Path(source),
+        target=writer.path,
+        seconds=num_samples / header.original_sample_rate,
+        num_samples=num_samples,
+        sample_rate=header.original_sample_rate,
+        channels=header.channels,
+        num_codebooks=num_codebooks,
+        bitrate=header.bitrate,
+        file_bytes=writer.num_bytes,
+        elapsed=time.perf_counter() - started,
+        reused=True,
+    )
+
+
+def _is_greedy(tokens: TokenFile, source: str | Path, codec: Codec, num_codebooks: int) -> bool:
+    """Whether the tokens begin with the codes that ``codec`` gives for ``source``."""
+    encoder = StreamEncoder(codec, num_codebooks, tokens.header.channels)
+    with AudioReader(source, codec.sample_rate) as reader:
+        pieces = [
+            encoder.push(torch.from_numpy(block).unsqueeze(1))
+            for block in itertools.islice(reader.blocks(CHECK_SECONDS), 1)
+        ]
+    if tokens.num_frames <= CHECK_SECONDS * codec.frame_rate:
+        pieces.append(encoder.flush())
+    if not pieces:
+        return False
+    codes = torch.cat(pieces, dim=2).cpu().numpy()
+    frames = codes.shape[2]
+    if not frames:
+        return not tokens.num_frames
+    return bool(np.array_equal(codes, tokens.read(0, frames, num_codebooks)))
 
 
 def check_decoded(target: str | Path, source: str | Path) -> None:

@@ -40,7 +40,8 @@ class FileResult:
 
     ``bitrate`` is what the codes in use take, ``file_bytes`` the whole token file's size and
     ``elapsed`` the seconds of work, in a batch a share of it. ``truncated``: the token file was cut
-    short, and what was decoded ends at the cut.
+    short, and what was decoded ends at the cut. ``reused``: the codes are those of the token file
+    that was there.
     """
 
     source: Path
@@ -54,6 +55,7 @@ class FileResult:
     file_bytes: int
     elapsed: float
     truncated: bool = False
+    reused: bool = False
 
 
 def encode_file(

@@ -70,6 +70,7 @@ def convert(
     seconds: Callable[[Job], float] | None = None,
     workers: int = 1,
     together: Callable[[Progress], Together[FileResult]] | None = None,
+    reuse: Callable[[Job], FileResult | None] | None = None,
 ) -> None:
     """Do the plan with a bar on stderr, report, and exit with 1 if anything failed.
 
@@ -125,6 +126,7 @@ def convert(
                 together=together(lambda step: stop.look())
                 if together and len(plan.jobs) > 1
                 else None,
+                reuse=reuse,
             )
         finally:
             torch.set_num_threads(threads)
@@ -154,6 +156,7 @@ def line(result: FileResult) -> str:
         f"{result.source} -> {result.target}: {result.seconds:.2f} s, "
         f"{result.num_codebooks} codebooks, {result.bitrate / 1000:.2f} kbit/s, "
         f"{result.seconds / result.elapsed:.0f}x real time"
+        + (", cut from the codes that were there" if result.reused else "")
     )
 
 
@@ -163,6 +166,8 @@ def summary(batch: Batch[FileResult], elapsed: float) -> str:
     parts = [f"{len(batch.results)} files done"]
     if batch.results:
         parts[0] += f" ({seconds:.1f} s of sound, {seconds / elapsed:.0f}x real time)"
+    if reused := sum(result.reused for result in batch.results):
+        parts.append(f"{reused} of them cut from the codes that were there")
     if batch.skipped:
         parts.append(f"{len(batch.skipped)} there already (--overwrite replaces them)")
     if batch.failures:

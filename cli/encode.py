@@ -99,7 +99,9 @@ def command(
     folder.
 
     An output that is there already is not made again without --overwrite: among several files it
-    is passed over if it is whole, of the same model and codebooks; a single one is an error.
+    is passed over if it is whole, of the same model and codebooks, and not older than IN or of
+    another length; a single one is an error. If it holds more codebooks than asked for, --overwrite
+    cuts it down, without encoding again where that gives the same file.
 
     On a GPU short files of like length are computed side by side, 160 s of sound at once. With
     --exact each has the codes that it has alone; without, rounding may turn a near tie.
@@ -126,7 +128,7 @@ def command(
         raise click.UsageError("--raw describes stdin: give - as IN")
     from audiocodec.audio import READ_SUFFIXES, audio_info, find_audio
     from audiocodec.batch import Job, plan_jobs, split_paths
-    from audiocodec.done import check_done
+    from audiocodec.done import check_done, cut_codebooks
     from audiocodec.filebatches import BatchEncoder
     from audiocodec.files import FileResult, Progress, encode_file
     from audiocodec.pipes import RawFormat
@@ -166,6 +168,10 @@ def command(
         as_json,
         check_done=lambda job: check_done(job.target, codec, used, job.source),
         seconds=lambda job: audio_info(job.source).seconds,
+        # A beam's codes for fewer codebooks are others, and --exact may turn a near tie.
+        reuse=None
+        if plan.pipe or exact or beam > 1
+        else lambda job: cut_codebooks(job.target, job.source, codec, used),
         workers=resolve_jobs(jobs),
         # On a CPU a tenth is no price for codes that could depend on what lies beside a file.
         together=BatchEncoder(codec, used, beam).together if device != "cpu" else None,

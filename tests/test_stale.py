@@ -132,3 +132,97 @@ def test_decode_does_not_pass_over_a_replaced_token_file(
     ]
     assert run(["decode", "tok", "out", "--overwrite", "--model", model]) == 0
     assert run(["decode", "tok", "out", "--model", model]) == 0
+
+
+@pytest.fixture
+def recordings(here: Path) -> list[str]:
+    """Of a second and a bit, of less than is looked at, and of nothing."""
+    record("in/a.wav", 1.2, 22050, 2)
+    record("in/b.wav", 0.3)
+    record("in/c.wav", 0.0)
+    record("in/d.wav", 0.01)
+    return sorted(path.name[0] for path in Path("in").iterdir())
+
+
+def files(folder: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_fewer_codebooks_are_cut_from_the_files_and_only_with_overwrite(
+    recordings: list[str],
+    model: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = ["--model", model]
+    assert run(["encode", "in", "two", "-n", "2", *own]) == 0
+    assert run(["encode", "in", "tok", *own]) == 0
+    before = files("tok")
+    capsys.readouterr()
+    assert run(["encode", "in", "tok", "-n", "2", *own]) == 1
+    assert capsys.readouterr().err == (
+        "error: 4 files hold 4 codebooks, 2 asked for (tok/a.tok, tok/b.tok, tok/c.tok, ...); "
+        "--overwrite cuts them down\n"
+    )
+    assert files("tok") == before
+
+    def encodes(*_: object) -> None:
+        raise AssertionError("encoded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("audiocodec.files.encode_file", encodes)
+        assert run(["encode", "in", "tok", "-n", "2", "--overwrite", *own]) == 0
+    assert "4 files done" in (out := capsys.readouterr().out)
+    assert "4 of them cut from the codes that were there" in out
+    assert files("tok") == files("two")
+
+    assert run(["encode", "in", "tok", "-n", "3", *own]) == 1
+    assert capsys.readouterr().err == (
+        "error: 4 files hold 2 codebooks, 3 asked for (tok/a.tok, tok/b.tok, tok/c.tok, ...); "
+        "--overwrite replaces them\n"
+    )
+    assert run(["encode", "in", "tok", "-n", "3", "--overwrite", *own]) == 0
+    assert "cut from" not in capsys.readouterr().out
+    assert run(["encode", "in/a.wav", "tok/a.tok", "-n", "2", *own]) == 1
+    assert capsys.readouterr().err == (
+        "error: tok/a.tok: holds 3 codebooks, 2 asked for; --overwrite cuts it down\n"
+    )
+    assert run(["encode", "in/a.wav", "tok/a.tok", "-n", "2", "--overwrite", *own]) == 0
+    assert "cut from the codes that were there" in capsys.readouterr().out
+    assert Path("tok/a.tok").read_bytes() == files("two")["a.tok"]
+
+
+@pytest.mark.parametrize("change", ["beam", "replaced", "damaged", "cut short", "older"])
+def test_what_encoding_would_not_give_is_not_cut_but_encoded(
+    recordings: list[str], model: str, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    own = ["--model", model]
+    assert run(["encode", "in", "tok", *own]) == 0
+    path = Path("tok/a.tok")
+    if change == "beam":
+        assert run(["encode", "in", "tok", "--beam", "8", "--overwrite", *own]) == 0
+    elif change == "replaced":
+        record("in/a.wav", 2.0, 22050, 2)
+    elif change == "damaged":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    elif change == "cut short":
+        path.write_bytes(path.read_bytes()[:-5])
+    else:
+        older("tok/a.tok")
+    capsys.readouterr()
+    assert run(["encode", "in", "tok", "-n", "2", "--overwrite", *own]) == 0
+    assert run(["encode", "in", "two", "-n", "2", *own]) == 0
+    assert files("tok") == files("two")
+
+
+def test_with_a_beam_or_exact_nothing_is_cut(
+    recordings: list[str], model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ["--model", model]
+    assert run(["encode", "in", "tok", *own]) == 0
+    for option in (["--beam", "4"], ["--exact"]):
+        assert run(["encode", "in", "tok", "-n", "2", *option, "--overwrite", *own]) == 0
+        assert "cut from" not in capsys.readouterr().out
+        assert run(["encode", "in", "tok", "--overwrite", *own]) == 0
