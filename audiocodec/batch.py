@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from audiocodec.errors import CodecError
-from audiocodec.paths import Report
+from audiocodec.paths import Report, sweep
 from audiocodec.tokenheader import SUFFIX
 
 Item = TypeVar("Item")
@@ -423,6 +423,7 @@ def _to_do(
         raise CodecError(
             f"{job.source}: would become {job.target}, as {first} does; rename one of them"
         )
+    sweep(job.target.parent)
     if job.target.is_file() and not overwrite:
         if check_done:
             check_done(job)

@@ -182,7 +182,7 @@ def _temporary(target: Path, real: Path, make: Callable[[Path], object]) -> Iter
     A lock dies with its process, so what has none is of a process that was killed.
     """
     with writing(target):
-        _sweep(real.parent)
+        sweep(real.parent)
         while True:
             path = real.parent / f"{_prefix()}{secrets.token_hex(8)}.part"
             make(path)
@@ -198,12 +198,16 @@ def _temporary(target: Path, real: Path, make: Callable[[Path], object]) -> Iter
             os.close(lock)
 
 
-@lru_cache(maxsize=1024)
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what killed processes of this machine were writing into ``folder``, once per process.
 
     What another machine writes stays, as locks need not reach across a network.
     """
+    _sweep(Path(os.path.realpath(folder)))
+
+
+@lru_cache(maxsize=1024)
+def _sweep(folder: Path) -> None:
     try:
         with os.scandir(folder) as entries:
             names = {entry.name for entry in entries if entry.name.startswith(_prefix())}

@@ -135,6 +135,10 @@ def test_encode_and_a_checkpoint_sweep_the_folders_that_they_write_into(
     assert run(["encode", "in", "tok", "--model", model]) == 0
     save_codec(codec, "saved")
     assert not list(here.rglob(".codec-*"))
+    left_by_a_killed_process(here / "tok" / "sub")
+    paths._sweep.cache_clear()  # as in another process
+    assert run(["encode", "in", "tok", "--model", model]) == 0  # with nothing left to do
+    assert not list(here.rglob(".codec-*"))
 
 
 def test_what_may_belong_to_a_living_process_stays(

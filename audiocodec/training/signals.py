@@ -5,21 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
     """A list that these signals put themselves into: the step in hand is finished first.
 
-    A signal that is ignored stays so, such as SIGHUP under ``nohup``.
+    A signal that the process ignores (SIGHUP under nohup) stays ignored.
     """
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
 
-    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     previous = {
         number: signal.signal(number, note)
         for number in numbers
