@@ -49,17 +49,18 @@ def command(
     """Turn token files back into audio.
 
     IN is a .tok file or a folder of them. OUT is the sound file of a single IN, 16-bit .wav or
-    .flac, or else a folder that the tree of IN is mirrored into, as .wav. Without OUT each in.tok
-    becomes in.decoded.wav beside it, so that the recording in.wav it came from stays as it is; so
-    it does in an OUT that is the folder of in.tok itself. A slash at its end says that OUT is a
-    folder.
+    .flac, or else a folder that the tree of IN is mirrored into, as .wav; with a slash at its end
+    it is always a folder. Without OUT, or with the folder of in.tok itself as OUT, in.tok becomes
+    in.decoded.wav, so that the recording in.wav stays as it is.
 
     Sample rate, channels and length are those of the recording. A file that was cut short is
-    decoded up to the cut, with a warning and exit code 1. An output that is there already is not
-    made again without --overwrite: among several files it is passed over, a single one is an error.
+    decoded up to the cut, with a warning and exit status 1. An output that is there already is not
+    made again without --overwrite. A single one is an error. Among several files it is passed over,
+    unless it is older than IN or of another length: then it stays, a line says so, and the exit
+    status is 1.
 
     As IN, - is a .tok from stdin; as OUT, a WAV to stdout, or with --raw its samples alone, block
-    by block while the input is still open. Messages then go to stderr.
+    by block while the input is still open. Messages, and what --json prints, then go to stderr.
 
     \b
     codec decode in.tok                     writes in.decoded.wav

@@ -95,13 +95,14 @@ def command(
 
     IN is a sound file of any sample rate and channel count (WAV, FLAC, Ogg, Opus, MP3), or a folder
     of them. OUT is the .tok file of a single IN, or else a folder that the tree of IN is mirrored
-    into. Without OUT each in.wav becomes in.tok beside it. A slash at its end says that OUT is a
-    folder.
+    into; with a slash at its end it is always a folder. Without OUT each in.wav becomes in.tok
+    beside it.
 
-    An output that is there already is not made again without --overwrite: among several files it
-    is passed over if it is whole, of the same model and codebooks, and not older than IN or of
-    another length; a single one is an error. If it holds more codebooks than asked for, --overwrite
-    cuts it down, without encoding again where that gives the same file.
+    An output that is there already is not made again without --overwrite. A single one is an error.
+    Among several files it is passed over, unless it differs: cut short, of another model, number of
+    codebooks or length, or older than IN. Then it stays, a line says so, and the exit status is 1.
+    From one that holds more codebooks than asked for, --overwrite cuts them, without encoding again
+    where that gives the same file.
 
     On a GPU short files of like length are computed side by side, 160 s of sound at once. With
     --exact each has the codes that it has alone; without, rounding may turn a near tie.
@@ -109,7 +110,8 @@ def command(
     With --beam the file is as large and decodes alike; only the choice of codes is better. It is
     the best for all codebooks together: fewer of them, encoded on their own, may be better still.
     As IN, - is a WAV from stdin (or --raw samples); as OUT, a .tok to stdout, in blocks of a fifth
-    of a second that leave while the input is still open. Messages then go to stderr.
+    of a second that leave while the input is still open. Messages, and what --json prints,
+    then go to stderr.
 
     \b
     codec encode in.wav                     writes in.tok

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiocodec import evaluate, load_codec
+
 SIGNALS = """
 import os, signal, sys
 from audiocodec_cli import main, process
@@ -101,3 +103,10 @@ def test_names_that_the_terminal_lacks_are_encoded_and_json_stays_json(
     files = json.loads(made.stdout)["files"]
     assert [os.fsencode(file["source"]) for file in files] == names
     assert all(Path(file["target"]).is_file() for file in files)
+
+
+def test_a_csv_takes_a_name_that_is_not_utf_8(here: Path, model: str) -> None:
+    soundfile.write("a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
+    Path("a.wav").rename(os.fsdecode(b"caf\xe9.wav"))
+    evaluate(load_codec(model), [os.fsdecode(b"caf\xe9.wav")], [1], jobs=1).write_csv("scores.csv")
+    assert b"\ncaf\xe9.wav,1," in Path("scores.csv").read_bytes().replace(b"\r", b"")
