@@ -214,3 +214,27 @@ def test_every_writer_keeps_the_file_that_is_locked(tmp_path: Path, codec: Codec
         with replacing(tmp_path / "recipe.yaml") as path:
             path.write_text("a: 1")
     assert kept == [True] * 5
+
+
+def test_a_place_that_is_read_only_is_named_once_for_all_files(
+    here: Path, model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record("in/a.wav")
+    record("in/b.wav")
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        assert run(["encode", "in", "tok", "--model", model]) == 1
+    out, err = capsys.readouterr()
+    assert "2 failed" in out
+    assert err == "error: tok: cannot be made (Read-only file system)\n"
+    Path("tok").mkdir()
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert run(["encode", "in/a.wav", "tok/a.tok", "--model", model]) == 1
+    assert capsys.readouterr().err == (
+        "error: tok/a.tok: cannot be written (Read-only file system)\n"
+    )
+    assert not list(Path("tok").iterdir())
