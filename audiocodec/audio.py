@@ -24,7 +24,7 @@ import soxr
 import torch
 
 from audiocodec.errors import CodecError
-from audiocodec.paths import check_file, find_files, replacing
+from audiocodec.paths import Report, check_file, find_inputs, replacing
 
 Samples = npt.NDArray[np.float32]
 
@@ -47,21 +47,18 @@ class AudioInfo:
         return self.num_samples / self.sample_rate
 
 
-def find_audio(path: str | Path) -> list[Path]:
+def find_audio(path: str | Path, report: Report | None = None) -> list[Path]:
     """The sound files in a folder and its subfolders, sorted; of a file, the file itself.
 
+    Args:
+        report: called with each folder in it that cannot be listed and the line that says why;
+            without it that is an error.
+
     Raises:
-        CodecError: nothing at ``path``, or a folder without sound files.
+        CodecError: nothing at ``path``, a folder without sound files, or one that cannot be listed.
     """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise CodecError(f"{path}: no such file or folder")
-    found = find_files(path, READ_SUFFIXES)
-    if not found:
-        raise CodecError(f"{path}: no audio in this folder (looked for {' '.join(READ_SUFFIXES)})")
-    return found
+    none = f"no audio in this folder (looked for {' '.join(READ_SUFFIXES)})"
+    return find_inputs(path, READ_SUFFIXES, none, report)
 
 
 def audio_info(path: str | Path) -> AudioInfo:

@@ -6,6 +6,7 @@ already stay as they are unless they are to be overwritten.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,22 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from audiocodec.errors import CodecError
+from audiocodec.paths import Report, sweep
+from audiocodec.tokenheader import SUFFIX
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_NAMES = (
+    ".tok .wav .flac .ogg .oga .opus .mp3 .m4a .aac .wma .aif .aiff .au .caf .mp4 .mkv .webm .npy "
+    ".npz .pt .pth .pkl .bin .safetensors .onnx .parquet .arrow .csv .tsv .txt .json .jsonl .yaml "
+    ".yml .xml .h5 .hdf5 .sqlite .zip .tar .gz .tgz .bz2 .xz .zst .7z"
+)
+FILE_SUFFIXES = frozenset(_NAMES.split())
+"""Names that end so are meant for files."""
+
+NAMED_TOGETHER = 3
+"""Files that a line on many of them names."""
 
 LEAST_FILLED = 0.8
 """The shortest row of a batch, as a share of the longest."""
@@ -34,23 +48,61 @@ class Job:
 class Plan:
     """The jobs, in order, and a line for each input that gave none.
 
-    ``single``: one file was named, so its output's folder must exist, and an output that is there
-    already is an error rather than a job done. ``pipe``: a path ``-`` in it is stdin or stdout.
+    ``single``: one file was named, and an output that is there already is an error rather than a
+    job done. ``folder``: outputs go into folders, which are made; that of one named output must
+    exist. ``pipe``: a path ``-`` in it is stdin or stdout.
     """
 
     single: bool
     pipe: bool = False
+    folder: bool = False
     jobs: list[Job] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
+class OutputDiffers(CodecError):
+    """An output that is there already is not what its job would make.
+
+    Many of them are told in one line: ``many`` says what they are, and ``remedy`` what to do.
+    """
+
+    def __init__(self, target: str | Path, one: str, many: str, remedy: str) -> None:
+        super().__init__(f"{target}: {one}; --overwrite {remedy.format('it')}")
+        self.target, self.many = Path(target), many
+        self.remedy = f"--overwrite {remedy.format('them')}"
+
+
 @dataclass
 class Batch(Generic[Result]):
-    """What became of a plan: results, outputs that were there already, a line for each failure."""
+    """What became of a plan: results, outputs that were there already, a line for each failure.
+
+    ``differing`` are those of the failures that are outputs of another kind.
+    """
 
     results: list[Result] = field(default_factory=list)
     skipped: list[Job] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    differing: list[OutputDiffers] = field(default_factory=list)
+
+    def failure_lines(self) -> list[str]:
+        """The failures in order; outputs that differ in the same way share one line."""
+        alike: dict[tuple[str, str], list[OutputDiffers]] = {}
+        for error in self.differing:
+            alike.setdefault((error.many, error.remedy), []).append(error)
+        told = {failure: failure for failure in self.failures}
+        for (many, remedy), errors in alike.items():
+            if len(errors) > 1:
+                names = [str(error.target) for error in errors[:NAMED_TOGETHER]]
+                names += ["..."] if len(errors) > NAMED_TOGETHER else []
+                line = f"{len(errors)} {many} ({', '.join(names)}); {remedy}"
+                told |= {str(error): line for error in errors}
+        return list(dict.fromkeys(told.values()))
+
+
+@dataclass(frozen=True)
+class _Failure:
+    line: str
+    error: Exception
 
 
 def split_paths(paths: Sequence[str], is_input: Callable[[Path], bool]) -> tuple[list[str], str]:
@@ -75,32 +127,47 @@ def split_paths(paths: Sequence[str], is_input: Callable[[Path], bool]) -> tuple
 def plan_jobs(
     inputs: Sequence[str],
     output: str,
-    find: Callable[[Path], list[Path]],
+    find: Callable[[Path, Report], list[Path]],
     name_beside: Callable[[Path], str],
     name_in_output: Callable[[Path], str],
+    suffixes: Sequence[str] = (),
+    listed: bool = False,
 ) -> Plan:
     """Say which file becomes which.
 
-    Without ``output`` each result lies beside its source. With it, the output of one file is that
-    file, or lies in it if it ends with a slash; the output of anything else is a folder: a folder's
-    tree is mirrored into it, or, of several inputs, into a folder of that input's name.
+    Without ``output``, or in the folder of its source, each result is called ``name_beside``. With
+    it, the output of one file is that file, or lies in it if it ends with a slash; the output of
+    anything else is a folder: a folder's tree is mirrored into it, or, of several inputs, into a
+    folder of that input's name. The same file given twice is one job.
 
     Args:
-        find: an input -> its source files; CodecError if there are none.
+        find: an input -> its source files; CodecError if there are none. A folder in it that cannot
+            be listed is reported.
         name_beside, name_in_output: a source -> its result's file name.
+        suffixes: those of output files; an ``output`` that is named otherwise is refused.
+        listed: the inputs are lines of a list, however few: into ``output``, a folder, goes the
+            tree below the folder that all of them lie in, so that equal names do not meet.
 
     Raises:
-        CodecError: a single input that gives no job, or an output that is a file, not a folder.
+        CodecError: a single input that gives no job, or an output that is a file, not a folder, or
+            has the name of another kind of file.
     """
-    plan = Plan(single=len(inputs) == 1 and not Path(inputs[0]).is_dir())
+    plan = Plan(single=not listed and len(inputs) == 1 and not Path(inputs[0]).is_dir())
     if plan.single and output and not output.endswith("/"):
+        check_file_name(output, suffixes)
         plan.jobs.append(Job(Path(inputs[0]), Path(output)))
         return plan
+    plan.folder = True
     if output and Path(output).is_file():
         raise CodecError(f"{output}: is a file; the output of several inputs must be a folder")
+    if output:
+        check_folder_name(output)
+    common = _common_folder(inputs) if listed and output else None
+    beside: dict[Path, bool] = {}
+    jobs: dict[tuple[str, Path], Job] = {}
     for given in map(Path, inputs):
         try:
-            sources = find(given)
+            sources = find(given, lambda _, line: plan.failures.append(line))
         except CodecError as error:
             plan.failures.append(str(error))
             continue
@@ -108,13 +175,57 @@ def plan_jobs(
         top = given.resolve().name if given.is_dir() and len(inputs) > 1 else ""
         for source in sources:
             folder = source.parent
-            if output:
-                folder = Path(output, top, source.parent.relative_to(root))
-            name = name_in_output(source) if output else name_beside(source)
-            plan.jobs.append(Job(source, folder / name))
+            if output and common:
+                folder = Path(output, Path(os.path.abspath(folder)).relative_to(common))
+            elif output:
+                folder = Path(output, top, folder.relative_to(root))
+            if folder not in beside:
+                beside[folder] = os.path.realpath(folder) == os.path.realpath(source.parent)
+            name = name_beside(source) if beside[folder] else name_in_output(source)
+            jobs.setdefault((os.path.abspath(source), folder / name), Job(source, folder / name))
+    plan.jobs += jobs.values()
     if not plan.jobs and len(plan.failures) == 1:
         raise CodecError(plan.failures[0])
     return plan
+
+
+def check_file_name(output: str, suffixes: Sequence[str]) -> None:
+    """Raise :class:`CodecError` if a file ``output`` is named like another kind, or like a folder.
+
+    A folder or device passes: what writes the file says more of it.
+    """
+    path = Path(output)
+    suffix = path.suffix.lower()
+    if not suffixes or suffix in suffixes or path.is_dir() or _is_device(path):
+        return
+    stem = path.with_suffix("") if suffix in FILE_SUFFIXES else path
+    names = " or ".join(f"{stem}{own}" for own in suffixes)
+    if suffix in FILE_SUFFIXES:
+        what = f"not a {SUFFIX} file" if SUFFIX in suffixes else f"cannot write `{suffix}` audio"
+        raise CodecError(f"{output}: {what}; name it {names}")
+    raise CodecError(f"{output}: a file or a folder? name it {names}, or {output}/ for a folder")
+
+
+def check_folder_name(output: str) -> None:
+    """Raise :class:`CodecError` if a new folder would be named like a file; a slash allows it."""
+    suffix = Path(output).suffix.lower()
+    if suffix in FILE_SUFFIXES and not output.endswith("/") and not Path(output).is_dir():
+        raise CodecError(
+            f"{output}: the output of several files is a folder, but `{suffix}` names a file; "
+            f"write {Path(output).with_suffix('')}, or {output}/ if the folder is to be called so"
+        )
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _common_folder(inputs: Sequence[str]) -> str:
+    """The folder that all inputs lie in, whether they are there or not."""
+    try:
+        return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
+    except ValueError:
+        raise CodecError("the listed files lie on several drives; give one list for each") from None
 
 
 class Stopped(BaseException):
@@ -161,19 +272,22 @@ def run_jobs(
     workers: int = 1,
     stop: Stop | None = None,
     together: Together[Result] | None = None,
+    reuse: Callable[[Job], Result | None] | None = None,
 ) -> Batch[Result]:
     """Do the jobs, ``workers`` at a time. What comes back is in the plan's order.
 
     Args:
         work: makes a job's target, whole or not at all, or raises. With several workers it is
             called on several threads, and should call ``stop.look`` now and then.
-        check_done: looks at a target that is there already; CodecError if it is not what the job
+        check_done: looks at a target that is there already; OutputDiffers if it is not what the job
             would make, which is a failure, because skipping it would hide the difference.
         after: called after each job, whatever became of it, on one thread at a time.
         stop: asked when this thread is interrupted (Ctrl-C), so that no job runs on.
         together: does jobs of like length in batches, each on one worker; ``work`` the others.
+        reuse: makes a target that is to be overwritten from itself, or says with ``None`` that it
+            has to be made from its source.
     """
-    outcomes: list[Result | str | None] = [None] * len(plan.jobs)
+    outcomes: list[Result | _Failure | None] = [None] * len(plan.jobs)
     firsts: dict[Path, Path] = {}
     for job in plan.jobs:
         firsts.setdefault(job.target, job.source)
@@ -191,20 +305,32 @@ def run_jobs(
     def check(job: Job) -> bool:
         return _to_do(job, firsts[job.target], plan, overwrite, check_done)
 
+    def remake(job: Job) -> Result | None:
+        return reuse(job) if reuse and job.target.is_file() else None
+
     def do(places: list[int]) -> None:
-        found = {place: attempt(check, plan.jobs[place]) for place in places}
-        ready = [place for place in places if found[place] is True]
+        done: dict[int, Result | Exception] = {}
+        ready: list[int] = []
+        for place in places:
+            due = attempt(check, plan.jobs[place])
+            remade = attempt(remake, plan.jobs[place]) if due is True else None
+            if isinstance(due, Exception):
+                done[place] = due
+            elif remade is not None:
+                done[place] = remade
+            elif due:
+                ready.append(place)
         made: Sequence[Result | Exception]
         if together and len(ready) > 1:
             made = together.work([plan.jobs[place] for place in ready])
         else:
             made = [attempt(work, plan.jobs[place]) for place in ready]
-        failed = {place: error for place, error in found.items() if isinstance(error, Exception)}
-        for place, outcome in [*failed.items(), *zip(ready, made, strict=True)]:
+        for place, outcome in [*done.items(), *zip(ready, made, strict=True)]:
             job = plan.jobs[place]
-            outcomes[place] = (
-                _told(job, outcome, plan.single) if isinstance(outcome, Exception) else outcome
-            )
+            if isinstance(outcome, Exception):
+                outcomes[place] = _Failure(_told(job, outcome, plan.single), outcome)
+            else:
+                outcomes[place] = outcome
         if after:
             for place in places:
                 with lock:
@@ -219,8 +345,10 @@ def run_jobs(
     for job, outcome in zip(plan.jobs, outcomes, strict=True):
         if outcome is None:
             batch.skipped.append(job)
-        elif isinstance(outcome, str):
-            batch.failures.append(outcome)
+        elif isinstance(outcome, _Failure):
+            batch.failures.append(outcome.line)
+            if isinstance(outcome.error, OutputDiffers):
+                batch.differing.append(outcome.error)
         else:
             batch.results.append(outcome)
     return batch
@@ -295,13 +423,14 @@ def _to_do(
         raise CodecError(
             f"{job.source}: would become {job.target}, as {first} does; rename one of them"
         )
+    sweep(job.target.parent)
     if job.target.is_file() and not overwrite:
         if check_done:
             check_done(job)
         if plan.single:
             raise CodecError(f"{job.target}: is there already; --overwrite replaces it")
         return False
-    if not plan.single:
+    if plan.folder or not plan.single:
         _make_folder(job.target.parent)
     return True
 

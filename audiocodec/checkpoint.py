@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from audiocodec.codec import Codec, CodecConfig
 from audiocodec.errors import CodecError
 from audiocodec.modules.conv import has_weight_norm
-from audiocodec.paths import replacing
+from audiocodec.paths import replacing, writing
 
 MODELS = Path(__file__).parent / "models"
 CONFIG_NAME = "config.json"
@@ -142,8 +142,9 @@ def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
 def save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write tensors as one safetensors file, whole or not at all."""
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    with replacing(path) as temporary:
-        save_file(whole, temporary)
+    with replacing(path) as temporary, writing(path):
+        # save_file would put another file in the place of the one that `replacing` holds locked.
+        temporary.write_bytes(save(whole))
 
 
 def find_model(model: str | Path) -> Path:

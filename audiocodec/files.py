@@ -21,7 +21,7 @@ import torch
 from audiocodec.audio import AudioReader, AudioWriter, Resampler, Samples
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
-from audiocodec.paths import find_files
+from audiocodec.paths import Report, find_inputs
 from audiocodec.pipes import PipeReader, PipeWriter, RawFormat
 from audiocodec.streaming import StreamDecoder, StreamEncoder
 from audiocodec.tokenfile import SUFFIX, TokenFile, TokenHeader, TokenWriter, held_codebooks
@@ -40,7 +40,8 @@ class FileResult:
 
     ``bitrate`` is what the codes in use take, ``file_bytes`` the whole token file's size and
     ``elapsed`` the seconds of work, in a batch a share of it. ``truncated``: the token file was cut
-    short, and what was decoded ends at the cut.
+    short, and what was decoded ends at the cut. ``reused``: the codes are those of the token file
+    that was there.
     """
 
     source: Path
@@ -54,6 +55,7 @@ class FileResult:
     file_bytes: int
     elapsed: float
     truncated: bool = False
+    reused: bool = False
 
 
 def encode_file(
@@ -197,37 +199,16 @@ def token_header(
     )
 
 
-def find_tokens(path: str | Path) -> list[Path]:
+def find_tokens(path: str | Path, report: Report | None = None) -> list[Path]:
     """The ``.tok`` files in a folder and its subfolders, sorted; of a file, the file itself.
 
+    Args:
+        report: as in :func:`~audiocodec.audio.find_audio`.
+
     Raises:
-        CodecError: nothing at ``path``, or a folder without token files.
+        CodecError: nothing at ``path``, a folder without token files, or one that cannot be listed.
     """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise CodecError(f"{path}: no such file or folder")
-    found = find_files(path, {SUFFIX})
-    if not found:
-        raise CodecError(f"{path}: no {SUFFIX} files in this folder")
-    return found
-
-
-def check_done(target: str | Path, codec: Codec, num_codebooks: int) -> None:
-    """Raise :class:`CodecError` unless ``target`` is what ``codec`` would write, as far as a look
-    at its header and its length can say."""
-    with TokenFile(target) as tokens:
-        header = tokens.header
-        if header.fingerprint != codec.fingerprint:
-            what = f"of model {header.model} ({header.fingerprint})"
-        elif header.num_codebooks != num_codebooks:
-            what = f"with {header.num_codebooks} codebooks"
-        elif tokens.truncated:
-            what = "cut short"
-        else:
-            return
-    raise CodecError(f"{target}: is there already, {what}; --overwrite replaces it")
+    return find_inputs(path, {SUFFIX}, f"no {SUFFIX} files in this folder", report)
 
 
 def check_model(tokens: TokenFile | TokenPipe, codec: Codec) -> None:

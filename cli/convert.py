@@ -21,13 +21,13 @@ PIPE = "-"
 Work = Callable[["Job", "Progress"], "FileResult"]
 
 
-def pipe_plan(paths: Sequence[str]) -> Plan | None:
+def pipe_plan(paths: Sequence[str], suffixes: Sequence[str]) -> Plan | None:
     """The one job of ``- [OUT]`` or ``IN -``, or ``None`` where no path is ``-``.
 
     Raises:
-        CodecError: more paths than that.
+        CodecError: more paths than that, or an output file without one of the ``suffixes``.
     """
-    from audiocodec.batch import Job, Plan
+    from audiocodec.batch import Job, Plan, check_file_name
     from audiocodec.errors import CodecError
 
     if PIPE not in paths:
@@ -35,6 +35,10 @@ def pipe_plan(paths: Sequence[str]) -> Plan | None:
     source, *rest = paths
     if len(rest) > 1 or (source != PIPE and rest != [PIPE]):
         raise CodecError("`-` stands for one pipe: give `- OUT`, `IN -` or `- -`")
+    if rest and rest != [PIPE]:
+        if rest[0].endswith("/"):
+            raise CodecError(f"{rest[0]}: is a folder, and stdin has no name; name a file in it")
+        check_file_name(rest[0], suffixes)
     return Plan(single=True, pipe=True, jobs=[Job(Path(source), Path(*rest or [PIPE]))])
 
 
@@ -66,6 +70,7 @@ def convert(
     seconds: Callable[[Job], float] | None = None,
     workers: int = 1,
     together: Callable[[Progress], Together[FileResult]] | None = None,
+    reuse: Callable[[Job], FileResult | None] | None = None,
 ) -> None:
     """Do the plan with a bar on stderr, report, and exit with 1 if anything failed.
 
@@ -121,6 +126,7 @@ def convert(
                 together=together(lambda step: stop.look())
                 if together and len(plan.jobs) > 1
                 else None,
+                reuse=reuse,
             )
         finally:
             torch.set_num_threads(threads)
@@ -138,7 +144,7 @@ def convert(
             " up to the cut",
             err=True,
         )
-    for failure in batch.failures:
+    for failure in batch.failure_lines():
         click.echo(f"error: {failure}", err=True)
     if batch.failures or cut:
         click.get_current_context().exit(1)
@@ -150,6 +156,7 @@ def line(result: FileResult) -> str:
         f"{result.source} -> {result.target}: {result.seconds:.2f} s, "
         f"{result.num_codebooks} codebooks, {result.bitrate / 1000:.2f} kbit/s, "
         f"{result.seconds / result.elapsed:.0f}x real time"
+        + (", cut from the codes that were there" if result.reused else "")
     )
 
 
@@ -159,6 +166,8 @@ def summary(batch: Batch[FileResult], elapsed: float) -> str:
     parts = [f"{len(batch.results)} files done"]
     if batch.results:
         parts[0] += f" ({seconds:.1f} s of sound, {seconds / elapsed:.0f}x real time)"
+    if reused := sum(result.reused for result in batch.results):
+        parts.append(f"{reused} of them cut from the codes that were there")
     if batch.skipped:
         parts.append(f"{len(batch.skipped)} there already (--overwrite replaces them)")
     if batch.failures:

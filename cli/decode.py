@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .lists import files_from_option, listed_paths
 from .options import (
     device_option,
     engine_option,
@@ -21,7 +22,8 @@ from .options import (
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="IN... [OUT]")
+@click.argument("paths", nargs=-1, metavar="IN... [OUT]")
+@files_from_option
 @num_codebooks_option
 @model_option
 @device_option
@@ -34,6 +36,7 @@ from .options import (
 @json_option
 def command(
     paths: tuple[str, ...],
+    files_from: str | None,
     num_codebooks: int | None,
     model: str,
     device: str,
@@ -46,15 +49,18 @@ def command(
     """Turn token files back into audio.
 
     IN is a .tok file or a folder of them. OUT is the sound file of a single IN, 16-bit .wav or
-    .flac, or else a folder that the tree of IN is mirrored into, as .wav. Without OUT each in.tok
-    becomes in.decoded.wav beside it, so that the recording in.wav it came from stays as it is.
+    .flac, or else a folder that the tree of IN is mirrored into, as .wav; with a slash at its end
+    it is always a folder. Without OUT, or with the folder of in.tok itself as OUT, in.tok becomes
+    in.decoded.wav, so that the recording in.wav stays as it is.
 
     Sample rate, channels and length are those of the recording. A file that was cut short is
-    decoded up to the cut, with a warning and exit code 1. An output that is there already is not
-    made again without --overwrite: among several files it is passed over, a single one is an error.
+    decoded up to the cut, with a warning and exit status 1. An output that is there already is not
+    made again without --overwrite. A single one is an error. Among several files it is passed over,
+    unless it is older than IN or of another length: then it stays, a line says so, and the exit
+    status is 1.
 
     As IN, - is a .tok from stdin; as OUT, a WAV to stdout, or with --raw its samples alone, block
-    by block while the input is still open. Messages then go to stderr.
+    by block while the input is still open. Messages, and what --json prints, then go to stderr.
 
     \b
     codec decode in.tok                     writes in.decoded.wav
@@ -62,9 +68,13 @@ def command(
     codec decode tokens/ decoded/
     nc -l 7000 | codec decode - - --raw | aplay -f S16_LE -r 16000
     """
-    if raw and paths[-1] != "-":
+    if not paths and not files_from:
+        raise click.UsageError("Missing argument 'IN... [OUT]'.")
+    if raw and paths[-1:] != ("-",):
         raise click.UsageError("--raw is for stdout: give - as OUT")
+    from audiocodec.audio import WRITE_FORMATS
     from audiocodec.batch import Job, plan_jobs, split_paths
+    from audiocodec.done import check_decoded
     from audiocodec.files import FileResult, Progress, decode_file, find_tokens
     from audiocodec.tokenfile import SUFFIX, TokenFile
 
@@ -77,12 +87,20 @@ def command(
         with TokenFile(job.source) as tokens:
             return tokens.seconds
 
-    plan = pipe_plan(paths) or plan_jobs(
-        *split_paths(paths, is_input),
-        find=find_tokens,
-        name_beside=lambda source: f"{source.stem}.decoded.wav",
-        name_in_output=lambda source: f"{source.stem}.wav",
-    )
+    def beside(source: Path) -> str:
+        return f"{source.stem}.decoded.wav"
+
+    def in_output(source: Path) -> str:
+        return f"{source.stem}.wav"
+
+    suffixes = list(WRITE_FORMATS)
+    if files_from:
+        inputs, output = listed_paths(paths, files_from)
+        plan = plan_jobs(inputs, output, find_tokens, beside, in_output, suffixes, listed=True)
+    else:
+        plan = pipe_plan(paths, suffixes) or plan_jobs(
+            *split_paths(paths, is_input), find_tokens, beside, in_output, suffixes
+        )
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine)
 
@@ -92,4 +110,12 @@ def command(
 
     # Without batches, a GPU has one file at a time, unless more are asked for.
     workers = resolve_jobs(jobs if device == "cpu" else jobs or 1)
-    convert(plan, work, overwrite, as_json, seconds=seconds, workers=workers)
+    convert(
+        plan,
+        work,
+        overwrite,
+        as_json,
+        check_done=lambda job: check_decoded(job.target, job.source),
+        seconds=seconds,
+        workers=workers,
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from .lists import files_from_option, listed_paths
 from .options import (
     beam_option,
     device_option,
@@ -33,7 +34,8 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="IN... [OUT]")
+@click.argument("paths", nargs=-1, metavar="IN... [OUT]")
+@files_from_option
 @num_codebooks_option
 @click.option(
     "--bitrate",
@@ -74,6 +76,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 @json_option
 def command(
     paths: tuple[str, ...],
+    files_from: str | None,
     num_codebooks: int | None,
     bitrate: float | None,
     model: str,
@@ -92,10 +95,14 @@ def command(
 
     IN is a sound file of any sample rate and channel count (WAV, FLAC, Ogg, Opus, MP3), or a folder
     of them. OUT is the .tok file of a single IN, or else a folder that the tree of IN is mirrored
-    into. Without OUT each in.wav becomes in.tok beside it.
+    into; with a slash at its end it is always a folder. Without OUT each in.wav becomes in.tok
+    beside it.
 
-    An output that is there already is not made again without --overwrite: among several files it
-    is passed over if it is whole, of the same model and codebooks; a single one is an error.
+    An output that is there already is not made again without --overwrite. A single one is an error.
+    Among several files it is passed over, unless it differs: cut short, of another model, number of
+    codebooks or length, or older than IN. Then it stays, a line says so, and the exit status is 1.
+    From one that holds more codebooks than asked for, --overwrite cuts them, without encoding again
+    where that gives the same file.
 
     On a GPU short files of like length are computed side by side, 160 s of sound at once. With
     --exact each has the codes that it has alone; without, rounding may turn a near tie.
@@ -103,24 +110,29 @@ def command(
     With --beam the file is as large and decodes alike; only the choice of codes is better. It is
     the best for all codebooks together: fewer of them, encoded on their own, may be better still.
     As IN, - is a WAV from stdin (or --raw samples); as OUT, a .tok to stdout, in blocks of a fifth
-    of a second that leave while the input is still open. Messages then go to stderr.
+    of a second that leave while the input is still open. Messages, and what --json prints,
+    then go to stderr.
 
     \b
     codec encode in.wav                     writes in.tok
     codec encode in.wav out.tok -n 3        three codebooks only
     codec encode speech/ tokens/ --bitrate 3k
+    find . -name '*.wav' -size +9k | codec encode --files-from - tokens/
     codec encode in.wav --beam 4            the same bitrate, less distortion
     codec encode speech/ tokens/ --engine onnx   the same codes in less CPU time
     arecord -f S16_LE -r 16000 | codec encode - - | nc host 7000
     """
     if num_codebooks is not None and bitrate is not None:
         raise click.UsageError("give -n or --bitrate, not both")
-    if raw and paths[0] != "-":
+    if not paths and not files_from:
+        raise click.UsageError("Missing argument 'IN... [OUT]'.")
+    if raw and paths[:1] != ("-",):
         raise click.UsageError("--raw describes stdin: give - as IN")
     from audiocodec.audio import READ_SUFFIXES, audio_info, find_audio
     from audiocodec.batch import Job, plan_jobs, split_paths
+    from audiocodec.done import check_done, cut_codebooks
     from audiocodec.filebatches import BatchEncoder
-    from audiocodec.files import FileResult, Progress, check_done, encode_file
+    from audiocodec.files import FileResult, Progress, encode_file
     from audiocodec.pipes import RawFormat
     from audiocodec.tokenfile import SUFFIX
 
@@ -133,7 +145,13 @@ def command(
     def name(source: Path) -> str:
         return source.stem + SUFFIX
 
-    plan = pipe_plan(paths) or plan_jobs(*split_paths(paths, is_input), find_audio, name, name)
+    if files_from:
+        inputs, output = listed_paths(paths, files_from)
+        plan = plan_jobs(inputs, output, find_audio, name, name, [SUFFIX], listed=True)
+    else:
+        plan = pipe_plan(paths, [SUFFIX]) or plan_jobs(
+            *split_paths(paths, is_input), find_audio, name, name, [SUFFIX]
+        )
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine, exact)
@@ -150,8 +168,12 @@ def command(
         work,
         overwrite,
         as_json,
-        check_done=lambda job: check_done(job.target, codec, used),
+        check_done=lambda job: check_done(job.target, codec, used, job.source),
         seconds=lambda job: audio_info(job.source).seconds,
+        # A beam's codes for fewer codebooks are others, and --exact may turn a near tie.
+        reuse=None
+        if plan.pipe or exact or beam > 1
+        else lambda job: cut_codebooks(job.target, job.source, codec, used),
         workers=resolve_jobs(jobs),
         # On a CPU a tenth is no price for codes that could depend on what lies beside a file.
         together=BatchEncoder(codec, used, beam).together if device != "cpu" else None,

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import errno
 import importlib
-import io
 import os
 import sys
+from contextlib import suppress
 
 import click
 
 from audiocodec.errors import CodecError
+
+from .process import end_on_signals, open_closed_streams
 
 # verb -> (module beside this one, its line in `codec --help`), in the order of the help page
 VERBS: dict[str, tuple[str, str]] = {
@@ -93,7 +95,8 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        with suppress(OSError):  # the terminal may be gone
+            click.echo("interrupted", err=True)
         return 130
     except OSError as error:
         if error.errno == errno.EPIPE:
@@ -105,24 +108,14 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def fail(message: str) -> int:
-    click.echo(f"error: {message}", err=True)
+    with suppress(OSError):
+        click.echo(f"error: {message}", err=True)
     return 1
 
 
-def open_closed_streams() -> None:
-    """Python has ``None`` for a standard stream that is closed (``2>&-``): use the null device.
-
-    So no file that is opened later gets its number either. File names that are not UTF-8 are
-    printed as they are.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the end
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")
-
-
 def main() -> None:
-    """The console script."""
+    """The console script. The exit status after SIGTERM is 143, after SIGHUP 129."""
     open_closed_streams()
-    sys.exit(run())
+    received = end_on_signals()
+    status = run()
+    sys.exit(128 + received[0] if received else status)

@@ -17,8 +17,9 @@ import torch
 from audiocodec import Codec, CodecError, encode_file, filebatches, load_codec
 from audiocodec.audio import find_audio
 from audiocodec.batch import Batch, Job, Plan, Stop, _batches, plan_jobs, run_jobs
+from audiocodec.done import check_done
 from audiocodec.filebatches import BatchEncoder
-from audiocodec.files import FileResult, check_done
+from audiocodec.files import FileResult
 from audiocodec_cli.main import run
 
 LENGTHS = [0, 1, 319, 320, 321, 4800, 5000, 5300, 5600, 16000, 16001, 17000, 40000, 200_000]

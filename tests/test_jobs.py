@@ -103,7 +103,8 @@ def test_an_interruption_gives_up_all_jobs() -> None:
     assert not any("ThreadPool" in thread.name for thread in threading.enumerate())
 
 
-def test_ctrl_c_leaves_whole_files_and_no_process(here: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_whole_files_and_no_process(here: Path, number: signal.Signals) -> None:
     long = np.random.default_rng(0).uniform(-0.5, 0.5, 16000 * 400)
     for number in range(2):
         soundfile.write(f"in/long{number}.wav", long, 16000)
@@ -114,13 +115,14 @@ def test_ctrl_c_leaves_whole_files_and_no_process(here: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # whatever pytest was told
     )
     patience = time.monotonic() + 60
     while not list(Path("tok").glob("**/.codec-*.part")) and time.monotonic() < patience:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.strip()) == (130, "interrupted")
+    assert (process.returncode, err.strip()) == (128 + number, "interrupted")
     assert not list(Path("tok").rglob(".codec-*"))
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # nobody is left of its session

@@ -234,7 +234,7 @@ def test_codebooks_that_are_placed_first_need_not_agree_with_those_of_init_from(
     assert second.codec.quantizer.members[0].codebook.dim == 8
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_with_a_whole_checkpoint(
     number: signal.Signals, speech_folder: Path, tmp_path: Path
 ) -> None:

@@ -183,7 +183,7 @@ class Evaluation:
         plain += ["encode_factor", "decode_factor", "lag_samples"]
         with (
             replacing(Path(path)) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
+            temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             writer = csv.writer(file)
             writer.writerow([*plain, *self.scores, "failed"])

@@ -58,7 +58,8 @@ def evaluate(
     """
     metrics.check_installed("evaluation")
     counts = tuple(sorted({codec.resolve_num_codebooks(n) for n in num_codebooks or ladder(codec)}))
-    files = _find(sources)
+    unreadable: dict[str, str] = {}
+    files = _find(sources, unreadable)
     jobs = jobs or available_cores()
     if mos:
         load_distill_mos()
@@ -73,6 +74,7 @@ def evaluate(
         beam=beam,
         scores=tuple(name for name in SCORES if mos or name != "distill_mos"),
         code_counts=[np.zeros(n, np.int64) for n in codec.codebook_sizes[: counts[-1]]],
+        unreadable=unreadable,
     )
     with tqdm(
         total=len(files) * len(counts), desc="evaluate", unit="score", disable=not progress
@@ -107,11 +109,16 @@ def ladder(codec: Codec) -> tuple[int, ...]:
     return tuple(sorted({1, max(1, whole // 4), max(1, whole // 2), whole}))
 
 
-def _find(sources: str | Path | Iterable[str | Path]) -> list[Path]:
+def _find(sources: str | Path | Iterable[str | Path], unreadable: dict[str, str]) -> list[Path]:
+    """The files of all sources; a folder that cannot be listed goes into ``unreadable``."""
     several = [sources] if isinstance(sources, str | Path) else sources
-    files = [file for source in several for file in find_audio(source)]
+
+    def report(folder: Path, line: str) -> None:
+        unreadable[str(folder)] = line
+
+    files = [file for source in several for file in find_audio(source, report)]
     if not files:
-        raise CodecError("no files to evaluate")
+        raise CodecError(next(iter(unreadable.values()), "no files to evaluate"))
     return list(dict.fromkeys(files))
 
 
