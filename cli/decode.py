@@ -21,7 +21,7 @@ from .options import (
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="IN... [OUT]")
+@click.argument("paths", nargs=-1, required=True, metavar="IN... [OUT]", type=click.Path())
 @num_codebooks_option
 @model_option
 @device_option
@@ -31,7 +31,7 @@ from .options import (
 @click.option(
     "--raw", is_flag=True, help="To stdout: 16-bit little-endian samples without a WAV header."
 )
-@json_option
+@json_option("files (source, target, seconds, bitrate, ...), skipped, failures.")
 def command(
     paths: tuple[str, ...],
     num_codebooks: int | None,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @model_option
 @device_option
-@json_option
+@json_option("model, clip, seconds, levels (scores and files of each bitrate), picture, ...")
 def command(out: Path, clip: str, model: str, device: str, as_json: bool) -> None:
     """Encode a bundled sentence at three bitrates and decode it again.
 
