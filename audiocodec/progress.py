@@ -58,6 +58,11 @@ def progress_bar(
     )
 
 
+def progress_hidden() -> bool:
+    """Whether :func:`hidden_progress` is in force: for what is no bar, such as lines of a log."""
+    return _hidden.get()
+
+
 @contextmanager
 def hidden_progress() -> Iterator[None]:
     """Inside, no bar of :func:`progress_bar` is shown, whoever makes it (``codec --quiet``)."""

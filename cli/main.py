@@ -8,7 +8,6 @@ command named `command`; its heavy imports stand inside the function, so that
 from __future__ import annotations
 
 import difflib
-import errno
 import importlib
 import io
 import os
@@ -33,6 +32,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "score": ("score", "Score decoded audio files against their references, of any codec."),
     "train": ("train", "Train a codec from a recipe."),
 }
+
+
+class ReaderGone(Exception):
+    """The process that read our output has ended."""
 
 
 class LazyGroup(click.Group):
@@ -61,6 +64,12 @@ class LazyGroup(click.Group):
             remedy = f"Did you mean '{near[0]}'?" if near else f"Commands: {', '.join(VERBS)}."
             raise click.UsageError(f"No such command '{name}'. {remedy}", ctx)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would exit with 1
+            raise ReaderGone from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -118,11 +127,11 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return 130
+    except (ReaderGone, BrokenPipeError):
+        # Python flushes stdout once more at exit: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
-        if error.errno == errno.EPIPE:
-            # Python flushes stdout once more at exit: give it somewhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}")
 

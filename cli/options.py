@@ -38,13 +38,13 @@ beam_option = click.option(
     default=1,
     show_default=True,
     metavar="N",
-    help="Sums of entries kept from codebook to codebook; 4 codes more closely and more slowly.",
+    help="Beam width of the search for codes; 4 has less distortion than 1 and takes longer.",
 )
 
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,
-    help="Write outputs again that are there already.",
+    help="Replace outputs that are there already.",
 )
 
 jobs_option = click.option(

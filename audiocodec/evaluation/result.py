@@ -228,12 +228,15 @@ class Comparison:
 
     @property
     def failures(self) -> list[str]:
-        """What could not be read, and what could not be scored of which model."""
-        return [*self.unreadable.values()] + [
-            f"{each.model}: {line}"
-            for each in self.evaluations
-            for line in each.failures
-            if line not in each.unreadable.values()
+        """What could not be read or scored; with the models' names unless it is so of all."""
+        where: dict[str, list[str]] = {}
+        for each in self.evaluations:
+            for line in each.failures:
+                where.setdefault(line, []).append(each.model)
+        everywhere = len(self.evaluations)
+        return [
+            line if len(models) == everywhere else f"{', '.join(models)}: {line}"
+            for line, models in where.items()
         ]
 
     def shared(self) -> dict[str, set[str]]:
@@ -267,12 +270,18 @@ class Comparison:
         even = self.equal_files()
         parts = [[each._title() for each in even], *_means(even)]
         total = len({row.file for each in even for row in each.rows})
-        fewer = [
-            f"{SCORES[score][0]}: means over {len(files)} files, those that every model has it for"
-            for score, files in self.shared().items()
-            if len(files) < total
-        ]
-        parts += [fewer] if fewer else []
+        fewer: dict[int, list[str]] = {}
+        for score, files in self.shared().items():
+            if len(files) < total:
+                fewer.setdefault(len(files), []).append(SCORES[score][0])
+        if fewer:
+            parts.append(
+                [
+                    f"{count} of {total} files have {', '.join(titles)} for every model: means "
+                    "over these"
+                    for count, titles in fewer.items()
+                ]
+            )
         if len({each.sample_rate for each in even}) > 1:
             parts.append(
                 [

@@ -7,8 +7,9 @@ own. Each number of codebooks goes through a token file, whose size
 is measured and whose codes are what is decoded. All scores but `si_sdr_raw` are taken after a delay
 of up to 50 ms is undone. Made for clips of seconds to minutes: each is held in memory whole.
 
-The codec runs in this process, on a CPU with one thread, and the scoring in worker processes, by
-turns: the two never fight for cores, and the speed that is reported is the codec's own.
+The codec runs in this process, on a CPU by default with one thread, and the scoring in worker
+processes, by turns: the two never fight for cores, and the speed that is reported is the codec's
+own.
 """
 
 import time
@@ -46,11 +47,13 @@ def evaluate(
     beam: int = 1,
     save: str | Path | None = None,
     overwrite: bool = False,
+    threads: int = 1,
 ) -> Evaluation:
     """Encode, decode and score sound files, or all of those in folders.
 
     ``num_codebooks`` defaults to :func:`ladder`, ``jobs`` (processes that score) to the number of
-    cores; ``mos`` adds DistillMOS; ``beam`` is as in :meth:`Codec.encode`. A source that is not
+    cores; ``mos`` adds DistillMOS; ``beam`` is as in :meth:`Codec.encode`; the codec runs on so
+    many CPU ``threads``, and PyTorch has as many afterwards as it had before. A source that is not
     there, a file that cannot be read, or a score that a file cannot have, is named in the result's
     ``failures`` and the rest is done. ``progress`` draws a bar on stderr.
 
@@ -62,7 +65,7 @@ def evaluate(
             beam, DistillMOS is not installed, or audio cannot be saved.
     """
     return compare(
-        [codec], sources, num_codebooks, jobs, mos, progress, beam, save, overwrite
+        [codec], sources, num_codebooks, jobs, mos, progress, beam, save, overwrite, threads
     ).evaluations[0]
 
 
@@ -76,6 +79,7 @@ def compare(
     beam: int = 1,
     save: str | Path | None = None,
     overwrite: bool = False,
+    threads: int = 1,
 ) -> Comparison:
     """:func:`evaluate` several codecs, one after another, on the same files.
 
@@ -119,7 +123,7 @@ def compare(
             code_counts=[np.zeros(n, np.int64) for n in codec.codebook_sizes[: numbers[-1]]],
             unreadable=dict(unreadable),
         )
-        _run(codec, list(files), result, jobs, mos, progress, saved)
+        _run(codec, list(files), result, jobs, mos, progress, saved, threads)
         if not result.rows:
             raise CodecError(f"no file could be read; the first: {result.failures[0]}")
         results.append(result)
@@ -134,15 +138,17 @@ def _run(
     mos: bool,
     progress: bool,
     saved: SavedAudio | None,
+    threads: int,
 ) -> None:
     """Fill ``result``: code and score the files, as many in memory as a turn takes."""
-    warm_up(codec)
+    with _num_threads(threads):
+        warm_up(codec)
     counts = result.num_codebooks
     total = len(files) * len(counts)
     with progress_bar(total, "scores", f"evaluate {result.model}", progress) as bar:
         for start in range(0, len(files), FILES_PER_TURN * jobs):
             waiting: list[Pair[Row]] = []
-            with _one_thread():
+            with _num_threads(threads):
                 for file in files[start : start + FILES_PER_TURN * jobs]:
                     try:
                         pairs = _code_file(codec, file, result)
@@ -161,7 +167,7 @@ def _run(
 def warm_up(codec: Codec) -> None:
     """Run a second of silence through: torch's first calls are slow and not to be timed."""
     silence = torch.zeros(1, 1, codec.sample_rate).to(next(codec.parameters()))
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode():
         codec.decode(codec.encode(silence))
 
 
@@ -224,10 +230,10 @@ def _code_file(codec: Codec, file: Path, result: Evaluation) -> list[Pair[Row]]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch with one thread: several wait for one another whenever the machine is busy."""
+def _num_threads(threads: int) -> Iterator[None]:
+    """PyTorch with so many threads for a while."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
