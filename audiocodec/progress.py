@@ -46,7 +46,7 @@ def progress_bar(
     return (tqdm if terminal else _Log)(
         total=total,
         unit=unit,
-        desc=description or None,
+        desc=f"{description}: " if description else None,
         bar_format=form,
         delay=1 if terminal else 30,
         mininterval=0.1 if terminal else 30,
