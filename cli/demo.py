@@ -37,6 +37,11 @@ def command(out: Path, clip: str, model: str, device: str, as_json: bool) -> Non
 
     Prints sizes, scores and speed; writes the token files, WAVs and one picture to listen to and
     look at.
+
+    \b
+    codec demo                              writes into the folder demo
+    codec demo --clip male --out listen
+    codec demo --model runs/mine/model      a model of your own
     """
     from audiocodec.checkpoint import load_codec
     from audiocodec.errors import CodecError
