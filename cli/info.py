@@ -241,6 +241,8 @@ def files_in(folder: Path) -> list[Path]:
     from audiocodec.tokenheader import SUFFIX
 
     files = find_files(folder, {SUFFIX, *READ_SUFFIXES})
+    if not files and (folder / "model" / "config.json").is_file():
+        raise CodecError(f"{folder}: is the folder of a run; its model is {folder / 'model'}")
     if not files:
         raise CodecError(f"{folder}: no {SUFFIX} files, audio files or model in this folder")
     return files

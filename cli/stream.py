@@ -93,7 +93,7 @@ def command(
     from audiocodec.pipes import RawFormat
 
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
-    if target and Path(target).is_file() and not overwrite:
+    if target and target != PIPE and Path(target).is_file() and not overwrite:
         raise CodecError(f"{target}: is there already; --overwrite replaces it")
     if source and target and PIPE not in (source, target):
         check_distinct(source, target)

@@ -174,3 +174,13 @@ def test_an_empty_path_and_an_empty_folder_are_mistakes(
     Path("empty").mkdir()
     assert run(["info", "empty"]) == 1
     assert capsys.readouterr().err.startswith("error: empty: no .tok files, audio files or model")
+
+
+def test_the_folder_of_a_run_leads_to_its_model(
+    here: Path, codec: Codec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_codec(codec, "run/model")
+    assert run(["info", "run"]) == 1
+    assert capsys.readouterr().err == (
+        "error: run: is the folder of a run; its model is run/model\n"
+    )
