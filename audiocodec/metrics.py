@@ -1,4 +1,4 @@
-"""How near a reconstruction is to its reference, and how well codebooks are used.
+"""How near a reconstruction is to its reference.
 
 Every score takes ``(reconstruction, reference, sample_rate)``, one-dimensional float arrays ``[T]``
 of equal length in [-1, 1] and Hz, and gives one float. Signals that have no such score (silence,
@@ -147,28 +147,6 @@ def log_mel_distance(reconstruction: Signal, reference: Signal, sample_rate: int
     mel = mel_from_magnitude(magnitude, sample_rate, bands=80)
     late, early = mel.clamp_min(1e-4 * float(mel[1].max()))
     return float((20 * (late / early).log10()).abs().mean())
-
-
-def usage(counts: NDArray[np.integer]) -> float:
-    """Share of a codebook's entries that occur, 0 to 1, from how often each did: ``[size]``."""
-    return float(np.mean(np.asarray(counts) > 0))
-
-
-def perplexity(counts: NDArray[np.integer]) -> float:
-    """Entries in even use: ``exp`` of the entropy of ``counts [size]``; 0 without any count."""
-    total = int(np.sum(counts))
-    if total == 0:
-        return 0.0
-    shares = np.asarray(counts, np.float64)[np.asarray(counts) > 0] / total
-    return float(np.exp(-np.sum(shares * np.log(shares))))
-
-
-def count_codes(codes: NDArray[np.integer], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
-    """How often each entry occurs in ``codes [..., K, F]``: an int64 ``[size]`` for each stage."""
-    return [
-        np.bincount(codes[..., stage, :].ravel(), minlength=sizes[stage]).astype(np.int64)
-        for stage in range(codes.shape[-2])
-    ]
 
 
 def _check(reconstruction: Signal, reference: Signal) -> None:

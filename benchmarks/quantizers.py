@@ -26,12 +26,12 @@ from torch import Tensor
 
 from audiocodec import find_audio, load_audio, load_codec
 from audiocodec.checkpoint import find_model, fingerprint
-from audiocodec.metrics import count_codes, perplexity, usage
 from audiocodec.paths import replacing
 from audiocodec.quantization.family import codebook_config
 from audiocodec.quantization.fsq import PUBLISHED_LEVELS
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.spectral import mel_from_magnitude, stft_magnitude
+from audiocodec.tokenstats import count_codes, perplexity, usage
 
 SAMPLE_RATE = 16_000
 HOP_LENGTH = 320

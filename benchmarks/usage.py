@@ -16,7 +16,7 @@ import torch
 
 from audiocodec import StreamEncoder, find_audio, load_codec
 from audiocodec.audio import AudioReader
-from audiocodec.metrics import count_codes, perplexity, usage
+from audiocodec.tokenstats import count_codes, perplexity, usage
 
 BLOCK_SECONDS = 20.0
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
+from .options import quiet
+
 if TYPE_CHECKING:
     from audiocodec.batch import Batch, Job, Plan, Together
     from audiocodec.files import FileResult, Progress
@@ -48,10 +50,19 @@ def opened(path: Path, mode: Literal["rb", "wb"], plan: Plan) -> Path | BinaryIO
     Raises:
         CodecError: bytes that would go to, or be typed at, a terminal.
     """
-    from audiocodec.errors import CodecError
-
     if not plan.pipe or str(path) != PIPE:
         return path
+    return open_pipe(mode)
+
+
+def open_pipe(mode: Literal["rb", "wb"]) -> BinaryIO:
+    """stdin or stdout for bytes.
+
+    Raises:
+        CodecError: it is a terminal.
+    """
+    from audiocodec.errors import CodecError
+
     name, end = ("stdin", sys.stdin) if mode == "rb" else ("stdout", sys.stdout)
     if end.isatty():
         mend = "pipe data into it" if mode == "rb" else "redirect it to a file or a pipe"
@@ -80,15 +91,14 @@ def convert(
 
     The report goes to stdout, unless sound or tokens go there: then to stderr.
 
-    The bar counts files; for a single file, seconds of sound out of ``seconds(job)``. Where stderr
-    is no terminal, a line of it appears about twice a minute, so that short work prints nothing.
+    The bar counts files; for a single file, seconds of audio out of ``seconds(job)``. With --quiet
+    there is no bar and no report other than failures and what --json prints.
     """
     import torch
-    from tqdm import tqdm
 
     from audiocodec.batch import Stop, run_jobs
+    from audiocodec.progress import progress_bar
 
-    quick = sys.stderr.isatty()
     piped = plan.pipe and any(str(job.target) == PIPE for job in plan.jobs)
     alone = plan.single and len(plan.jobs) == 1
     stop = Stop()
@@ -98,18 +108,7 @@ def convert(
     if alone:
         live = plan.pipe and str(plan.jobs[0].source) == PIPE
         total = round(seconds(plan.jobs[0]), 1) if seconds and not live else None
-    with tqdm(
-        total=total,
-        unit="s of sound" if alone else "files",
-        bar_format="{percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} {unit}, {elapsed}<{remaining}"
-        if total is not None
-        else "{n:.0f} {unit}, {elapsed}",
-        delay=1 if quick else 30,
-        mininterval=0.1 if quick else 30,
-        maxinterval=10 if quick else 60,
-        leave=False,
-        dynamic_ncols=True,
-    ) as bar:
+    with progress_bar(total, "s of audio" if alone else "files") as bar:
         try:
             if not plan.single:
                 torch.set_num_threads(1)
@@ -133,6 +132,8 @@ def convert(
     cut = [result for result in batch.results if result.truncated]
     if as_json:
         click.echo(json.dumps(as_dict(batch), indent=2), err=piped)
+    elif quiet():
+        pass
     elif plan.single:
         for result in batch.results:
             click.echo(line(result), err=piped)

@@ -22,7 +22,7 @@ from .options import (
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="IN... [OUT]")
+@click.argument("paths", nargs=-1, metavar="IN... [OUT]", type=click.Path())
 @files_from_option
 @num_codebooks_option
 @model_option
@@ -33,7 +33,7 @@ from .options import (
 @click.option(
     "--raw", is_flag=True, help="To stdout: 16-bit little-endian samples without a WAV header."
 )
-@json_option
+@json_option("files (source, target, seconds, bitrate, ...), skipped, failures.")
 def command(
     paths: tuple[str, ...],
     files_from: str | None,

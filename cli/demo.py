@@ -31,12 +31,17 @@ if TYPE_CHECKING:
 )
 @model_option
 @device_option
-@json_option
+@json_option("model, clip, seconds, levels (scores and files of each bitrate), picture, ...")
 def command(out: Path, clip: str, model: str, device: str, as_json: bool) -> None:
     """Encode a bundled sentence at three bitrates and decode it again.
 
     Prints sizes, scores and speed; writes the token files, WAVs and one picture to listen to and
     look at.
+
+    \b
+    codec demo                              writes into the folder demo
+    codec demo --clip male --out listen
+    codec demo --model runs/mine/model      a model of your own
     """
     from audiocodec.checkpoint import load_codec
     from audiocodec.errors import CodecError

@@ -18,6 +18,7 @@ from .options import (
     num_codebooks_option,
     open_codec,
     overwrite_option,
+    raw_input_options,
     resolve_device,
     resolve_jobs,
 )
@@ -34,7 +35,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="IN... [OUT]")
+@click.argument("paths", nargs=-1, metavar="IN... [OUT]", type=click.Path())
 @files_from_option
 @num_codebooks_option
 @click.option(
@@ -52,28 +53,8 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
     "--exact", is_flag=True, help="Compute in float64, so that rounding changes no code; slower."
 )
 @beam_option
-@click.option(
-    "--raw",
-    type=click.IntRange(min=1),
-    metavar="RATE",
-    help="stdin brings samples without a WAV header, at RATE Hz.",
-)
-@click.option(
-    "--raw-channels",
-    type=click.IntRange(1, 65535),
-    default=1,
-    show_default=True,
-    metavar="C",
-    help="With --raw: channels, sample by sample side by side.",
-)
-@click.option(
-    "--raw-format",
-    type=click.Choice(["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]),
-    default="s16le",
-    show_default=True,
-    help="With --raw: how a sample is written.",
-)
-@json_option
+@raw_input_options
+@json_option("files (source, target, seconds, bitrate, ...), skipped, failures.")
 def command(
     paths: tuple[str, ...],
     files_from: str | None,

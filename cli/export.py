@@ -15,11 +15,12 @@ from .options import json_option, model_option, overwrite_option
     "folder",
     required=True,
     metavar="DIR",
+    type=click.Path(),
     help="The folder to write; all of it appears, or nothing.",
 )
 @model_option
 @overwrite_option
-@json_option
+@json_option("folder, num_bytes, equal_codes, audio_error.")
 def command(folder: str, model: str, overwrite: bool, as_json: bool) -> None:
     """Write a model as ONNX graphs, for programs without PyTorch.
 

@@ -1,13 +1,13 @@
-"""The group `codec`. Each verb lives in a module of its own, imported only when it is called.
+"""The group `codec`. Each command lives in a module of its own, imported only when it is called.
 
-So `codec --help` reads nothing but the table below and answers at once. A verb's module holds a
-click command named `command`; its heavy imports stand inside the function, so that
-`codec VERB --help` is quick as well.
+So `codec --help` reads nothing but the table below and answers at once. A module holds a click
+command named `command`; its heavy imports stand inside the function, so that
+`codec COMMAND --help` is quick as well.
 """
 
 from __future__ import annotations
 
-import errno
+import difflib
 import importlib
 import os
 import sys
@@ -17,24 +17,30 @@ import click
 
 from audiocodec.errors import CodecError
 
+from .options import quiet_option
 from .process import end_on_signals, open_closed_streams
 
-# verb -> (module beside this one, its line in `codec --help`), in the order of the help page
+# command -> (module beside this one, its line in `codec --help`), in the order of the help page
 VERBS: dict[str, tuple[str, str]] = {
     "encode": ("encode", "Turn audio files into token files."),
     "decode": ("decode", "Turn token files back into audio."),
-    "info": ("info", "Say what a token file or a model holds."),
+    "info": ("info", "Say what token files, models or audio files hold."),
     "verify": ("verify", "Check that a model is whole and gives the same codes everywhere."),
     "export": ("export", "Write a model as ONNX graphs, for programs without PyTorch."),
     "stream": ("stream", "Hear yourself through the codec, live."),
     "demo": ("demo", "Hear the bundled model on a bundled clip."),
-    "evaluate": ("evaluate", "Score a model on a folder of audio."),
+    "evaluate": ("evaluate", "Score models on audio files: quality, bitrate and speed."),
+    "score": ("score", "Score decoded audio files against their references, of any codec."),
     "train": ("train", "Train a codec from a recipe."),
 }
 
 
+class ReaderGone(Exception):
+    """The process that read our output has ended."""
+
+
 class LazyGroup(click.Group):
-    """A click group that imports a verb's module when the verb is asked for, not before."""
+    """A click group that imports a command's module when the command is asked for, not before."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -44,12 +50,31 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f".{VERBS[cmd_name][0]}", __package__)
         command: click.Command = module.command
-        command.name = cmd_name
+        if command.name != cmd_name:  # as imported: the function's name
+            command.name = cmd_name
+            command.short_help = VERBS[cmd_name][1]
+            quiet_option(command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name.lower(), VERBS, n=1)
+            remedy = f"Did you mean '{near[0]}'?" if near else f"Commands: {', '.join(VERBS)}."
+            raise click.UsageError(f"No such command '{name}'. {remedy}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would exit with 1
+            raise ReaderGone from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
 
 
 def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -62,13 +87,15 @@ def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
+    "-V",
     "--version",
     is_flag=True,
     is_eager=True,
     expose_value=False,
     callback=print_version,
-    help="Print the version and leave.",
+    help="Print the version and exit.",
 )
+@quiet_option
 def codec() -> None:
     """A small neural speech codec: audio to tokens and back.
 
@@ -76,6 +103,10 @@ def codec() -> None:
     codec demo                     hear it
     codec encode in.wav out.tok    audio to tokens
     codec decode out.tok out.wav   tokens to audio
+
+    codec COMMAND --help has the options of a command, and examples. The exit code is 0 if all was
+    done, 1 if anything failed (each failure is a line on stderr) and 2 if the command was used
+    wrongly.
     """
 
 
@@ -98,11 +129,11 @@ def run(arguments: list[str] | None = None) -> int:
         with suppress(OSError):  # the terminal may be gone
             click.echo("interrupted", err=True)
         return 130
+    except (ReaderGone, BrokenPipeError):
+        # Python flushes stdout once more at exit: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
-        if error.errno == errno.EPIPE:
-            # Python flushes stdout once more at exit: give it somewhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}")
 

@@ -19,6 +19,7 @@ model_option = click.option(
     default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME|DIR",
+    type=click.Path(),
     help="A bundled model's name, or the folder of a model of your own.",
 )
 
@@ -37,13 +38,13 @@ beam_option = click.option(
     default=1,
     show_default=True,
     metavar="N",
-    help="Sums of entries kept from codebook to codebook; 4 codes more closely and more slowly.",
+    help="Beam width of the search for codes; 4 has less distortion than 1 and takes longer.",
 )
 
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,
-    help="Write outputs again that are there already.",
+    help="Replace outputs that are there already.",
 )
 
 jobs_option = click.option(
@@ -71,12 +72,78 @@ engine_option = click.option(
     help="What computes the networks; onnx (extra `onnx`, CPU only) is faster for short pieces.",
 )
 
-json_option = click.option(
-    "--json",
-    "as_json",
+QUIET = "audiocodec.quiet"
+"""Key of a click context's ``meta``, which a group and its command share."""
+
+
+def set_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Hide progress bars and remarks until the context ends."""
+    if value and not ctx.meta.get(QUIET):
+        from audiocodec.progress import hidden_progress
+
+        ctx.meta[QUIET] = True
+        ctx.with_resource(hidden_progress())
+
+
+def quiet() -> bool:
+    """Whether the command that runs was called with --quiet."""
+    ctx = click.get_current_context(silent=True)
+    return bool(ctx and ctx.meta.get(QUIET))
+
+
+def remark(text: str) -> None:
+    """A line on stderr that is neither an error nor a warning; none with --quiet."""
+    if not quiet():
+        click.echo(text, err=True)
+
+
+quiet_option = click.option(
+    "-q",
+    "--quiet",
     is_flag=True,
-    help="Print the result as one JSON object on stdout.",
+    expose_value=False,
+    callback=set_quiet,
+    help="No progress and no remarks: results and errors only.",
 )
+
+
+def json_option(keys: str) -> Decorated:
+    """``--json``; ``keys`` says what the JSON object holds."""
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help=f"Print one JSON object on stdout and nothing else there. Its keys: {keys}",
+    )
+
+
+def raw_input_options(command: Decorated) -> Decorated:
+    """`--raw RATE`, `--raw-channels` and `--raw-format`: what stdin brings without a WAV header."""
+    for option in (
+        click.option(
+            "--raw-format",
+            type=click.Choice(["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]),
+            default="s16le",
+            show_default=True,
+            help="With --raw: how a sample is written.",
+        ),
+        click.option(
+            "--raw-channels",
+            type=click.IntRange(1, 65535),
+            default=1,
+            show_default=True,
+            metavar="C",
+            help="With --raw: number of channels; their samples alternate.",
+        ),
+        click.option(
+            "--raw",
+            type=click.IntRange(min=1),
+            metavar="RATE",
+            help="stdin brings samples without a WAV header, at RATE Hz.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def resolve_jobs(jobs: int | None) -> int:
@@ -105,7 +172,7 @@ def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Cod
         raise CodecError("--exact: --engine onnx computes in float32 only; use --engine torch")
     from audiocodec.onnx_engine import use_onnx
 
-    return use_onnx(load_codec(model, device), say=lambda line: click.echo(line, err=True))
+    return use_onnx(load_codec(model, device), say=remark)
 
 
 def resolve_device(name: str, engine: str = "torch") -> str:

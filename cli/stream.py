@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .convert import PIPE, open_pipe
 from .options import (
     device_option,
     engine_option,
@@ -20,12 +21,16 @@ from .options import (
     num_codebooks_option,
     open_codec,
     overwrite_option,
+    quiet,
+    raw_input_options,
+    remark,
     resolve_device,
 )
 
 if TYPE_CHECKING:
     from audiocodec.audio import Samples
     from audiocodec.codec import Codec
+    from audiocodec.pipes import RawFormat
 
 PIECE_SECONDS = 0.02
 METER_SECONDS = 0.1
@@ -34,16 +39,25 @@ FILES_INSTEAD = "or use --input FILE and --output FILE"
 
 @click.command()
 @click.option(
-    "--input", "source", metavar="FILE", help="Hear this sound file instead of the microphone."
+    "--input",
+    "source",
+    metavar="FILE|-",
+    type=click.Path(),
+    help="Audio file to encode instead of the microphone; - is a WAV from stdin.",
 )
 @click.option(
-    "--output", "target", metavar="FILE", help="Write to this .wav or .flac, not the loudspeaker."
+    "--output",
+    "target",
+    metavar="FILE|-",
+    type=click.Path(),
+    help=".wav or .flac to write instead of the loudspeaker; - is a WAV to stdout.",
 )
 @num_codebooks_option
 @model_option
 @device_option
 @engine_option
 @overwrite_option
+@raw_input_options
 def command(
     source: str | None,
     target: str | None,
@@ -52,35 +66,47 @@ def command(
     device: str,
     engine: str,
     overwrite: bool,
+    raw: int | None,
+    raw_channels: int,
+    raw_format: str,
 ) -> None:
     """Hear yourself through the codec, live.
 
-    Sound passes in pieces of 20 ms from the microphone through encoder and decoder to the
+    Audio passes in chunks of 20 ms from the microphone through encoder and decoder to the
     loudspeaker (wear headphones), with a level meter and the speed on stderr. Ctrl-C ends it. Needs
-    the extra `live` (pip install 'audiocodec[live]'), unless both --input and --output name files.
+    the extra `live` (pip install 'audiocodec[live]'), unless both --input and --output are given.
+
+    The output has the model's sample rate. A WAV to stdout has no length in its header, as it is
+    written while the input is still open.
 
     \b
     codec stream -n 3
     codec stream --engine onnx
     codec stream --input in.wav --output out.wav
+    ffmpeg -i in.mp4 -f wav - | codec stream --input - --output - | aplay
+    codec stream --input - --raw 8000 --output call.wav < samples.s16
     """
+    if raw and source != PIPE:
+        raise click.UsageError("--raw describes stdin: give --input -")
     from audiocodec.errors import CodecError
     from audiocodec.files import check_distinct
+    from audiocodec.pipes import RawFormat
 
-    if target and Path(target).is_file() and not overwrite:
+    samples = RawFormat(raw, raw_channels, raw_format) if raw else None
+    if target and target != PIPE and Path(target).is_file() and not overwrite:
         raise CodecError(f"{target}: is there already; --overwrite replaces it")
-    if source and target:
+    if source and target and PIPE not in (source, target):
         check_distinct(source, target)
     codec = open_codec(model, resolve_device(device, engine), engine)
     with ExitStack() as stack:
-        pieces, channels = open_input(codec, source, stack)
+        pieces, channels = open_input(codec, source, samples, stack)
         play = open_output(codec, target, channels, stack)
         meter = Meter(codec.sample_rate)
         try:
             run(codec, num_codebooks, channels, pieces, play, meter)
         finally:
             meter.close()
-    click.echo(meter.summary(), err=True)
+    remark(meter.summary())
 
 
 def run(
@@ -135,7 +161,7 @@ class Meter:
         self.busy += spent
         self.slowest = max(self.slowest, spent)
         now = time.perf_counter()
-        if sys.stderr.isatty() and now - self.shown >= METER_SECONDS:
+        if sys.stderr.isatty() and not quiet() and now - self.shown >= METER_SECONDS:
             self.shown = now
             level = decibels(float((piece**2).mean()) if piece.size else 0.0)
             bar = "#" * max(0, round((level + 60) / 3))
@@ -144,7 +170,7 @@ class Meter:
             )
 
     def close(self) -> None:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not quiet():
             click.echo("", err=True)
 
     @property
@@ -165,8 +191,15 @@ def decibels(power: float) -> float:
     return max(-60.0, 10 * math.log10(max(power, 1e-9)))
 
 
-def open_input(codec: Codec, source: str | None, stack: ExitStack) -> tuple[Iterator[Samples], int]:
-    """Pieces ``[C, n]`` at the codec's rate, of a file or of the microphone, and C."""
+def open_input(
+    codec: Codec, source: str | None, raw: RawFormat | None, stack: ExitStack
+) -> tuple[Iterator[Samples], int]:
+    """Pieces ``[C, n]`` at the codec's rate, of a file, stdin or the microphone, and C."""
+    if source == PIPE:
+        from audiocodec.pipes import PipeReader
+
+        piped = stack.enter_context(PipeReader(open_pipe("rb"), codec.sample_rate, raw))
+        return piped.blocks(PIECE_SECONDS), piped.info.channels
     if source:
         from audiocodec.audio import AudioReader
 
@@ -185,7 +218,12 @@ def open_input(codec: Codec, source: str | None, stack: ExitStack) -> tuple[Iter
 def open_output(
     codec: Codec, target: str | None, channels: int, stack: ExitStack
 ) -> Callable[[Samples], object]:
-    """What takes sound ``[C, n]`` at the codec's rate: a file or the loudspeaker."""
+    """What takes audio ``[C, n]`` at the codec's rate: a file, stdout or the loudspeaker."""
+    if target == PIPE:
+        from audiocodec.pipes import PipeWriter
+
+        piped = PipeWriter(open_pipe("wb"), codec.sample_rate, channels)
+        return stack.enter_context(piped).write
     if target:
         from audiocodec.audio import AudioWriter
 

@@ -27,7 +27,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", type=click.Path())
 @click.option(
     "--set",
     "overrides",
@@ -51,7 +51,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 )
 @click.option("--check", is_flag=True, help="Check the recipe, say what it makes, and leave.")
 @device_option
-@json_option
+@json_option(
+    "folder, model, step, steps, skipped_steps, finished; with --check: recipe, name, parameters, "
+    "frame_rate, bitrates, steps, seconds_per_step, files."
+)
 def command(
     recipe: str,
     overrides: tuple[str, ...],

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import device_option, json_option, model_option, resolve_device
+from .options import device_option, json_option, model_option, remark, resolve_device
 
 if TYPE_CHECKING:
     from audiocodec.verification import Check
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="[FILES]")
+@click.argument("files", nargs=-1, metavar="[FILES]", type=click.Path())
 @model_option
 @click.option(
     "--seal",
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     help="First write fingerprint.txt and golden.tok for the model as it is now.",
 )
 @device_option
-@json_option
+@json_option("model, ok, checks (name, detail, float32, float64, failure).")
 def command(files: tuple[str, ...], model: str, seal: bool, device: str, as_json: bool) -> None:
     """Check that a model is whole and gives the same codes everywhere.
 
@@ -45,10 +45,15 @@ def command(files: tuple[str, ...], model: str, seal: bool, device: str, as_json
 
     if seal:
         folder = seal_model(model)
-        click.echo(f"{folder}: fingerprint.txt and golden.tok are written", err=True)
+        remark(f"{folder}: fingerprint.txt and golden.tok are written")
     checks = verify(model, files, resolve_device(device))
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+        result = {
+            "model": model,
+            "ok": not any(check.failure for check in checks),
+            "checks": [dataclasses.asdict(check) for check in checks],
+        }
+        click.echo(json.dumps(result, indent=2))
     else:
         click.echo(table(checks))
     for check in checks:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from audiocodec import save_audio
+from audiocodec import Codec, CodecConfig, save_audio, save_codec
+from audiocodec.evaluation import Comparison, Evaluation, Row
 from audiocodec_cli.main import run
 
 
@@ -28,7 +31,7 @@ def test_a_table_and_a_csv(
     assert "PESQ-WB" in told.out
     assert "files: 1" in told.out
     assert "perplexity" in told.out
-    assert "evaluate" in told.err  # the progress bar
+    assert told.err == ""  # stderr is no terminal: a bar for long work only
     assert len(scores.read_text().splitlines()) == 3
 
 
@@ -95,3 +98,131 @@ def test_a_bad_request_is_one_line(
     assert message in told.err
     assert told.out == ""
     assert "Traceback" not in told.err
+
+
+def test_a_missing_path_among_several_is_an_error_line_and_the_rest_is_done(
+    model: str, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "none.wav")
+    assert run(["evaluate", str(audio), missing, "--model", model, "-n", "1", "--jobs", "1"]) == 1
+    told = capsys.readouterr()
+    assert "files: 1" in told.out
+    assert told.err == f"error: {missing}: no such file or folder\n"
+
+
+@pytest.fixture
+def models(codec: Codec, tmp_path: Path) -> list[str]:
+    """Two models of the same name, and one at 8 kHz with three codebooks."""
+    settings = codec.config.model_dump(mode="json")
+    found = []
+    for seed, name in enumerate(("a/model", "b/model", "low")):
+        torch.manual_seed(seed)
+        if name == "low":
+            settings["sample_rate"] = 8000
+            settings["quantizer"]["num_codebooks"] = 3
+        save_codec(Codec(CodecConfig.from_mapping(settings)), tmp_path / name)
+        found.append(str(tmp_path / name))
+    return found
+
+
+def named(models: list[str]) -> list[str]:
+    return [word for model in models for word in ("--model", model)]
+
+
+def test_models_are_compared_on_the_same_files(
+    models: list[str], audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_audio(audio.parent / "silence.wav", torch.zeros(1, 16_000), 16_000)
+    arguments = ["evaluate", str(audio), str(audio.parent / "silence.wav"), "--jobs", "1"]
+    arguments += ["-n", "1,3", *named(models)]
+    table = tmp_path / "scores.csv"
+    assert run([*arguments, "--json", "--csv", str(table)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    prints = [each["fingerprint"] for each in told["models"]]
+    names = [f"model-{prints[0][:8]}", f"model-{prints[1][:8]}", "low"]
+    assert [each["model"] for each in told["models"]] == names
+    assert all(each["results"][0]["pesq_wb"]["count"] == 1 for each in told["models"])
+    assert len([line for line in told["failures"] if "silence.wav: no PESQ-WB" in line]) == 1
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["model"], row["fingerprint"]) for row in rows] == [
+        pair for pair in zip(names, prints, strict=True) for _ in range(4)
+    ]
+    assert run(arguments) == 0
+    out = capsys.readouterr().out
+    lines = [line.split()[:2] for line in out.splitlines()]
+    assert [[name, count] for name in names for count in "13"] == [
+        line for line in lines if len(line) == 2 and line[0] in names and line[1] in ("1", "3")
+    ]
+    assert "1 of 2 files have PESQ-WB, " in out
+    assert "The models have different sample rates" in out
+
+
+def test_a_comparison_is_checked_before_anything_is_computed(
+    models: list[str], audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", str(audio), "-n", "4", *named(models)]) == 1
+    assert "4 codebooks asked for: model low takes 1 to 3" in capsys.readouterr().err
+    assert run(["evaluate", str(audio), *named([models[0], models[0]])]) == 1
+    assert "is the same model as" in capsys.readouterr().err
+
+
+def test_a_comparison_leaves_out_files_that_one_model_has_no_score_for() -> None:
+    def evaluation(model: str, scores: dict[str, float]) -> Evaluation:
+        result = Evaluation(model, "", 16_000, "cpu", (1,), ("stoi",), [np.ones(2, np.int64)])
+        for file in ("a", "b"):
+            row = Row(file, 1.0, 1, num_codebooks=1, encode_factor=0.1, decode_factor=0.1)
+            if file in scores:
+                row.scores["stoi"] = scores[file]
+            result.rows.append(row)
+        return result
+
+    both = Comparison([evaluation("x", {"a": 0.5, "b": 0.9}), evaluation("y", {"a": 0.6})])
+    first, second = (each["results"][0]["stoi"] for each in both.as_dict()["models"])
+    assert (first["mean"], first["count"]) == (0.5, 1)
+    assert (second["mean"], second["count"]) == (0.6, 1)
+    assert "1 of 2 files have STOI for every model" in both.table()
+
+
+def test_the_audio_is_kept_and_never_replaced_unasked(
+    model: str, tmp_path: Path, speech: torch.Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, kept = tmp_path / "in", tmp_path / "kept"
+    (folder / "deep").mkdir(parents=True)
+    save_audio(folder / "deep" / "a.flac", speech[0, :, :16_000], 16_000)
+    save_audio(folder / "b.wav", speech[0, :, :24_000], 24_000)
+    arguments = ["evaluate", str(folder), "--model", model, "-n", "1,2", "--jobs", "1"]
+    arguments += ["--save", str(kept), "--csv", str(tmp_path / "scores.csv")]
+    assert run(arguments) == 0
+    assert sorted(str(path.relative_to(kept)) for path in kept.rglob("*.wav")) == [
+        "reference_16000/b.wav",
+        "small/1/b.wav",
+        "small/1/deep/a.wav",
+        "small/2/b.wav",
+        "small/2/deep/a.wav",
+    ]
+    capsys.readouterr()
+    # What was kept has the scores that were told, but for its 16 bits.
+    pair = [str(folder / "deep" / "a.flac"), str(kept / "small/2/deep/a.wav")]
+    assert run(["score", *pair, "--jobs", "1", "--json"]) == 0
+    stoi = json.loads(capsys.readouterr().out)["scores"]["stoi"]["mean"]
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        row = next(r for r in csv.DictReader(file) if r["file"] == pair[0] and "2" in r.values())
+    assert stoi == pytest.approx(float(row["stoi"]), abs=1e-3)
+
+    before = {path: path.read_bytes() for path in kept.rglob("*.wav")}
+    assert run(arguments) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {kept / 'small/1/b.wav'}: is there already; --overwrite")
+    assert {path: path.read_bytes() for path in kept.rglob("*.wav")} == before
+    assert run([*arguments, "--overwrite"]) == 0
+
+
+def test_files_that_would_be_kept_as_one_are_refused(
+    model: str, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "speech.flac").write_bytes(b"")
+    arguments = ["evaluate", str(tmp_path), "--model", model, "--save", str(tmp_path / "kept")]
+    assert run(arguments) == 1
+    assert "would be saved as" in capsys.readouterr().err
+    assert not (tmp_path / "kept").exists()

@@ -256,7 +256,6 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         ["encode", "a.wav", "--bitrate", "fast"],
         ["encode", "a.wav", "--beam", "0"],
         ["decode"],
-        ["info"],
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,3 +140,28 @@ def test_the_input_is_not_replaced_by_its_own_result(
     assert run(["stream", *arguments]) == 1
     assert "in.wav: is the input itself" in capsys.readouterr().err
     assert Path("in.wav").read_bytes() == before
+
+
+def test_from_stdin_to_stdout(here: Path, model: str) -> None:
+    """A WAV through pipes has the samples of a WAV from file to file; so have bare samples."""
+    record("in.wav", 20011, 22050, 2)
+    pcm, _ = soundfile.read("in.wav", dtype="int16")
+    Path("in.raw").write_bytes(pcm.astype("<i2").tobytes())
+    codec = f"{sys.executable} -m audiocodec_cli -q stream --model {model} -n 3"
+    raw = "--raw 22050 --raw-channels 2"
+    program = f"""
+    {codec} --input in.wav --output file.wav
+    cat in.wav | {codec} --input - --output - > pipe.wav
+    cat in.raw | {codec} --input - {raw} --output raw.wav
+    """
+    result = subprocess.run(["bash", "-euc", program], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    samples = soundfile.read("file.wav", dtype="int16")[0]
+    assert len(samples) == -(-20011 * 16000 // 22050)
+    assert (soundfile.read("raw.wav", dtype="int16")[0] == samples).all()
+    assert Path("pipe.wav").read_bytes()[44:] == samples.astype("<i2").tobytes()
+
+
+def test_raw_describes_stdin_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["stream", "--input", "in.wav", "--raw", "8000", "--output", "out.wav"]) == 2
+    assert "--raw describes stdin: give --input -" in capsys.readouterr().err

@@ -13,7 +13,18 @@ import pytest
 import audiocodec
 
 ROOT = Path(__file__).resolve().parents[1]
-VERBS = ["encode", "decode", "info", "verify", "export", "stream", "demo", "evaluate", "train"]
+VERBS = [
+    "encode",
+    "decode",
+    "info",
+    "verify",
+    "export",
+    "stream",
+    "demo",
+    "evaluate",
+    "score",
+    "train",
+]
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -93,6 +104,7 @@ def test_the_same_option_is_spelt_the_same_in_every_verb() -> None:
         "encode": ["--model", "-n", "--overwrite", "--device", "--engine", "--json"],
         "decode": ["--model", "-n", "--overwrite", "--device", "--engine", "--json"],
         "evaluate": ["--model", "-n", "--device", "--json"],
+        "score": ["--csv", "--jobs", "--mos", "--json"],
         "train": ["--device"],
         "info": ["--json"],
         "verify": ["--model", "--device", "--json"],

@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from audiocodec import metrics
+from audiocodec import metrics, tokenstats
 from audiocodec.metrics import ScoreError
 
 RATE = 16_000
@@ -119,16 +119,16 @@ def test_what_cannot_be_scored_says_why(pair: Pair) -> None:
 
 def test_usage_and_perplexity_of_known_counts() -> None:
     even = np.array([5, 5, 5, 5])
-    assert metrics.usage(even) == 1
-    assert metrics.perplexity(even) == pytest.approx(4)
+    assert tokenstats.usage(even) == 1
+    assert tokenstats.perplexity(even) == pytest.approx(4)
     one = np.array([0, 9, 0, 0])
-    assert metrics.usage(one) == 0.25
-    assert metrics.perplexity(one) == pytest.approx(1)
-    assert metrics.perplexity(np.zeros(4, dtype=np.int64)) == 0
+    assert tokenstats.usage(one) == 0.25
+    assert tokenstats.perplexity(one) == pytest.approx(1)
+    assert tokenstats.perplexity(np.zeros(4, dtype=np.int64)) == 0
 
 
 def test_codes_are_counted_for_each_stage() -> None:
     codes = np.array([[[0, 1, 1], [2, 2, 2]], [[1, 0, 1], [0, 0, 2]]])  # [B=2, K=2, F=3]
-    first, second = metrics.count_codes(codes, (2, 4))
+    first, second = tokenstats.count_codes(codes, (2, 4))
     assert first.tolist() == [2, 4]
     assert second.tolist() == [2, 0, 4, 0]

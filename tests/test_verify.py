@@ -74,7 +74,9 @@ def test_a_sealed_model_passes_and_the_table_says_how_equal_float32_is(
     for line in (*lines[3:6], lines[7]):
         assert line.count("%") == 2 and line.endswith(" 100.000 %  ok"), line
     assert run(["verify", *map(str, short), "--model", str(model), "--json"]) == 0
-    checks = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["ok"]) == (str(model), True)
+    checks = told["checks"]
     assert {check["float64"] for check in checks} == {1.0, None}
     assert all(0.99 < (check["float32"] or 1) <= 1 for check in checks)
 

@@ -1,16 +1,19 @@
-"""What an evaluation found: a row for each file and number of codebooks, means, a table, a CSV."""
+"""What an evaluation found: a row for each file and number of codebooks, means, a table, a CSV.
+
+Of one model, or of several on the same files.
+"""
 
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocodec import metrics
+from audiocodec import tokenstats
 from audiocodec.extras import import_extra
 from audiocodec.paths import replacing
 
@@ -26,25 +29,34 @@ SCORES = {
 
 
 @dataclass
-class Row:
-    """One file at one number of codebooks.
+class ScoredFile:
+    """The scores of one reconstruction against its reference.
 
-    A score that could not be had is missing from ``scores`` and explained in ``reasons``. kbps and
-    real-time factors (seconds of work per second of audio) are per channel; ``payload_kbps`` counts
-    the codes in the token file, ``file_kbps`` all of its bytes. A file of 0 s has none of them.
+    A score that could not be had is missing from ``scores`` and explained in ``reasons``.
     """
 
     file: str
-    num_codebooks: int
     seconds: float
     channels: int
+    lag_samples: int = 0
+    scores: dict[str, float] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Row(ScoredFile):
+    """One file at one number of codebooks.
+
+    kbps and real-time factors (seconds of work per second of audio) are per channel;
+    ``payload_kbps`` counts the codes in the token file, ``file_kbps`` all of its bytes. A file of
+    0 s has none of them.
+    """
+
+    num_codebooks: int
     payload_kbps: float | None = None
     file_kbps: float | None = None
     encode_factor: float | None = None
     decode_factor: float | None = None
-    lag_samples: int = 0
-    scores: dict[str, float] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,12 +115,12 @@ class Evaluation:
     @property
     def usage(self) -> list[float]:
         """For each stage, the share of its entries that occur in the whole set."""
-        return [metrics.usage(counts) for counts in self.code_counts]
+        return [tokenstats.usage(counts) for counts in self.code_counts]
 
     @property
     def perplexity(self) -> list[float]:
         """For each stage, its entries in even use over the whole set."""
-        return [metrics.perplexity(counts) for counts in self.code_counts]
+        return [tokenstats.perplexity(counts) for counts in self.code_counts]
 
     @property
     def failures(self) -> list[str]:
@@ -125,53 +137,43 @@ class Evaluation:
 
     def table(self) -> str:
         """Means and intervals, codebook usage and what failed, as text of under 100 columns."""
+        parts = [[self._title()], *_means([self]), self._codebooks()]
+        if self.failures:
+            parts.append(failure_lines(self.failures))
+        return "\n\n".join("\n".join(part) for part in parts)
+
+    def _title(self) -> str:
         files = {row.file: row.seconds for row in self.rows}
-        lines = [
+        return (
             f"{self.model} {self.fingerprint}".rstrip()
             + f", files: {len(files)}, {sum(files.values()):.1f} s at {self.sample_rate} Hz"
-            + (f", beam {self.beam}" if self.beam > 1 else ""),
-            "",
-            *_columns([self._head(), *(self._line(count) for count in self.num_codebooks)]),
-            "",
-            "mean over files ± 95 % confidence interval (Student's t); kbps per channel, of the",
-            "codes and of the whole token file; x: times faster than real time, "
-            + ("one CPU thread" if self.device == "cpu" else self.device),
-        ]
-        frames = sum(map(int, self.code_counts[0]))
-        lines += ["", *_columns(self._codebooks()), "", f"codes counted over {frames} frames"]
-        if self.failures:
-            lines += ["", f"failed: {len(self.failures)}", *(f"  {text}" for text in self.failures)]
-        return "\n".join(lines)
-
-    def _head(self) -> list[str]:
-        titles = [SCORES[score][0] for score in self.scores]
-        return ["n", "kbps", "in file", *titles, "encode", "decode"]
+            + (f", beam {self.beam}" if self.beam > 1 else "")
+        )
 
     def _line(self, num_codebooks: int) -> list[str]:
         cells = [str(num_codebooks)]
         for rate in ("payload_kbps", "file_kbps"):
             mean = self.mean(rate, num_codebooks)
             cells.append(f"{mean.mean:.2f}" if mean else "-")
-        for score in self.scores:
-            form = SCORES[score][1]
-            mean = self.mean(score, num_codebooks)
-            spread = f" ±{mean.ci95:{form}}" if mean and mean.ci95 is not None else ""
-            cells.append(f"{mean.mean:{form}}{spread}" if mean else "-")
+        cells += [mean_cell(score, self.mean(score, num_codebooks)) for score in self.scores]
         for work in ("encode", "decode"):
             factor = self.real_time_factor(work, num_codebooks)
             cells.append(f"{1 / factor:.0f}x" if factor else "-")
         return cells
 
-    def _codebooks(self) -> list[list[str]]:
-        return [
-            ["codebook", "entries", "used", "perplexity"],
-            *(
-                [str(stage), str(len(counts)), f"{100 * used:.1f} %", f"{even:.0f}"]
-                for stage, (counts, used, even) in enumerate(
-                    zip(self.code_counts, self.usage, self.perplexity, strict=True), start=1
-                )
-            ),
-        ]
+    def _codebooks(self) -> list[str]:
+        table = columns(
+            [
+                ["codebook", "entries", "used", "perplexity"],
+                *(
+                    [str(stage), str(len(counts)), f"{100 * used:.1f} %", f"{even:.0f}"]
+                    for stage, (counts, used, even) in enumerate(
+                        zip(self.code_counts, self.usage, self.perplexity, strict=True), start=1
+                    )
+                ),
+            ]
+        )
+        return [*table, "", f"codes counted over {sum(map(int, self.code_counts[0]))} frames"]
 
     def write_csv(self, path: str | Path) -> None:
         """Every row, one a line; a score that could not be had is empty and ``failed`` says why.
@@ -179,21 +181,7 @@ class Evaluation:
         Raises:
             CodecError: the place is not writable.
         """
-        plain = ["file", "num_codebooks", "seconds", "channels", "payload_kbps", "file_kbps"]
-        plain += ["encode_factor", "decode_factor", "lag_samples"]
-        with (
-            replacing(Path(path)) as temporary,
-            temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow([*plain, *self.scores, "failed"])
-            for row in self.rows:
-                values = [_short(getattr(row, name)) for name in plain]
-                scores = [_short(row.scores.get(score)) for score in self.scores]
-                failed = "; ".join(f"{score}: {why}" for score, why in row.reasons.items())
-                writer.writerow([*values, *scores, failed])
-            for name, reason in self.unreadable.items():
-                writer.writerow([name, *[None] * (len(plain) - 1 + len(self.scores)), reason])
+        _write_rows([self], path)
 
     def as_dict(self) -> dict[str, Any]:
         """All but the rows, for JSON."""
@@ -224,11 +212,182 @@ class Evaluation:
         }
 
 
-def _columns(lines: list[list[str]]) -> list[str]:
-    """Cells, aligned to the right under their titles."""
+@dataclass
+class Comparison:
+    """Several models on the same files.
+
+    Means are over the files for which every model has the score, so that no model is judged on
+    easier files than another; :attr:`evaluations` and the CSV have every row.
+    """
+
+    evaluations: list[Evaluation]
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return {file: why for each in self.evaluations for file, why in each.unreadable.items()}
+
+    @property
+    def failures(self) -> list[str]:
+        """What could not be read or scored; with the models' names unless it is so of all."""
+        where: dict[str, list[str]] = {}
+        for each in self.evaluations:
+            for line in each.failures:
+                where.setdefault(line, []).append(each.model)
+        everywhere = len(self.evaluations)
+        return [
+            line if len(models) == everywhere else f"{', '.join(models)}: {line}"
+            for line, models in where.items()
+        ]
+
+    def shared(self) -> dict[str, set[str]]:
+        """For each score, the files that have it for every model and number of codebooks."""
+        having = [
+            {
+                score: {
+                    row.file
+                    for row in each.rows
+                    if row.num_codebooks == count and score in row.scores
+                }
+                for score in each.scores
+            }
+            for each in self.evaluations
+            for count in each.num_codebooks
+        ]
+        return {score: set.intersection(*(h[score] for h in having)) for score in having[0]}
+
+    def equal_files(self) -> list[Evaluation]:
+        """The evaluations with those scores alone that :meth:`shared` names."""
+        shared = self.shared()
+
+        def keep(row: Row) -> Row:
+            kept = {score: v for score, v in row.scores.items() if row.file in shared[score]}
+            return replace(row, scores=kept)
+
+        return [replace(each, rows=list(map(keep, each.rows))) for each in self.evaluations]
+
+    def table(self) -> str:
+        """A row for each model and number of codebooks, then each model's codebook usage."""
+        even = self.equal_files()
+        parts = [[each._title() for each in even], *_means(even)]
+        total = len({row.file for each in even for row in each.rows})
+        fewer: dict[int, list[str]] = {}
+        for score, files in self.shared().items():
+            if len(files) < total:
+                fewer.setdefault(len(files), []).append(SCORES[score][0])
+        if fewer:
+            parts.append(
+                [
+                    f"{count} of {total} files have {', '.join(titles)} for every model: means "
+                    "over these"
+                    for count, titles in fewer.items()
+                ]
+            )
+        if len({each.sample_rate for each in even}) > 1:
+            parts.append(
+                [
+                    "The models have different sample rates, and each is compared with the input",
+                    "at its own. PESQ-WB, STOI and DistillMOS are computed at 16 kHz for all;",
+                    "SI-SDR and log-mel distance are not comparable between them.",
+                ]
+            )
+        parts += [[each.model, *each._codebooks()] for each in even]
+        if self.failures:
+            parts.append(failure_lines(self.failures))
+        return "\n\n".join("\n".join(part) for part in parts)
+
+    def write_csv(self, path: str | Path) -> None:
+        """As :meth:`Evaluation.write_csv`, model after model."""
+        _write_rows(self.evaluations, path)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: ``models``, a list of :meth:`Evaluation.as_dict`, and all ``failures``."""
+        return {
+            "models": [each.as_dict() for each in self.equal_files()],
+            "failures": self.failures,
+        }
+
+
+def _means(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+    """The table of means, with the model's name where there are several, and its legend."""
+    first = evaluations[0]
+    several = len(evaluations) > 1
+    titles = [SCORES[score][0] for score in first.scores]
+    head = ["model"] * several + ["n", "kbps", "in file", *titles, "encode", "decode"]
+    lines = [
+        [each.model] * several + each._line(count)
+        for each in evaluations
+        for count in each.num_codebooks
+    ]
+    legend = [
+        MEAN_LEGEND + " kbps per channel, of the",
+        "codes and of the whole token file; x: times faster than real time, "
+        + ("one CPU thread" if first.device == "cpu" else first.device),
+    ]
+    return [columns([head, *lines], left=several), legend]
+
+
+def _write_rows(evaluations: Sequence[Evaluation], path: str | Path) -> None:
+    plain = ["file", "num_codebooks", "seconds", "channels", "payload_kbps", "file_kbps"]
+    plain += ["encode_factor", "decode_factor", "lag_samples"]
+    scores = evaluations[0].scores
+    lines: list[list[object]] = []
+    for each in evaluations:
+        model = [each.model, each.fingerprint]
+        for row in each.rows:
+            values = [getattr(row, name) for name in plain]
+            lines.append([*model, *values, *score_cells(row, scores)])
+        for name, reason in each.unreadable.items():
+            empty = [None] * (len(plain) - 1 + len(scores))
+            lines.append([*model, name, *empty, reason])
+    write_lines(path, ["model", "fingerprint", *plain, *scores, "failed"], lines)
+
+
+# What the results of `evaluate` and of `score_files` are written with.
+
+MEAN_LEGEND = "mean over files ± 95 % confidence interval (Student's t);"
+
+
+def mean_cell(score: str, mean: Mean | None) -> str:
+    """A mean and its interval as the table has them."""
+    if mean is None:
+        return "-"
+    form = SCORES[score][1]
+    spread = f" ±{mean.ci95:{form}}" if mean.ci95 is not None else ""
+    return f"{mean.mean:{form}}{spread}"
+
+
+def failure_lines(failures: Sequence[str]) -> list[str]:
+    return [f"failed: {len(failures)}", *(f"  {text}" for text in failures)]
+
+
+def columns(lines: list[list[str]], left: bool = False) -> list[str]:
+    """Cells, aligned to the right under their titles; the first column to the ``left``."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(map(str.rjust, line, widths)) for line in lines]
+    rows = [list(map(str.rjust, line, widths)) for line in lines]
+    if left:
+        rows = [[line[0].ljust(widths[0]), *row[1:]] for line, row in zip(lines, rows, strict=True)]
+    return ["  ".join(row) for row in rows]
 
 
-def _short(value: object) -> object:
-    return f"{value:.6g}" if isinstance(value, float) else value
+def score_cells(row: ScoredFile, scores: Sequence[str]) -> list[object]:
+    """A file's scores for a CSV, empty where it has none, and why not."""
+    failed = "; ".join(f"{score}: {why}" for score, why in row.reasons.items())
+    return [*(row.scores.get(score) for score in scores), failed]
+
+
+def write_lines(path: str | Path, titles: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+    """A CSV with a line of titles, whole or not at all.
+
+    Raises:
+        CodecError: the place is not writable.
+    """
+    with (
+        replacing(Path(path)) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(titles)
+        writer.writerows(
+            [f"{value:.6g}" if isinstance(value, float) else value for value in line]
+            for line in lines
+        )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,25 +12,27 @@ from numpy.typing import NDArray
 from audiocodec import metrics
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.mos import distill_mos
-from audiocodec.evaluation.result import Row
+from audiocodec.evaluation.result import ScoredFile
 from audiocodec.extras import import_extra
 from audiocodec.metrics import Signal
 
 PAIRS_PER_WORKER = 10  # a process takes seconds to start: what makes it worth while
 
 Audio = NDArray[np.float32]  # [C, T]
+Result = TypeVar("Result", bound=ScoredFile)
 
 
 @dataclass
-class Pair:
-    """A reconstruction and its reference, and the row that waits for their scores."""
+class Pair(Generic[Result]):
+    """A reconstruction and its reference at one sample rate (Hz), and the row for their scores."""
 
-    row: Row
+    row: Result
     reconstruction: Audio
     reference: Audio
+    sample_rate: int
 
 
-def score_pairs(pairs: list[Pair], sample_rate: int, workers: int, mos: bool) -> Iterator[Row]:
+def score_pairs(pairs: list[Pair[Result]], workers: int, mos: bool) -> Iterator[Result]:
     """The rows with their scores, in order, from up to ``workers`` processes of one thread each.
 
     Raises:
@@ -40,7 +43,7 @@ def score_pairs(pairs: list[Pair], sample_rate: int, workers: int, mos: bool) ->
     # loky's processes start afresh: safe beside torch's threads, and in scripts without a guard.
     run = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes=None)
     tasks = (
-        joblib.delayed(score_pair)(pair.reconstruction, pair.reference, sample_rate, mos)
+        joblib.delayed(score_pair)(pair.reconstruction, pair.reference, pair.sample_rate, mos)
         for pair in pairs
     )
     try:
@@ -58,7 +61,8 @@ def score_pair(
 ) -> tuple[int, dict[str, float], dict[str, str]]:
     """The lag in samples (of the first channel), the scores of ``[C, T]`` signals, and why not.
 
-    A score is the mean over channels; where one channel has none, the file has none.
+    A score is the mean over channels; where one channel has none, the file has none. Of signals of
+    different lengths, what the longer one has beyond the other is left out.
     """
     lags: list[int] = []
     scores: dict[str, list[float]] = {}
@@ -81,10 +85,11 @@ def score_pair(
 def _scores(
     shifted: Signal, cut: Signal, late: Signal, early: Signal, sample_rate: int
 ) -> dict[str, Callable[[], float]]:
+    size = min(len(late), len(early))
     return {
         "pesq_wb": lambda: metrics.pesq_wb(shifted, cut, sample_rate),
         "stoi": lambda: metrics.stoi(shifted, cut, sample_rate),
         "si_sdr": lambda: metrics.si_sdr(shifted, cut),
-        "si_sdr_raw": lambda: metrics.si_sdr(late, early),
+        "si_sdr_raw": lambda: metrics.si_sdr(late[:size], early[:size]),
         "log_mel_distance": lambda: metrics.log_mel_distance(shifted, cut, sample_rate),
     }

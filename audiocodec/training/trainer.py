@@ -37,6 +37,7 @@ from audiocodec.checkpoint import (
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError, NotFiniteError
 from audiocodec.paths import replacing
+from audiocodec.progress import progress_hidden
 from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.data import AudioCache, SegmentSampler, training_files
 from audiocodec.training.discriminators import Discriminators
@@ -166,6 +167,7 @@ class Trainer:
             initial=self.step,
             unit="step",
             mininterval=0.5 if sys.stderr.isatty() else 30,
+            disable=progress_hidden(),
         )
         try:
             with stop_requests() as stopped, bar:
@@ -397,7 +399,8 @@ class Trainer:
         self.monitor.numbers(self.step, numbers)
         self.monitor.sounds(self.step, sounds, self.codec.sample_rate)
         shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
-        tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
+        if not progress_hidden():
+            tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
 
     def _look_at_skips(self) -> None:
         """Note steps that were not finite; after a run of them go back to the last good state."""

@@ -1,0 +1,94 @@
+"""The audio that an evaluation compares, kept in a folder to listen to or to score elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from audiocodec.audio import audio_info, save_audio
+from audiocodec.errors import CodecError
+from audiocodec.evaluation.result import Row
+from audiocodec.evaluation.scoring import Audio, Pair
+
+
+@dataclass(frozen=True)
+class SavedAudio:
+    """Reconstructions in ``folder/MODEL/N/PATH.wav``, 16-bit, N the number of codebooks.
+
+    A file of another sample rate than the model's is resampled before it is encoded; this
+    reference is kept too, in ``folder/reference_RATE/PATH.wav``. ``paths`` gives each file's PATH.
+    """
+
+    folder: Path
+    paths: Mapping[Path, Path]
+
+    def reconstruction(self, model: str, num_codebooks: int, file: Path) -> Path:
+        return self._place(Path(model, str(num_codebooks)), file)
+
+    def reference(self, sample_rate: int, file: Path) -> Path:
+        return self._place(Path(f"reference_{sample_rate}"), file)
+
+    def _place(self, inside: Path, file: Path) -> Path:
+        path = self.paths[file]
+        return self.folder / inside / path.with_name(f"{path.stem}.wav")
+
+    def check(
+        self, models: Sequence[tuple[str, Sequence[int], int]], overwrite: bool = False
+    ) -> None:
+        """Raise :class:`CodecError` if two files would become one, or one that exists.
+
+        Args:
+            models: names, numbers of codebooks, and sample rates.
+            overwrite: whether what exists may be replaced.
+        """
+        for model, counts, rate in models:
+            made: dict[Path, Path] = {}
+            for file in self.paths:
+                targets = [self.reconstruction(model, count, file) for count in counts]
+                other = made.setdefault(targets[0], file)
+                if other != file:
+                    raise CodecError(
+                        f"{file}: would be saved as {targets[0]}, as {other} would; rename one"
+                    )
+                if self._resampled(file, rate):
+                    targets.append(self.reference(rate, file))
+                if self._writes_over(file, targets):
+                    raise CodecError(
+                        f"{file}: is an input and would be replaced; save to another folder"
+                    )
+                for target in targets:
+                    if target.exists() and not overwrite:
+                        raise CodecError(f"{target}: is there already; --overwrite replaces it")
+
+    def write(self, model: str, file: Path, pairs: Sequence[Pair[Row]]) -> None:
+        """Write a file's reconstructions, and its reference where it was resampled.
+
+        Raises:
+            CodecError: the folder cannot be written.
+        """
+        for pair in pairs:
+            target = self.reconstruction(model, pair.row.num_codebooks, file)
+            _save(target, pair.reconstruction, pair.sample_rate)
+        if pairs and self._resampled(file, pairs[0].sample_rate):
+            target = self.reference(pairs[0].sample_rate, file)
+            _save(target, pairs[0].reference, pairs[0].sample_rate)
+
+    def _resampled(self, file: Path, sample_rate: int) -> bool:
+        try:
+            return audio_info(file).sample_rate != sample_rate
+        except CodecError:
+            return False  # it is reported when it is read
+
+    def _writes_over(self, file: Path, targets: Sequence[Path]) -> bool:
+        return file.resolve() in [target.resolve() for target in targets]
+
+
+def _save(target: Path, audio: Audio, sample_rate: int) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CodecError(f"{target.parent}: cannot be made ({error.strerror})") from None
+    save_audio(target, torch.from_numpy(audio), sample_rate)

@@ -1,0 +1,226 @@
+"""What `codec info` says of token files, audio files and models: facts for JSON, and lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiocodec.tokenfile import TokenFile
+    from audiocodec.tokenstats import TokenStats
+
+Facts = dict[str, Any]
+
+
+def token_facts(tokens: TokenFile) -> Facts:
+    """A token file's header and sizes."""
+    from audiocodec.tokenfile import VERSION
+
+    header, seconds = tokens.header, tokens.seconds
+    return {
+        "file": str(tokens.path),
+        "format_version": VERSION,
+        "model": header.model,
+        "fingerprint": header.fingerprint,
+        "seconds": seconds,
+        "original_sample_rate": header.original_sample_rate,
+        "channels": header.channels,
+        "num_samples": tokens.num_samples,
+        "sample_rate": header.sample_rate,
+        "hop_length": header.hop_length,
+        "frame_rate": header.frame_rate,
+        "num_frames": tokens.num_frames,
+        "block_frames": header.block_frames,
+        "num_codebooks": header.num_codebooks,
+        "codebook_sizes": list(header.codebook_sizes),
+        "bitrate": header.bitrate,
+        "file_bitrate": tokens.num_bytes * 8 / seconds if seconds else None,
+        "payload_bytes": tokens.payload_bytes,
+        "file_bytes": tokens.num_bytes,
+        "truncated": tokens.truncated,
+    }
+
+
+def token_lines(facts: Facts) -> list[str]:
+    whole = facts["file_bitrate"]
+    each = f" ({facts['bitrate'] / facts['channels'] / 1000:g} each)"
+    return [
+        facts["file"],
+        f"  model     {facts['model']} ({facts['fingerprint']})",
+        f"  audio     {facts['seconds']:.3f} s, {facts['original_sample_rate']} Hz, "
+        f"{channels(facts['channels'])}, {facts['num_samples']} samples each",
+        f"  codes     {facts['num_frames']} frames, {facts['frame_rate']:g} a second "
+        f"({facts['sample_rate']} Hz / {facts['hop_length']}), "
+        f"{facts['num_codebooks']} codebooks of {sizes(facts['codebook_sizes'])}",
+        f"  bitrate   {facts['bitrate'] / 1000:g} kbit/s of codes"
+        + (each if facts["channels"] > 1 else "")
+        + (f", {whole / 1000:.3g} kbit/s the whole file" if whole else ""),
+        f"  size      {facts['file_bytes']} bytes, {facts['payload_bytes']:.0f} of them codes",
+        "  check     cut short; readable up to the cut"
+        if facts["truncated"]
+        else "  check     whole; every block is good",
+    ]
+
+
+def codebook_lines(codebooks: list[Facts] | None) -> list[str]:
+    """A table with a line for each codebook."""
+    if codebooks is None:
+        return ["  codebooks too large to count their use"]
+    return [
+        "  codebook  entries     used  perplexity    entropy",
+        *(
+            f"  {number:8d}  {each['size']:7d}  {100 * each['usage']:5.1f} %  "
+            f"{each['perplexity']:10.1f}  {each['entropy_bits']:5.2f} bits"
+            for number, each in enumerate(codebooks, 1)
+        ),
+    ]
+
+
+def token_sum_facts(stats: TokenStats) -> Facts:
+    """Token files of one model, summed up."""
+    return {
+        "model": stats.model,
+        "fingerprint": stats.fingerprint,
+        "files": stats.files,
+        "truncated_files": stats.truncated,
+        "seconds": stats.seconds,
+        "hours": stats.seconds / 3600,
+        "sample_rate": stats.sample_rate,
+        "hop_length": stats.hop_length,
+        "num_frames": stats.num_frames,
+        "channels": list(stats.channels),
+        "num_codebooks": list(stats.num_codebooks),
+        "bitrate": stats.bitrate,
+        "file_bitrate": stats.file_bitrate,
+        "payload_bytes": stats.payload_bytes,
+        "file_bytes": stats.file_bytes,
+        "codebooks": stats.codebooks(),
+    }
+
+
+def token_sum_lines(facts: Facts) -> list[str]:
+    codes, whole = facts["bitrate"], facts["file_bitrate"]
+    rate = facts["sample_rate"] / facts["hop_length"]
+    least, most = facts["num_codebooks"]
+    used = f"{least}" if least == most else f"{least} to {most}"
+    cut = f", {facts['truncated_files']} cut short" if facts["truncated_files"] else ""
+    return [
+        f"{facts['model']} ({facts['fingerprint']})",
+        f"  files     {facts['files']}{cut}, {hours(facts['seconds'])}, "
+        f"{channels(*facts['channels'])}",
+        f"  codes     {facts['num_frames']} frames, {rate:g} a second; {used} codebooks",
+        f"  bitrate   {codes / 1000:.4g} kbit/s of codes, {whole / 1000:.4g} kbit/s the whole files"
+        if codes
+        else "  bitrate   none of 0 s",
+        f"  size      {facts['file_bytes']} bytes, {facts['payload_bytes']:.0f} of them codes",
+        *codebook_lines(facts["codebooks"]),
+    ]
+
+
+def audio_sum_lines(facts: Facts) -> list[str]:
+    rate = facts["file_bitrate"]
+    return [
+        f"audio, {facts['sample_rate']} Hz, {channels(facts['channels'])}",
+        f"  files     {facts['files']}, {hours(facts['seconds'])}",
+        f"  size      {facts['file_bytes']} bytes"
+        + (f", {rate / 1000:.4g} kbit/s" if rate else ""),
+    ]
+
+
+def audio_facts(path: Path) -> Facts:
+    """What an audio file's header says, and its size. CodecError if it is none."""
+    from audiocodec.audio import audio_info
+
+    info = audio_info(path)
+    size = path.stat().st_size
+    return {
+        "file": str(path),
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        "num_samples": info.num_samples,
+        "seconds": info.seconds,
+        "file_bytes": size,
+        "file_bitrate": 8 * size / info.seconds if info.num_samples else None,
+    }
+
+
+def audio_file_lines(facts: Facts) -> list[str]:
+    rate = facts["file_bitrate"]
+    return [
+        facts["file"],
+        f"  audio     {facts['seconds']:.3f} s, {facts['sample_rate']} Hz, "
+        f"{channels(facts['channels'])}, {facts['num_samples']} samples each",
+        f"  size      {facts['file_bytes']} bytes"
+        + (f", {rate / 1000:.4g} kbit/s" if rate else ""),
+    ]
+
+
+def bundled_model_lines(facts: Facts) -> list[str]:
+    """A bundled model in two lines."""
+    return [
+        f"{facts['model']} ({facts['fingerprint']})",
+        f"  {facts['sample_rate']} Hz, {facts['frame_rate']:g} frames a second, "
+        f"{facts['num_codebooks']} codebooks of {sizes(facts['codebook_sizes'])}, "
+        f"{facts['bitrates'][0] / 1000:g} to {facts['bitrates'][-1] / 1000:g} kbit/s",
+    ]
+
+
+def model_facts(model: str) -> Facts:
+    """A model's config and what follows from it."""
+    from audiocodec.checkpoint import find_model, load_codec
+
+    codec = load_codec(model)
+    return {
+        "model": codec.name,
+        "folder": str(find_model(model)),
+        "fingerprint": codec.fingerprint,
+        "sample_rate": codec.sample_rate,
+        "hop_length": codec.hop_length,
+        "frame_rate": codec.frame_rate,
+        "lookahead": codec.lookahead,
+        "num_codebooks": codec.num_codebooks,
+        "codebook_sizes": list(codec.codebook_sizes),
+        "bitrates": [codec.bitrate(n) for n in range(1, codec.num_codebooks + 1)],
+        "parameters": {
+            part: sum(value.numel() for value in getattr(codec, part).state_dict().values())
+            for part in ("encoder", "quantizer", "decoder")
+        },
+        "config": codec.config.model_dump(mode="json"),
+    }
+
+
+def model_lines(facts: Facts) -> list[str]:
+    import yaml
+
+    rates = " ".join(f"{rate / 1000:g}" for rate in facts["bitrates"])
+    parts = facts["parameters"]
+    each = ", ".join(f"{part} {count / 1e6:.2f}" for part, count in parts.items())
+    look = 1000 * facts["lookahead"] / facts["frame_rate"]
+    config = yaml.safe_dump(facts["config"], sort_keys=False, default_flow_style=None).splitlines()
+    return [
+        f"{facts['model']} ({facts['fingerprint']}) in {facts['folder']}",
+        f"  audio       {facts['sample_rate']} Hz, {facts['frame_rate']:g} frames a second "
+        f"(hop length {facts['hop_length']}), the decoder looks {look:g} ms ahead",
+        f"  codebooks   {facts['num_codebooks']} of {sizes(facts['codebook_sizes'])}",
+        f"  bitrates    {rates} kbit/s a channel",
+        f"  parameters  {sum(parts.values()) / 1e6:.2f} M as run ({each})",
+        "  config",
+        *(f"    {line}" for line in config),
+    ]
+
+
+def sizes(codebook_sizes: list[int]) -> str:
+    """`1024 entries` where all are equal, else `1024, 512, ... entries`."""
+    distinct = codebook_sizes[:1] if len(set(codebook_sizes)) == 1 else codebook_sizes
+    return ", ".join(map(str, distinct)) + " entries"
+
+
+def channels(least: int, most: int = 0) -> str:
+    """`1 channel`, `2 channels`, `1 to 2 channels`."""
+    if most > least:
+        return f"{least} to {most} channels"
+    return f"{least} channel" + "s" * (least != 1)
+
+
+def hours(seconds: float) -> str:
+    return f"{seconds / 3600:.4g} hours of audio ({seconds:.1f} s)"

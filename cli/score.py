@@ -1,0 +1,60 @@
+"""`codec score`: score decoded files of any codec against their references."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .evaluate import csv_option, mos_option, score_jobs_option
+from .options import json_option, resolve_jobs
+
+
+@click.command()
+@click.argument("reference", metavar="REFERENCE", type=click.Path())
+@click.argument("decoded", metavar="DECODED", type=click.Path())
+@csv_option
+@score_jobs_option
+@mos_option
+@json_option(
+    "references, decoded, files, seconds, scores (mean, ci95 and count of each), lag_ms (median), "
+    "remarks, failures."
+)
+def command(
+    reference: str, decoded: str, csv: Path | None, jobs: int | None, mos: bool, as_json: bool
+) -> int:
+    """Score decoded audio against its reference, whatever codec decoded it.
+
+    REFERENCE and DECODED are two folders or two files. In folders, files are pairs if their paths
+    in the folder are equal without the suffix: REFERENCE/a/1.flac and DECODED/a/1.wav. The scores
+    are those of codec evaluate, so they can be compared; bitrate and speed are not known.
+
+    The decoded file is resampled to the reference's sample rate. A delay of up to 50 ms is undone.
+    Lengths that differ by more than 0.1 s are a warning, and what both have is scored. A file
+    without a partner, or one that cannot be read, is an error line, the rest is done, and the exit
+    code is 1.
+
+    \b
+    codec score recordings/ decoded_by_opus/
+    codec score recordings/ decoded_by_opus/ --csv opus.csv --mos
+    codec score in.wav out.wav --json
+
+    \b
+    Another codec on the files of codec evaluate, here Opus at 6 kbit/s:
+      for f in recordings/*.wav; do
+        opusenc --bitrate 6 "$f" opus/$(basename "$f" .wav).opus
+      done
+      codec score recordings/ opus/
+    """
+    from audiocodec.evaluation import score_files
+
+    result = score_files(reference, decoded, resolve_jobs(jobs), mos, progress=True)
+    click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())
+    if csv is not None:
+        result.write_csv(csv)
+    for text in result.remarks:
+        click.echo(f"warning: {text}", err=True)
+    for failure in result.unpaired:
+        click.echo(f"error: {failure}", err=True)
+    return 1 if result.unpaired else 0
