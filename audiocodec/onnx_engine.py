@@ -112,6 +112,8 @@ class OnnxNetwork(nn.Module):
             onnxruntime = import_onnxruntime("the engine onnx")
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
+            # Threads that spin while they wait slow the others down: two by twice, measured.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             options.log_severity_level = 3  # errors; they are raised as well
             try:
                 self._sessions[threads] = onnxruntime.InferenceSession(

@@ -17,6 +17,8 @@ from .options import (
     overwrite_option,
     resolve_device,
     resolve_jobs,
+    threads_option,
+    use_threads,
 )
 
 
@@ -27,6 +29,7 @@ from .options import (
 @device_option
 @engine_option
 @jobs_option
+@threads_option()
 @overwrite_option
 @click.option(
     "--raw", is_flag=True, help="To stdout: 16-bit little-endian samples without a WAV header."
@@ -39,6 +42,7 @@ def command(
     device: str,
     engine: str,
     jobs: int | None,
+    threads: int | None,
     overwrite: bool,
     raw: bool,
     as_json: bool,
@@ -83,6 +87,7 @@ def command(
         name_beside=lambda source: f"{source.stem}.decoded.wav",
         name_in_output=lambda source: f"{source.stem}.wav",
     )
+    use_threads(threads)
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine)
 
@@ -91,5 +96,5 @@ def command(
         return decode_file(source, target, codec, num_codebooks, progress, raw)
 
     # Without batches, a GPU has one file at a time, unless more are asked for.
-    workers = resolve_jobs(jobs if device == "cpu" else jobs or 1)
-    convert(plan, work, overwrite, as_json, seconds=seconds, workers=workers)
+    workers = resolve_jobs(jobs if device == "cpu" else jobs or 1, threads)
+    convert(plan, work, overwrite, as_json, seconds=seconds, workers=workers, threads=threads or 1)

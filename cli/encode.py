@@ -19,6 +19,8 @@ from .options import (
     overwrite_option,
     resolve_device,
     resolve_jobs,
+    threads_option,
+    use_threads,
 )
 
 
@@ -45,6 +47,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 @device_option
 @engine_option
 @jobs_option
+@threads_option()
 @overwrite_option
 @click.option(
     "--exact", is_flag=True, help="Compute in float64, so that rounding changes no code; slower."
@@ -80,6 +83,7 @@ def command(
     device: str,
     engine: str,
     jobs: int | None,
+    threads: int | None,
     overwrite: bool,
     exact: bool,
     beam: int,
@@ -135,6 +139,7 @@ def command(
 
     plan = pipe_plan(paths) or plan_jobs(*split_paths(paths, is_input), find_audio, name, name)
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
+    use_threads(threads)
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine, exact)
     if bitrate is not None:
@@ -152,7 +157,8 @@ def command(
         as_json,
         check_done=lambda job: check_done(job.target, codec, used),
         seconds=lambda job: audio_info(job.source).seconds,
-        workers=resolve_jobs(jobs),
+        workers=resolve_jobs(jobs, threads),
+        threads=threads or 1,
         # On a CPU a tenth is no price for codes that could depend on what lies beside a file.
         together=BatchEncoder(codec, used, beam).together if device != "cpu" else None,
     )

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from .options import beam_option, device_option, json_option, model_option, resolve_device
+from .options import (
+    beam_option,
+    device_option,
+    json_option,
+    model_option,
+    resolve_device,
+    threads_option,
+    use_threads,
+)
 
 
 def parse_counts(
@@ -44,6 +52,7 @@ def parse_counts(
     metavar="N",
     help="Processes that score. Default: one a core.",
 )
+@threads_option()
 @click.option("--mos", is_flag=True, help="Add DistillMOS, a learned score (extra `mos`).")
 @json_option
 def command(
@@ -54,6 +63,7 @@ def command(
     csv: Path | None,
     device: str,
     jobs: int | None,
+    threads: int | None,
     mos: bool,
     as_json: bool,
 ) -> int:
@@ -69,8 +79,11 @@ def command(
 
     if csv is not None and (csv.is_dir() or not csv.absolute().parent.is_dir()):
         raise CodecError(f"--csv {csv}: is a folder, or its folder does not exist; name a file")
+    use_threads(threads)
     codec = load_codec(model, resolve_device(device))
-    result = evaluate(codec, sources, num_codebooks, jobs, mos, progress=True, beam=beam)
+    result = evaluate(
+        codec, sources, num_codebooks, jobs, mos, progress=True, beam=beam, threads=threads or 1
+    )
     click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())
     if csv is not None:
         result.write_csv(csv)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import json_option
+from .options import json_option, use_threads
 
 
 @click.command()
@@ -92,6 +92,7 @@ def model_facts(model: str) -> dict[str, Any]:
     """A model's config and what follows from it."""
     from audiocodec.checkpoint import find_model, load_codec
 
+    use_threads()
     codec = load_codec(model)
     return {
         "model": codec.name,

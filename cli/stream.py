@@ -21,6 +21,8 @@ from .options import (
     open_codec,
     overwrite_option,
     resolve_device,
+    threads_option,
+    use_threads,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ FILES_INSTEAD = "or use --input FILE and --output FILE"
 @model_option
 @device_option
 @engine_option
+@threads_option()
 @overwrite_option
 def command(
     source: str | None,
@@ -51,6 +54,7 @@ def command(
     model: str,
     device: str,
     engine: str,
+    threads: int | None,
     overwrite: bool,
 ) -> None:
     """Hear yourself through the codec, live.
@@ -71,6 +75,7 @@ def command(
         raise CodecError(f"{target}: is there already; --overwrite replaces it")
     if source and target:
         check_distinct(source, target)
+    use_threads(threads)
     codec = open_codec(model, resolve_device(device, engine), engine)
     with ExitStack() as stack:
         pieces, channels = open_input(codec, source, stack)

@@ -90,14 +90,15 @@ def test_a_pipe_that_closes_early_is_quiet() -> None:
 
 def test_the_same_option_is_spelt_the_same_in_every_verb() -> None:
     shared = {
-        "encode": ["--model", "-n", "--overwrite", "--device", "--engine", "--json"],
-        "decode": ["--model", "-n", "--overwrite", "--device", "--engine", "--json"],
-        "evaluate": ["--model", "-n", "--device", "--json"],
-        "train": ["--device"],
+        "encode": ["--model", "-n", "--overwrite", "--device", "--threads", "--engine", "--json"],
+        "decode": ["--model", "-n", "--overwrite", "--device", "--threads", "--engine", "--json"],
+        "evaluate": ["--model", "-n", "--device", "--threads", "--json"],
+        "train": ["--device", "--threads"],
         "info": ["--json"],
-        "verify": ["--model", "--device", "--json"],
-        "export": ["--model", "--overwrite", "--json"],
-        "stream": ["--model", "-n", "--device", "--engine", "--overwrite"],
+        "verify": ["--model", "--device", "--threads", "--json"],
+        "export": ["--model", "--threads", "--overwrite", "--json"],
+        "stream": ["--model", "-n", "--device", "--threads", "--engine", "--overwrite"],
+        "demo": ["--model", "--device", "--threads", "--json"],
     }
     for verb, options in shared.items():
         text = run(sys.executable, "-m", "audiocodec_cli", verb, "--help").stdout

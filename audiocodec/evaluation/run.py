@@ -7,8 +7,9 @@ own. Each number of codebooks goes through a token file, whose size
 is measured and whose codes are what is decoded. All scores but `si_sdr_raw` are taken after a delay
 of up to 50 ms is undone. Made for clips of seconds to minutes: each is held in memory whole.
 
-The codec runs in this process, on a CPU with one thread, and the scoring in worker processes, by
-turns: the two never fight for cores, and the speed that is reported is the codec's own.
+The codec runs in this process, on a CPU by default with one thread, and the scoring in worker
+processes, by turns: the two never fight for cores, and the speed that is reported is the codec's
+own.
 """
 
 import time
@@ -43,13 +44,15 @@ def evaluate(
     mos: bool = False,
     progress: bool = False,
     beam: int = 1,
+    threads: int = 1,
 ) -> Evaluation:
     """Encode, decode and score sound files, or all of those in folders.
 
     ``num_codebooks`` defaults to :func:`ladder`, ``jobs`` (processes that score) to the number of
-    cores; ``mos`` adds DistillMOS; ``beam`` is as in :meth:`Codec.encode`. A file that cannot be
-    read, or a score that a file cannot have, is named in the result's ``failures`` and the rest is
-    done. ``progress`` draws a bar on stderr.
+    cores; ``mos`` adds DistillMOS; ``beam`` is as in :meth:`Codec.encode`; the codec runs
+    on so many CPU ``threads``, and PyTorch has as many afterwards as it had before. A file that
+    cannot be read, or a score that a file cannot have, is named in the result's ``failures`` and
+    the rest is done. ``progress`` draws a bar on stderr.
 
     Raises:
         CodecError: nothing there, no file could be read, more codebooks than the codec has, no
@@ -62,7 +65,8 @@ def evaluate(
     jobs = jobs or cpu_count()
     if mos:
         load_distill_mos()
-    warm_up(codec)
+    with _num_threads(threads):
+        warm_up(codec)
     parameter = next(codec.parameters())
     result = Evaluation(
         model=codec.name,
@@ -79,7 +83,7 @@ def evaluate(
     ) as bar:
         for start in range(0, len(files), FILES_PER_TURN * jobs):
             waiting: list[Pair] = []
-            with _one_thread():
+            with _num_threads(threads):
                 for file in files[start : start + FILES_PER_TURN * jobs]:
                     try:
                         waiting += _code_file(codec, file, counts, beam, result)
@@ -97,7 +101,7 @@ def evaluate(
 def warm_up(codec: Codec) -> None:
     """Run a second of silence through: torch's first calls are slow and not to be timed."""
     silence = torch.zeros(1, 1, codec.sample_rate).to(next(codec.parameters()))
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode():
         codec.decode(codec.encode(silence))
 
 
@@ -145,10 +149,10 @@ def _code_file(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch with one thread: several wait for one another whenever the machine is busy."""
+def _num_threads(threads: int) -> Iterator[None]:
+    """PyTorch with so many threads for a while."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
