@@ -11,7 +11,7 @@ Shape letters, used in every docstring of this package:
 ====== ==========================================================
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -25,7 +25,7 @@ from audiocodec.config import Config
 from audiocodec.errors import CodecError
 from audiocodec.inference import inference
 from audiocodec.inputs import audio_tensor, code_tensor, resampled
-from audiocodec.modules.conv import StreamState, fold_weight_norm
+from audiocodec.modules.conv import StreamState, fold_weight_norm, has_weight_norm
 from audiocodec.modules.lapped import start_lapped
 from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
@@ -278,6 +278,26 @@ class Codec(nn.Module):
                 f"{self.bitrate(1):g} bit/s"
             )
         return fitting[-1]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What ``to``, ``cuda``, ``double`` and the like do, inference tables included.
+
+        Raises:
+            CodecError: to a precision in which searches are not exact, or to another one than the
+                weights and tables of a folded codec were rounded to.
+        """
+        dtype = fn(torch.zeros((), dtype=self.dtype, device=self.device)).dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise CodecError(
+                f"a codec computes in torch.float32 or torch.float64, not {dtype}; to train in "
+                "half precision use torch.autocast"
+            )
+        if dtype != self.dtype and self.device.type != "meta" and not has_weight_norm(self):
+            raise CodecError(
+                f"a loaded codec stays in {self.dtype}, to which its tables are rounded; load it "
+                f"again with load_codec(model, dtype={dtype})"
+            )
+        return super()._apply(fn, recurse)
 
     def fold(self) -> Self:
         """Fold weight norm and SimVQ's map away, in place, for inference; codes stay the same."""

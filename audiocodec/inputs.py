@@ -15,6 +15,9 @@ from torch import Tensor
 from audiocodec.audio import Resampler
 from audiocodec.errors import CodecError
 
+LEAST_RATE = 1000
+"""Hz; what is less is a mistake, such as a number of kHz."""
+
 
 def audio_tensor(audio: Any) -> Tensor:
     """A float tensor or NumPy array ``[T]``, ``[1, T]`` or ``[B, 1, T]`` -> tensor ``[B, 1, T]``.
@@ -91,14 +94,16 @@ def resampled(audio: Tensor, source_rate: int, target_rate: int) -> Tensor:
     ``T`` samples become ``ceil(T * target_rate / source_rate)``.
 
     Raises:
-        CodecError: a rate that is not a whole number above 0, or that cannot be resampled from.
+        CodecError: a rate that is not a whole number from :data:`LEAST_RATE` up, or that cannot be resampled from.
     """
     try:
         rate = int(source_rate)
     except (TypeError, ValueError):
         rate = 0
-    if rate < 1 or rate != source_rate:
-        raise CodecError(f"sample_rate must be a whole number of Hz above 0, not {source_rate!r}")
+    if rate < LEAST_RATE or rate != source_rate:
+        raise CodecError(
+            f"sample_rate must be a whole number of Hz, {LEAST_RATE} or more, not {source_rate!r}"
+        )
     if rate == target_rate or not len(audio):
         return audio
     try:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +100,12 @@ class OnnxNetwork(nn.Module):
         for layer, columns in zip(self._layers.values(), after, strict=True):
             state.remember(layer, torch.from_numpy(columns))
         return torch.from_numpy(result)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What ``to`` and the like do. CodecError for another device."""
+        if fn(torch.zeros((), device="cpu")).device.type != "cpu":
+            raise CodecError("the engine onnx computes on the CPU only; load the codec again")
+        return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, here or in another process, opens sessions of its own."""
