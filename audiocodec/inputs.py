@@ -94,7 +94,8 @@ def resampled(audio: Tensor, source_rate: int, target_rate: int) -> Tensor:
     ``T`` samples become ``ceil(T * target_rate / source_rate)``.
 
     Raises:
-        CodecError: a rate that is not a whole number from :data:`LEAST_RATE` up, or that cannot be resampled from.
+        CodecError: a rate that is not a whole number from :data:`LEAST_RATE` up, or one that cannot
+            be resampled from.
     """
     try:
         rate = int(source_rate)
