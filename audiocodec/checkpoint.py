@@ -45,15 +45,17 @@ def load_codec(
             batch, padding, pieces and threads. In ``torch.float32`` a few in a thousand may differ
             (``codec verify`` measures how many); on a GPU more, unless
             ``torch.backends.cudnn.allow_tf32`` is off, as the command has it. No other will do.
+            Settings that lower the precision of float32 in the whole process, such as
+            ``torch.set_float32_matmul_precision("medium")``, change codes in float32 too.
 
     Raises:
         CodecError: no such model, a damaged file, weights of another architecture, a fingerprint
-            that is not the stated one, or another ``dtype``.
+            that is not the stated one, another ``dtype``, or a ``device`` that is not there.
     """
     if dtype not in (torch.float32, torch.float64):
         raise CodecError(f"dtype: a codec computes in torch.float32 or torch.float64, not {dtype}")
     folder = find_model(model)
-    device = torch.device(device)
+    device = _resolve_device(device)
     with (
         torch.inference_mode(False),
         torch.no_grad(),
@@ -186,6 +188,18 @@ def state_fingerprint(folder: Path) -> None:
     """Write ``fingerprint.txt`` for config and weights as they are now."""
     with replacing(folder / FINGERPRINT_NAME) as path:
         path.write_text(fingerprint(folder) + "\n", encoding="utf-8")
+
+
+def _resolve_device(device: str | torch.device) -> torch.device:
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise CodecError(
+            f"device {device}: PyTorch knows none of that name; take cpu or cuda"
+        ) from None
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise CodecError(f"device {device}: this machine has no usable CUDA GPU; take cpu")
+    return resolved
 
 
 def _read_config(folder: Path) -> CodecConfig:

@@ -144,12 +144,14 @@ def _contract(
 
 def _streamed(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
     """In pieces of random lengths up to ten frames."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     found = []
     for audio in sounds:
         encoder, codes, start = StreamEncoder(codec), [], 0
         while start < audio.shape[-1]:
-            size = int(torch.randint(1, 10 * codec.hop_length, (), generator=generator))
+            size = int(
+                torch.randint(1, 10 * codec.hop_length, (), generator=generator, device="cpu")
+            )
             codes.append(encoder.push(audio[..., start : start + size]))
             start += size
         found.append(torch.cat([*codes, encoder.flush()], dim=-1))
@@ -164,8 +166,9 @@ def _batched(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
 
 def _batch(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
     lengths = [audio.shape[-1] for audio in sounds]
-    generator = torch.Generator().manual_seed(0)
-    batch = torch.rand(len(sounds), 1, max(lengths) + codec.hop_length, generator=generator)
+    generator = torch.Generator("cpu").manual_seed(0)
+    shape = len(sounds), 1, max(lengths) + codec.hop_length
+    batch = torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
     batch = batch.to(sounds[0])
     for row, audio in zip(batch, sounds, strict=True):
         row[:, : audio.shape[-1]] = audio[0]

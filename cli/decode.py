@@ -29,7 +29,7 @@ from .options import (
 @device_option
 @engine_option
 @jobs_option
-@threads_option()
+@threads_option("1; for a single file OMP_NUM_THREADS where that is set")
 @overwrite_option
 @click.option(
     "--raw", is_flag=True, help="To stdout: 16-bit little-endian samples without a WAV header."

@@ -47,7 +47,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 @device_option
 @engine_option
 @jobs_option
-@threads_option()
+@threads_option("1; for a single file OMP_NUM_THREADS where that is set")
 @overwrite_option
 @click.option(
     "--exact", is_flag=True, help="Compute in float64, so that rounding changes no code; slower."

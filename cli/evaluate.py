@@ -73,6 +73,8 @@ def command(
     with 95 % intervals. A file that cannot be scored is named; one that cannot be read also makes
     the exit status 1.
     """
+    import torch
+
     from audiocodec.checkpoint import load_codec
     from audiocodec.errors import CodecError
     from audiocodec.evaluation import evaluate
@@ -82,7 +84,14 @@ def command(
     use_threads(threads)
     codec = load_codec(model, resolve_device(device))
     result = evaluate(
-        codec, sources, num_codebooks, jobs, mos, progress=True, beam=beam, threads=threads or 1
+        codec,
+        sources,
+        num_codebooks,
+        jobs,
+        mos,
+        progress=True,
+        beam=beam,
+        threads=torch.get_num_threads(),
     )
     click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())
     if csv is not None:

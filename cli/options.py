@@ -57,15 +57,14 @@ jobs_option = click.option(
 )
 
 
-def threads_option(default: str = "1") -> Decorated:
-    """``--threads``; ``default`` says how many there are without it and OMP_NUM_THREADS."""
+def threads_option(default: str = "1, or OMP_NUM_THREADS where that is set") -> Decorated:
+    """``--threads``; ``default`` says in words how many there are without it."""
     return click.option(
         "--threads",
         type=click.IntRange(min=1),
         default=None,
         metavar="N",
-        help="CPU threads that compute one file or stream. "
-        f"Default: {default}, or OMP_NUM_THREADS where that is set.",
+        help=f"CPU threads that compute one file or stream. Default: {default}.",
     )
 
 

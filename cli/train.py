@@ -51,7 +51,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 )
 @click.option("--check", is_flag=True, help="Check the recipe, say what it makes, and leave.")
 @device_option
-@threads_option("one a core")
+@threads_option("one a core, or OMP_NUM_THREADS where that is set")
 @json_option
 def command(
     recipe: str,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="First write fingerprint.txt and golden.tok for the model as it is now.",
 )
 @device_option
-@threads_option("2, which are compared with 1")
+@threads_option("2; codes are compared with those of 1")
 @json_option
 def command(
     files: tuple[str, ...],

@@ -145,6 +145,19 @@ def test_a_precision_without_exact_searches_is_refused(
         load_codec(tmp_path, dtype=dtype)
 
 
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [("gpu", "device gpu: .* none of that name"), ("cuda", "device cuda: .* no usable CUDA GPU")],
+)
+def test_a_device_that_is_not_there_is_told_in_a_line(
+    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, words: str
+) -> None:
+    save_codec(codec, tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(CodecError, match=words):
+        load_codec(tmp_path, device)
+
+
 def test_loading_draws_nothing_and_imports_no_compiler() -> None:
     """What initialises random weights takes PyTorch a second of imports on the meta device."""
     program = """

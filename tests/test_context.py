@@ -19,10 +19,14 @@ from audiocodec import (
     StreamEncoder,
     decode_file,
     encode_file,
+    evaluate,
     load_audio,
     load_codec,
     save_audio,
 )
+from audiocodec.batch import Job
+from audiocodec.filebatches import BatchEncoder
+from audiocodec.verification import verify
 
 HOP = 320
 Context = Callable[[], AbstractContextManager[object]]
@@ -138,14 +142,22 @@ def test_a_fresh_codec_is_in_float32_whatever_the_default(
 )
 def test_files_are_the_same_in_any_context(model: str, tmp_path: Path, context: Context) -> None:
     save_audio(tmp_path / "in.wav", 0.1 * torch.randn(2, 9000), 8000)
+    scores: dict[str, float | None] = {}
     for name, manager in (("plain", nullcontext), ("inside", context)):
         with manager():
             codec = load_codec(model)
             encode_file(tmp_path / "in.wav", tmp_path / f"{name}.tok", codec)
             decode_file(tmp_path / f"{name}.tok", tmp_path / f"{name}.wav", codec)
             assert load_audio(tmp_path / f"{name}.wav")[0].dtype == torch.float32
-    for suffix in ("tok", "wav"):
-        plain, inside = (tmp_path / f"{name}.{suffix}" for name in ("plain", "inside"))
+            jobs = [Job(tmp_path / "in.wav", tmp_path / f"{name}{n}.tok") for n in range(2)]
+            BatchEncoder(codec).encode(jobs, lambda seconds: None)
+            checks = verify(model, [tmp_path / "in.wav"])
+            assert not any(check.failure for check in checks)
+            rows = evaluate(codec, tmp_path / "in.wav", [1], jobs=1).rows
+            scores = {**scores, name: rows[0].payload_kbps}
+    assert scores["plain"] == scores["inside"]
+    for suffix in (".tok", ".wav", "0.tok", "1.tok"):
+        plain, inside = (tmp_path / f"{name}{suffix}" for name in ("plain", "inside"))
         assert plain.read_bytes() == inside.read_bytes()
 
 
