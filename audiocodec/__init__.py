@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .audio import find_audio, load_audio, save_audio
+    from .bitpacking import pack, unpack
     from .checkpoint import load_codec, save_codec
     from .codec import Codec, CodecConfig
     from .errors import CodecError
     from .evaluation import evaluate
-    from .files import decode_file, encode_file
+    from .files import decode_file, encode_file, save_codes, token_header
     from .streaming import StreamDecoder, StreamEncoder
-    from .tokenfile import TokenFile
+    from .tokenfile import TokenFile, TokenHeader, TokenWriter
 
     __version__: str
 
@@ -36,14 +37,20 @@ _HOME = {
     "StreamDecoder": "streaming",
     "StreamEncoder": "streaming",
     "TokenFile": "tokenfile",
+    "TokenHeader": "tokenheader",
+    "TokenWriter": "tokenfile",
     "decode_file": "files",
     "encode_file": "files",
     "evaluate": "evaluation",
     "find_audio": "audio",
     "load_audio": "audio",
     "load_codec": "checkpoint",
+    "pack": "bitpacking",
     "save_audio": "audio",
     "save_codec": "checkpoint",
+    "save_codes": "files",
+    "token_header": "files",
+    "unpack": "bitpacking",
 }
 
 __all__ = [
@@ -53,6 +60,8 @@ __all__ = [
     "StreamDecoder",
     "StreamEncoder",
     "TokenFile",
+    "TokenHeader",
+    "TokenWriter",
     "__version__",
     "decode_file",
     "encode_file",
@@ -60,8 +69,12 @@ __all__ = [
     "find_audio",
     "load_audio",
     "load_codec",
+    "pack",
     "save_audio",
     "save_codec",
+    "save_codes",
+    "token_header",
+    "unpack",
 ]
 
 

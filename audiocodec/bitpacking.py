@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,13 +13,44 @@ from audiocodec.errors import CodecError
 Codes = npt.NDArray[np.int64]
 
 
-def pack(codes: Codes, sizes: tuple[int, ...]) -> bytes:
-    """Codes ``[C, K, F]`` -> bits by frame, channel, codebook; zero bits up to a whole byte.
+def code_array(codes: Any) -> Codes:
+    """An array or a tensor of any integer type, ``[K, F]`` or ``[C, K, F]`` -> int64 ``[C, K, F]``.
 
     Raises:
-        CodecError: a code outside its codebook.
+        CodecError: not integers, or of another shape.
     """
-    channels, _, frames = codes.shape
+    if hasattr(codes, "detach"):  # a tensor, maybe on a GPU; this module does without PyTorch
+        codes = codes.detach().cpu()
+    array = np.asarray(codes)
+    if array.dtype.kind not in "iu":
+        raise CodecError(f"codes must be integers, not {array.dtype}")
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3:
+        raise CodecError(f"codes must be [channels, codebooks, frames], not {list(array.shape)}")
+    return array.astype(np.int64, copy=False)
+
+
+def pack(codes: Any, sizes: Sequence[int]) -> bytes:
+    """Codes ``[C, K, F]`` -> bits by frame, channel, codebook; zero bits up to a whole byte.
+
+    ``C`` channels, ``K`` codebooks, ``F`` frames. :func:`unpack` is the inverse. A
+    :class:`~audiocodec.TokenWriter` adds what a file needs: a header, checksums, the length.
+
+    Args:
+        codes: a NumPy array or a tensor of integers; ``[K, F]`` stands for one channel.
+        sizes: entries of each of the ``K`` codebooks, such as ``codec.codebook_sizes[:K]``.
+
+    Returns:
+        ``ceil(C * F * sum(ceil(log2(size))) / 8)`` bytes.
+
+    Raises:
+        CodecError: a code outside its codebook, or another number of codebooks.
+    """
+    codes, sizes = code_array(codes), tuple(sizes)
+    channels, stages, frames = codes.shape
+    if stages != len(sizes):
+        raise CodecError(f"codes are of {stages} codebooks, and {len(sizes)} sizes are given")
     if (codes < 0).any() or (codes >= np.array(sizes)[None, :, None]).any():
         raise CodecError(f"codes outside their codebooks of {sizes} entries")
     shifts, owners = _bit_layout(sizes)
@@ -25,10 +59,21 @@ def pack(codes: Codes, sizes: tuple[int, ...]) -> bytes:
     return np.packbits(bits.astype(np.uint8).reshape(frames * channels * len(shifts))).tobytes()
 
 
-def unpack(data: bytes, frames: int, channels: int, sizes: tuple[int, ...]) -> Codes:
-    """The inverse of :func:`pack`: int64 ``[C, K, F]``."""
+def unpack(data: bytes, frames: int, channels: int, sizes: Sequence[int]) -> Codes:
+    """The inverse of :func:`pack`: int64 ``[C, K, F]`` of ``frames`` F and ``channels`` C.
+
+    The bits alone do not say how many there were of either, nor the ``sizes`` of the codebooks.
+
+    Raises:
+        CodecError: fewer bytes than that takes.
+    """
+    sizes = tuple(sizes)
     shifts, owners = _bit_layout(sizes)
     count = frames * channels * len(shifts)
+    if len(data) * 8 < count:
+        raise CodecError(
+            f"{frames} frames of {channels} channels take {-(-count // 8)} bytes, not {len(data)}"
+        )
     bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), count=count).astype(np.int64)
     weights = np.zeros((len(shifts), len(sizes)), dtype=np.int64)
     weights[np.arange(len(shifts)), owners] = 1 << shifts

@@ -8,6 +8,7 @@ be stored in 16 bits; they are computed with in 32, or in 64 for exact codes.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save
 
 from audiocodec.codec import Codec, CodecConfig
 from audiocodec.errors import CodecError
-from audiocodec.modules.conv import has_weight_norm
+from audiocodec.modules.conv import has_weight_norm, without_weight_norm
 from audiocodec.paths import replacing, writing
 
 MODELS = Path(__file__).parent / "models"
@@ -35,41 +36,55 @@ def load_codec(
 ) -> Codec:
     """A codec ready for use: folded for inference, in eval mode, without gradients.
 
+    It is the same whatever the caller's default dtype and device, autocast or random seed, and
+    draws no random numbers.
+
     Args:
         model: name of a bundled model, or a folder that :func:`save_codec` or a training run wrote.
         dtype: of weights and arithmetic. In ``torch.float64`` codes are exact: the same for any
             batch, padding, pieces and threads. In ``torch.float32`` a few in a thousand may differ
             (``codec verify`` measures how many); on a GPU more, unless
             ``torch.backends.cudnn.allow_tf32`` is off, as the command has it. No other will do.
+            Settings that lower the precision of float32 in the whole process, such as
+            ``torch.set_float32_matmul_precision("medium")``, change codes in float32 too.
 
     Raises:
         CodecError: no such model, a damaged file, weights of another architecture, a fingerprint
-            that is not the stated one, or another ``dtype``.
+            that is not the stated one, another ``dtype``, or a ``device`` that is not there.
     """
     if dtype not in (torch.float32, torch.float64):
         raise CodecError(f"dtype: a codec computes in torch.float32 or torch.float64, not {dtype}")
     folder = find_model(model)
-    codec = read_codec(folder)
-    codec.name = folder.name
-    codec.fingerprint = fingerprint(folder)
-    stated = stated_fingerprint(folder)
-    if stated and stated != codec.fingerprint:
-        raise CodecError(
-            f"{folder}: config or weights have changed since they were saved: their fingerprint is "
-            f"{codec.fingerprint}, {FINGERPRINT_NAME} states {stated}; get the model again, or, if "
-            "you changed it yourself, state it anew with codec verify --seal"
-        )
-    return codec.to(device=device, dtype=dtype).fold().requires_grad_(False)
+    device = _resolve_device(device)
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        codec = Codec.without_weights(_read_config(folder))
+        tensors = {
+            name: value.to(device, dtype, copy=True)  # safetensors gives the file itself, mapped
+            for name, value in read_weights(folder / WEIGHTS_NAME).items()
+        }
+        tensors = without_weight_norm(tensors)
+        _check_architecture(codec, tensors, folder / WEIGHTS_NAME)
+        codec.load_state_dict(tensors, assign=True)
+        codec.name = folder.name
+        codec.fingerprint = fingerprint(folder)
+        stated = stated_fingerprint(folder)
+        if stated and stated != codec.fingerprint:
+            raise CodecError(
+                f"{folder}: config or weights have changed since they were saved: their "
+                f"fingerprint is {codec.fingerprint}, {FINGERPRINT_NAME} states {stated}; get the "
+                "model again, or, if you changed it yourself, state it anew with codec verify "
+                "--seal"
+            )
+        return codec.fold().requires_grad_(False)
 
 
 def read_codec(folder: Path) -> Codec:
     """The codec in ``folder`` as it is trained: weight norm and SimVQ's map not folded."""
-    text = _read_bytes(folder / CONFIG_NAME)
-    try:
-        values = json.loads(text)
-    except ValueError:
-        raise CodecError(f"{folder / CONFIG_NAME}: not valid JSON") from None
-    codec = Codec(CodecConfig.from_mapping(values, source=str(folder / CONFIG_NAME)))
+    codec = Codec(_read_config(folder))
     load_weights(codec, folder / WEIGHTS_NAME)
     return codec
 
@@ -99,14 +114,7 @@ def load_weights(module: torch.nn.Module, path: Path, prefix: str = "") -> None:
         for name, value in read_weights(path).items()
         if name.startswith(prefix)
     }
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise CodecError(
-                f"{path}: weights of another architecture: `{prefix}{name}` is "
-                f"{found.get(name, 'absent')} in the file and {expected.get(name, 'absent')} here"
-            )
+    _check_architecture(module, tensors, path, prefix)
     module.load_state_dict(tensors)
 
 
@@ -181,6 +189,41 @@ def state_fingerprint(folder: Path) -> None:
     """Write ``fingerprint.txt`` for config and weights as they are now."""
     with replacing(folder / FINGERPRINT_NAME) as path:
         path.write_text(fingerprint(folder) + "\n", encoding="utf-8")
+
+
+def _resolve_device(device: str | torch.device) -> torch.device:
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise CodecError(
+            f"device {device}: PyTorch knows none of that name; take cpu or cuda"
+        ) from None
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise CodecError(f"device {device}: this machine has no usable CUDA GPU; take cpu")
+    return resolved
+
+
+def _read_config(folder: Path) -> CodecConfig:
+    text = _read_bytes(folder / CONFIG_NAME)
+    try:
+        values = json.loads(text)
+    except ValueError:
+        raise CodecError(f"{folder / CONFIG_NAME}: not valid JSON") from None
+    return CodecConfig.from_mapping(values, source=str(folder / CONFIG_NAME))
+
+
+def _check_architecture(
+    module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path, prefix: str = ""
+) -> None:
+    """Raise :class:`CodecError` unless ``module`` has tensors of these names and shapes."""
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise CodecError(
+                f"{path}: weights of another architecture: `{prefix}{name}` is "
+                f"{found.get(name, 'absent')} in the file and {expected.get(name, 'absent')} here"
+            )
 
 
 def _read_bytes(path: Path) -> bytes:

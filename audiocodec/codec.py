@@ -11,10 +11,11 @@ Shape letters, used in every docstring of this package:
 ====== ==========================================================
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
+import numpy as np
 import pydantic
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,9 @@ from torch.nn import functional as F
 
 from audiocodec.config import Config
 from audiocodec.errors import CodecError
-from audiocodec.modules.conv import StreamState, fold_weight_norm
+from audiocodec.inference import inference
+from audiocodec.inputs import audio_tensor, code_tensor, resampled
+from audiocodec.modules.conv import StreamState, fold_weight_norm, has_weight_norm
 from audiocodec.modules.lapped import start_lapped
 from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
@@ -60,47 +63,77 @@ class Codec(nn.Module):
         self.encoder = SEANetEncoder(config.seanet)
         self.quantizer = ResidualQuantizer(config.seanet.latent_dim, config.quantizer)
         self.decoder = SEANetDecoder(config.seanet)
-        start_lapped(self.encoder, self.decoder, config.seanet)
+        self.float()  # the caller's default dtype may be another
+        if self.device.type != "meta":
+            start_lapped(self.encoder, self.decoder, config.seanet)
+
+    @classmethod
+    def without_weights(cls, config: CodecConfig) -> Self:
+        """A codec for weights that are yet to be loaded, and are folded already.
+
+        It is on the meta device, so nothing is drawn or computed.
+        """
+        with torch.device("meta"):
+            return cls(config)
 
     # Sound flows down: audio -> latents -> codes -> latents -> audio.
 
-    @torch.no_grad()
+    @inference
     def encode(
         self,
-        audio: Tensor,
+        audio: Tensor | np.ndarray[Any, Any],
         num_codebooks: int | None = None,
         beam: int = 1,
         lengths: Tensor | Sequence[int] | None = None,
+        sample_rate: int | None = None,
     ) -> Tensor:
-        """Audio ``[B, 1, T]`` -> codes int64 ``[B, K, F]``.
+        """Audio ``[T]``, ``[1, T]`` or ``[B, 1, T]`` -> codes int64 ``[B, K, F]``, always.
+
+        Codes do not depend on the caller's autocast, gradients, default dtype or default device.
+        They are computed, and come back, on the codec's own device.
 
         Args:
+            audio: a float tensor or NumPy array of any precision, in [-1, 1], on any device.
             beam: sums of entries that the search keeps; more cost time and leave less distortion.
             lengths: of a padded batch, the samples ``[B]`` of each item. What follows them may hold
                 anything. An item's own ``ceil(length / hop_length)`` frames have the codes of the
                 item alone (in float64; see ``codec verify`` for float32); the frames beyond are 0.
+            sample_rate: of ``audio``, in Hz. Another rate than the codec's is resampled on the CPU,
+                as files are; without it, audio is taken to be at the codec's rate.
 
         Raises:
             CodecError: wrong shape or type, lengths outside 0 ... T, more codebooks than there are,
-                no beam, or sound or weights that are not finite.
+                no beam, a sample rate that is none, or sound or weights that are not finite.
         """
         num_codebooks = self.resolve_num_codebooks(num_codebooks)
+        audio = audio_tensor(audio)
+        if sample_rate is not None and sample_rate != self.sample_rate:
+            if lengths is not None:
+                raise CodecError(
+                    f"lengths need audio at {self.sample_rate} Hz, not {sample_rate}; resample "
+                    "the items before they are padded"
+                )
+            audio = resampled(audio, sample_rate, self.sample_rate)
         if lengths is None:
             return self.quantizer.encode(self.latents(audio), num_codebooks, beam)
-        self.check_audio(audio)
         samples = self._inside(lengths, audio, 1)
         alone = self.quantizer.encode(self.latents(audio.where(samples, 0.0)), num_codebooks, beam)
         return alone.where(self._inside(lengths, alone, self.hop_length), 0)
 
     def decode(
         self,
-        codes: Tensor,
+        codes: Tensor | np.ndarray[Any, Any],
         num_samples: int | None = None,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> Tensor:
-        """Codes ``[B, K, F]`` -> audio ``[B, 1, T]``; ``T = F * hop_length`` unless it is given.
+        """Codes ``[K, F]`` or ``[B, K, F]`` -> audio ``[B, 1, T]``, always, in the weights' dtype.
+
+        ``T = F * hop_length`` unless it is given. Weights that want gradients get them, as in
+        training; those of :func:`~audiocodec.checkpoint.load_codec` want none, and audio then
+        depends on the caller's context as little as codes do (see :meth:`encode`).
 
         Args:
+            codes: a tensor or NumPy array of integers of any width, on any device.
             lengths: of a padded batch, the samples ``[B]`` of each item, as in :meth:`encode`. They
                 sound as they would alone; what follows them is 0.
 
@@ -108,7 +141,14 @@ class Codec(nn.Module):
             CodecError: wrong shape or type, lengths outside 0 ... F * hop_length, more codebooks
                 than there are, or codes outside the table.
         """
-        self.check_codes(codes)
+        if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
+            return self._decode(codes, num_samples, lengths)
+        return self._decode_in_use(codes, num_samples, lengths)
+
+    def _decode(
+        self, codes: Any, num_samples: int | None, lengths: Tensor | Sequence[int] | None
+    ) -> Tensor:
+        codes = code_tensor(codes, self.codebook_sizes).to(self.device)
         most = codes.shape[-1] * self.hop_length
         if num_samples is not None and not 0 <= num_samples <= most:
             raise CodecError(f"num_samples must lie in 0 ... {most}, not {num_samples}")
@@ -118,6 +158,8 @@ class Codec(nn.Module):
         latents = latents.where(self._inside(lengths, latents, self.hop_length), 0.0)
         audio = self._speak(latents)
         return audio.where(self._inside(lengths, audio, 1), 0.0)[..., :num_samples]
+
+    _decode_in_use = inference(_decode)
 
     def forward(self, audio: Tensor, num_codebooks: int | Tensor | None = None) -> CodecOutput:
         """The same steps with gradients: ``audio`` is ``decode(encode(audio), T)``.
@@ -132,9 +174,8 @@ class Codec(nn.Module):
         return self._speak(self.latents(audio))[..., : audio.shape[-1]]
 
     def latents(self, audio: Tensor) -> Tensor:
-        """Audio ``[B, 1, T]`` -> latents ``[B, D, F]``, not quantised, in the weights' dtype."""
-        self.check_audio(audio)
-        audio = audio.to(self.dtype)
+        """Audio, as in :meth:`encode`, -> latents ``[B, D, F]``, in the weights' dtype."""
+        audio = audio_tensor(audio).to(self.device, self.dtype)
         missing = -audio.shape[-1] % self.hop_length
         if audio.shape[-1] == 0:
             return audio.new_zeros(audio.shape[0], self.quantizer.latent_dim, 0)
@@ -188,6 +229,11 @@ class Codec(nn.Module):
         return self.sample_rate / self.hop_length
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are, and so where codes and audio are computed."""
+        return next(self.parameters()).device
+
+    @property
     def dtype(self) -> torch.dtype:
         """Precision of the weights, and so of the arithmetic."""
         return next(self.parameters()).dtype
@@ -233,41 +279,27 @@ class Codec(nn.Module):
             )
         return fitting[-1]
 
-    def check_audio(self, audio: Any) -> None:
-        """Raise :class:`CodecError` unless ``audio`` is a float tensor ``[B, 1, T]``."""
-        if not isinstance(audio, Tensor):
-            raise CodecError(
-                f"audio must be a tensor [batch, 1, samples], not {type(audio).__name__}"
-            )
-        if audio.dim() != 3 or audio.shape[1] != 1:
-            raise CodecError(f"audio must be [batch, 1, samples], not {list(audio.shape)}")
-        if not audio.is_floating_point():
-            raise CodecError(
-                f"audio must be float in [-1, 1], not {audio.dtype}; divide int16 by 32768"
-            )
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What ``to``, ``cuda``, ``double`` and the like do, inference tables included.
 
-    def check_codes(self, codes: Any) -> None:
-        """Raise :class:`CodecError` unless ``codes`` are whole, ``[B, K, F]`` and in the tables."""
-        if not isinstance(codes, Tensor) or codes.dtype not in (torch.int64, torch.int32):
-            kind = codes.dtype if isinstance(codes, Tensor) else type(codes).__name__
-            raise CodecError(f"codes must be a tensor of int64 or int32, not {kind}")
-        if codes.dim() != 3 or not 1 <= codes.shape[1] <= self.num_codebooks:
+        Raises:
+            CodecError: to a precision in which searches are not exact, or to another one than the
+                weights and tables of a folded codec were rounded to.
+        """
+        dtype = fn(torch.zeros((), dtype=self.dtype, device=self.device)).dtype
+        if dtype not in (torch.float32, torch.float64):
             raise CodecError(
-                f"codes must be [batch, 1 to {self.num_codebooks} codebooks, frames], "
-                f"not {list(codes.shape)}"
+                f"a codec computes in torch.float32 or torch.float64, not {dtype}; to train in "
+                "half precision use torch.autocast"
             )
-        sizes = self.codebook_sizes[: codes.shape[1]]
-        if codes.numel() == 0:
-            return
-        least, most = (int(end) for end in codes.aminmax())
-        if least < 0 or (
-            most >= min(sizes) and bool((codes >= codes.new_tensor(sizes).view(1, -1, 1)).any())
-        ):
+        if dtype != self.dtype and self.device.type != "meta" and not has_weight_norm(self):
             raise CodecError(
-                f"codes outside 0 ... {max(self.codebook_sizes) - 1}: not of this model"
+                f"a loaded codec stays in {self.dtype}, to which its tables are rounded; load it "
+                f"again with load_codec(model, dtype={dtype})"
             )
+        return super()._apply(fn, recurse)
 
-    def fold(self) -> "Codec":
+    def fold(self) -> Self:
         """Fold weight norm and SimVQ's map away, in place, for inference; codes stay the same."""
         fold_weight_norm(self)
         self.quantizer.fold()

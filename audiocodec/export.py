@@ -185,8 +185,10 @@ def _stream(
     graph: dict[str, Any], folder: Path, pieces: Sequence[Any], onnxruntime: Any
 ) -> np.ndarray[Any, Any]:
     """What the pieces become, one after the other, joined."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(
-        folder / graph["file"], providers=["CPUExecutionProvider"]
+        folder / graph["file"], options, providers=["CPUExecutionProvider"]
     )
     state = {s["input"]: np.zeros((1, *s["shape"]), np.float32) for s in graph["states"]}
     results = []

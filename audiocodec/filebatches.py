@@ -139,7 +139,7 @@ class BatchEncoder:
         longest = max(lengths, default=0)
         if len(lengths) * longest > self._most_samples:
             return None
-        batch = torch.zeros(len(lengths), 1, longest)
+        batch = torch.zeros(len(lengths), 1, longest, dtype=torch.float32, device="cpu")
         rows = iter(batch)
         for channel in (channel for sound in sounds for channel in sound):
             next(rows)[0, : len(channel)] = torch.from_numpy(channel)

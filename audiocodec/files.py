@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
 from audiocodec.audio import AudioReader, AudioWriter, Resampler, Samples
+from audiocodec.bitpacking import code_array
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.paths import Report, find_inputs
@@ -197,6 +198,37 @@ def token_header(
         codebook_sizes=codec.codebook_sizes[:num_codebooks],
         block_frames=block_frames,
     )
+
+
+def save_codes(
+    target: str | Path | BinaryIO,
+    codes: Any,
+    codec: Codec,
+    num_samples: int | None = None,
+    sample_rate: int | None = None,
+) -> None:
+    """Write codes that there are already as a ``.tok`` file; ``TokenFile(target).read()`` is them.
+
+    Args:
+        target: a path, where the file appears whole or not at all, or a binary stream.
+        codes: ``[C, K, F]`` or ``[K, F]``, a tensor or NumPy array of ``codec``'s codes. Channels
+            are those of one recording; of a batch, write an item at a time.
+        num_samples: of each channel, at ``sample_rate``; by default all that ``F`` frames hold.
+        sample_rate: of the recording, in Hz, which decoding restores; by default the codec's.
+
+    Raises:
+        CodecError: codes of another shape or type or outside their codebooks, a number of samples
+            that has another number of frames, a codec that was never saved, or a place that cannot
+            be written.
+    """
+    array = code_array(codes)
+    channels, num_codebooks, frames = array.shape
+    header = token_header(codec, num_codebooks, sample_rate or codec.sample_rate, channels)
+    if num_samples is None:
+        num_samples = frames * codec.hop_length * header.original_sample_rate // codec.sample_rate
+    with TokenWriter(target, header) as writer:
+        writer.write(array)
+        writer.finish(num_samples)
 
 
 def find_tokens(path: str | Path, report: Report | None = None) -> list[Path]:

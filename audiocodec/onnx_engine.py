@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +101,12 @@ class OnnxNetwork(nn.Module):
             state.remember(layer, torch.from_numpy(columns))
         return torch.from_numpy(result)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What ``to`` and the like do. CodecError for another device."""
+        if fn(torch.zeros((), device="cpu")).device.type != "cpu":
+            raise CodecError("the engine onnx computes on the CPU only; load the codec again")
+        return super()._apply(fn, recurse)
+
     def __getstate__(self) -> dict[str, Any]:
         """A copy, here or in another process, opens sessions of its own."""
         return {**self.__dict__, "_sessions": {}}
@@ -112,6 +118,8 @@ class OnnxNetwork(nn.Module):
             onnxruntime = import_onnxruntime("the engine onnx")
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
+            # Threads that spin while they wait slow the others down: two by twice, measured.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             options.log_severity_level = 3  # errors; they are raised as well
             try:
                 self._sessions[threads] = onnxruntime.InferenceSession(

@@ -7,13 +7,17 @@ changes nothing: the stream goes on as if it had not happened.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
+from audiocodec.inference import inference
+from audiocodec.inputs import audio_tensor, code_tensor
 from audiocodec.modules.conv import StreamState
 
 FADE = 0.7
@@ -33,6 +37,11 @@ class _Stream:
         self._network = network
         self.reset()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the stream computes: where its codec's weights are."""
+        return self.codec.device
+
     def reset(self) -> None:
         """Forget everything: the next push begins a new signal."""
         self._state = StreamState()
@@ -45,7 +54,9 @@ class _Stream:
         process, and goes on with the same codes or sound.
         """
         return {
-            "model": torch.tensor(list(self.codec.fingerprint.encode()), dtype=torch.uint8),
+            "model": torch.tensor(
+                list(self.codec.fingerprint.encode()), dtype=torch.uint8, device="cpu"
+            ),
             **{name: value.clone() for name, value in self._values.items()},
             **{f"layer.{name}": x for name, x in self._state.named(self._network).items()},
         }
@@ -76,7 +87,7 @@ class _Stream:
                 raise CodecError(
                     f"a state of batch size {len(found[name])}; this stream has {self.batch_size}"
                 )
-        device = next(self._network.parameters()).device
+        device = self.device
         try:
             memory = StreamState.of_named(
                 self._network, {n: x.to(device) for n, x in layers.items()}, self.batch_size
@@ -114,15 +125,17 @@ class StreamEncoder(_Stream):
         parameter = next(self.codec.parameters())
         return {"waiting": parameter.new_zeros(self.batch_size, 1, 0)}
 
-    @torch.inference_mode()
-    def push(self, audio: Tensor) -> Tensor:
+    @inference
+    def push(self, audio: Tensor | np.ndarray[Any, Any]) -> Tensor:
         """Audio ``[B, 1, n]``, ``n >= 0`` -> codes ``[B, K, f]`` of the frames it completes.
 
+        A tensor or array of any of the shapes and types that :meth:`Codec.encode` takes.
+
         Raises:
-            CodecError: not a float tensor of this stream's shape, or samples that are NaN,
+            CodecError: not float audio of this stream's shape, or samples that are NaN,
                 infinite or too large to compute with; the stream is as it was.
         """
-        self.codec.check_audio(audio)
+        audio = audio_tensor(audio)
         if len(audio) != self.batch_size:
             raise CodecError(
                 f"this stream takes [{self.batch_size}, 1, samples], not {list(audio.shape)}"
@@ -165,19 +178,21 @@ class StreamDecoder(_Stream):
         latents = self.codec.padding(self.batch_size)
         return {
             # frames to hold back, frames heard, frames lost since the last one that arrived
-            "counts": torch.tensor([self.codec.lookahead, 0, 0]),
+            "counts": torch.tensor([self.codec.lookahead, 0, 0], device="cpu"),
             # the last frame that arrived [B, D, 0 or 1]
             "latents": latents[..., :0],
         }
 
-    @torch.inference_mode()
-    def push(self, codes: Tensor) -> Tensor:
+    @inference
+    def push(self, codes: Tensor | np.ndarray[Any, Any]) -> Tensor:
         """Codes ``[B, K, f]``, ``f >= 0`` -> audio ``[B, 1, m]`` that is complete by now.
+
+        A tensor or array of any of the shapes and types that :meth:`Codec.decode` takes.
 
         Raises:
             CodecError: the codes do not fit the codec or this stream; the stream is as it was.
         """
-        self.codec.check_codes(codes)
+        codes = code_tensor(codes, self.codec.codebook_sizes).to(self.device)
         if len(codes) != self.batch_size:
             raise CodecError(f"this stream takes {self.batch_size} channels, not {len(codes)}")
         if codes.shape[-1] == 0:
@@ -185,7 +200,7 @@ class StreamDecoder(_Stream):
         latents = self.codec.quantizer.decode(codes)
         return self._speak(latents, last=latents[..., -1:].clone(), lost=0)
 
-    @torch.inference_mode()
+    @inference
     def conceal(self, frames: int) -> Tensor:
         """Audio ``[B, 1, m]`` in place of ``frames`` frames whose codes were lost on the way.
 
@@ -209,7 +224,7 @@ class StreamDecoder(_Stream):
         latents = self._silence + (held - self._silence) * FADE ** ages.to(held)
         return self._speak(latents, last=last, lost=lost + frames)
 
-    @torch.inference_mode()
+    @inference
     def flush(self) -> Tensor:
         """What was held back: audio ``[B, 1, m]``. The stream can be used afresh after."""
         rest = self.codec.padding(self.batch_size)
@@ -227,6 +242,6 @@ class StreamDecoder(_Stream):
         state = self._state.copy()
         late = self.codec.speak_frames(latents, state)
         skipped = min(hold, latents.shape[-1])
-        counts = torch.tensor([hold - skipped, heard + latents.shape[-1], lost])
+        counts = torch.tensor([hold - skipped, heard + latents.shape[-1], lost], device="cpu")
         self._state, self._values = state, {"counts": counts, "latents": last}
         return late[..., skipped * self.codec.hop_length :]

@@ -49,12 +49,11 @@ from contextlib import AbstractContextManager, contextmanager
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-from audiocodec.bitpacking import Codes, pack, unpack
+from audiocodec.bitpacking import Codes, code_array, pack, unpack
 from audiocodec.errors import CodecError
 from audiocodec.paths import check_file, replacing, writing
 from audiocodec.tokenheader import CRC, SUFFIX, VERSION, TokenHeader, read_header
@@ -69,7 +68,8 @@ class TokenWriter:
 
     ``with TokenWriter(path, header) as writer: writer.write(codes); writer.finish(num_samples)``
 
-    Where ``pipe`` is given, an unbuffered binary stream, the same bytes go there, each block at
+    A binary stream, such as ``io.BytesIO()``, may stand for the path; it stays open. Where
+    ``pipe`` is given, an unbuffered binary stream, the same bytes go there, each block at
     once, and ``path`` is only what messages call it.
 
     Raises:
@@ -77,10 +77,12 @@ class TokenWriter:
         BrokenPipeError: nobody reads ``pipe`` any more.
     """
 
-    def __init__(self, path: str | Path, header: TokenHeader, pipe: BinaryIO | None = None) -> None:
-        self.path, self.header = Path(path), header
+    def __init__(
+        self, path: str | Path | BinaryIO, header: TokenHeader, pipe: BinaryIO | None = None
+    ) -> None:
+        self.path, self.header = _name(path), header
         self.num_frames = self.num_bytes = 0
-        self._pipe = pipe
+        self._pipe = pipe if isinstance(path, (str, Path)) else path
         self._waiting = np.zeros((header.channels, header.num_codebooks, 0), dtype=np.int64)
         self._blocks = itertools.count()
         self._finished = False
@@ -115,10 +117,14 @@ class TokenWriter:
         with replacing(self.path) as temporary, temporary.open("wb", buffering=0) as file:
             yield file
 
-    def write(self, codes: npt.NDArray[np.integer]) -> None:
-        """Append codes ``[C, K, f]``, ``f >= 0``."""
+    def write(self, codes: Any) -> None:
+        """Append codes ``[C, K, f]``, ``f >= 0``, or ``[K, f]`` of one channel.
+
+        They are integers in an array or a tensor.
+        """
         header = self.header
-        if codes.ndim != 3 or codes.shape[:2] != self._waiting.shape[:2]:
+        codes = code_array(codes)
+        if codes.shape[:2] != self._waiting.shape[:2]:
             raise CodecError(
                 f"{self.path}: takes codes [{header.channels}, {header.num_codebooks}, frames], "
                 f"not {list(codes.shape)}"
@@ -159,6 +165,9 @@ class TokenFile:
 
     ``with TokenFile("speech.tok") as tokens: codes = tokens.read(0, 100, num_codebooks=3)``
 
+    A binary stream that can seek, such as ``io.BytesIO(data)``, may stand for the path. It is read
+    from its beginning and stays open.
+
     ``header`` describes it; ``num_frames`` and ``num_samples`` (per channel, at the original rate)
     say how much there is. Of a file that was cut short, ``truncated`` is true and both count up to
     the cut. Each block is checked when it is read; :meth:`verify` checks them all.
@@ -167,17 +176,12 @@ class TokenFile:
         CodecError: missing, not a token file, of a newer version, or damaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path | BinaryIO) -> None:
+        self.path = _name(path)
+        self._owned = isinstance(path, (str, Path))
+        self._file = path if not isinstance(path, (str, Path)) else _opened(self.path)
         try:
-            check_file(self.path, SUFFIX)
-            self._file: BinaryIO = self.path.open("rb")
-        except FileNotFoundError:
-            raise CodecError(f"{path}: no such file") from None
-        except OSError as error:
-            raise CodecError(f"{path}: cannot be read ({error.strerror})") from None
-        try:
-            self.num_bytes = os.fstat(self._file.fileno()).st_size
+            self.num_bytes = _size(self._file, self.path)
             self.header = read_header(self._file, self.path)
             self._blocks_at = self._file.tell()
             self._cut_block = -1
@@ -193,7 +197,7 @@ class TokenFile:
                 self.num_frames = self.header.num_frames(self.num_samples)
                 self._check_size()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def __enter__(self) -> TokenFile:
@@ -203,7 +207,9 @@ class TokenFile:
         self.close()
 
     def close(self) -> None:
-        self._file.close()
+        """Close the file; a stream that was given stays open."""
+        if self._owned:
+            self._file.close()
 
     @property
     def seconds(self) -> float:
@@ -324,6 +330,36 @@ class TokenFile:
         count = self._file.read(1)
         frames = count[0] if count else 0
         return frames, self._file.read(self.header.block_bytes(frames) - 1)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        check_file(path, SUFFIX)
+        return path.open("rb")
+    except FileNotFoundError:
+        raise CodecError(f"{path}: no such file") from None
+    except OSError as error:
+        raise CodecError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _size(file: BinaryIO, path: Path) -> int:
+    """Bytes of a file, which then stands at its beginning."""
+    if not file.seekable():
+        raise CodecError(
+            f"{path}: a stream that cannot seek; decode_file takes it, or give its bytes in "
+            "an io.BytesIO"
+        )
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _name(place: str | Path | BinaryIO) -> Path:
+    """What messages call a path or a stream."""
+    if isinstance(place, (str, Path)):
+        return Path(place)
+    name = getattr(place, "name", None)
+    return Path(name if isinstance(name, str) else "stream")
 
 
 def held_codebooks(header: TokenHeader, num_codebooks: int | None, path: Path) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -48,8 +49,16 @@ class Check:
     failure: str = ""
 
 
-def verify(model: str | Path, files: Sequence[str | Path] = (), device: str = "cpu") -> list[Check]:
+def verify(
+    model: str | Path,
+    files: Sequence[str | Path] = (),
+    device: str = "cpu",
+    threads: int = 2,
+) -> list[Check]:
     """Check a model with the first :data:`SECONDS` of some sound files; by default bundled clips.
+
+    Codes of one thread are compared with those of ``threads``. Meanwhile the number of PyTorch's
+    threads changes for the whole process; afterwards it is what it was.
 
     Raises:
         CodecError: a model that cannot be loaded, above all one that has changed since it was
@@ -61,14 +70,14 @@ def verify(model: str | Path, files: Sequence[str | Path] = (), device: str = "c
     paths = [path for given in files for path in find_audio(given)] or find_audio(CLIPS)
     sounds = [item for path in paths for item in _sounds(path, fast)]
     stated = "as stated" if stated_fingerprint(folder) else "nowhere stated; --seal does it"
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
         alone = {codec: [codec.encode(audio) for audio in sounds] for codec in (fast, exact)}
         return [
             Check("fingerprint", f"{fast.fingerprint}, {stated}"),
             _lengths(fast, sounds),
-            *_contract(fast, exact, sounds, alone),
+            *_contract(fast, exact, sounds, alone, threads),
             Check(
                 "float32 against float64",
                 float32=_share(alone[fast], alone[exact]),
@@ -76,7 +85,7 @@ def verify(model: str | Path, files: Sequence[str | Path] = (), device: str = "c
             _golden(folder, fast, exact),
         ]
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def seal(model: str | Path) -> Path:
@@ -115,14 +124,18 @@ def _lengths(codec: Codec, sounds: list[Tensor]) -> Check:
 
 
 def _contract(
-    fast: Codec, exact: Codec, sounds: list[Tensor], alone: dict[Codec, list[Tensor]]
+    fast: Codec,
+    exact: Codec,
+    sounds: list[Tensor],
+    alone: dict[Codec, list[Tensor]],
+    threads: int,
 ) -> list[Check]:
     """The codes of each sound by three other roads, against those of the sound alone."""
     checks = []
     for name, road in (
         ("streams against whole", _streamed),
         ("batches against alone", _batched),
-        ("2 threads against 1", _threaded),
+        (f"{threads} threads against 1", partial(_threaded, threads)),
     ):
         shares = {codec: _share(road(codec, sounds), alone[codec]) for codec in (fast, exact)}
         checks.append(_compared(name, shares[fast], shares[exact]))
@@ -131,12 +144,14 @@ def _contract(
 
 def _streamed(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
     """In pieces of random lengths up to ten frames."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     found = []
     for audio in sounds:
         encoder, codes, start = StreamEncoder(codec), [], 0
         while start < audio.shape[-1]:
-            size = int(torch.randint(1, 10 * codec.hop_length, (), generator=generator))
+            size = int(
+                torch.randint(1, 10 * codec.hop_length, (), generator=generator, device="cpu")
+            )
             codes.append(encoder.push(audio[..., start : start + size]))
             start += size
         found.append(torch.cat([*codes, encoder.flush()], dim=-1))
@@ -151,8 +166,9 @@ def _batched(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
 
 def _batch(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
     lengths = [audio.shape[-1] for audio in sounds]
-    generator = torch.Generator().manual_seed(0)
-    batch = torch.rand(len(sounds), 1, max(lengths) + codec.hop_length, generator=generator)
+    generator = torch.Generator("cpu").manual_seed(0)
+    shape = len(sounds), 1, max(lengths) + codec.hop_length
+    batch = torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
     batch = batch.to(sounds[0])
     for row, audio in zip(batch, sounds, strict=True):
         row[:, : audio.shape[-1]] = audio[0]
@@ -161,8 +177,8 @@ def _batch(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
     return [row[None, :, :end] for row, end in zip(codes, ends, strict=True)]
 
 
-def _threaded(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
-    torch.set_num_threads(2)
+def _threaded(threads: int, codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
+    torch.set_num_threads(threads)
     try:
         return [codec.encode(audio) for audio in sounds]
     finally:
@@ -199,4 +215,4 @@ def _share(found: list[Tensor], expected: list[Tensor]) -> float:
 
 
 def _device(codec: Codec) -> torch.device:
-    return next(codec.parameters()).device
+    return codec.device

@@ -82,12 +82,13 @@ def convert(
     workers: int = 1,
     together: Callable[[Progress], Together[FileResult]] | None = None,
     reuse: Callable[[Job], FileResult | None] | None = None,
+    threads: int = 1,
 ) -> None:
     """Do the plan with a bar on stderr, report, and exit with 1 if anything failed.
 
-    Several files are done ``workers`` at a time, each on one thread: so the bytes that come out do
-    not depend on how many there are. A file alone has all of PyTorch's threads. Where ``together``
-    is given, several short ones are done in batches.
+    Several files are done ``workers`` at a time, each on ``threads``: so the bytes that come out do
+    not depend on how many files there are. A file alone has the threads that PyTorch has. Where
+    ``together`` is given, several short ones are done in batches.
 
     The report goes to stdout, unless sound or tokens go there: then to stderr.
 
@@ -103,7 +104,7 @@ def convert(
     alone = plan.single and len(plan.jobs) == 1
     stop = Stop()
     started = time.perf_counter()
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     total: float | None = len(plan.jobs)
     if alone:
         live = plan.pipe and str(plan.jobs[0].source) == PIPE
@@ -111,7 +112,7 @@ def convert(
     with progress_bar(total, "s of audio" if alone else "files") as bar:
         try:
             if not plan.single:
-                torch.set_num_threads(1)
+                torch.set_num_threads(threads)
             batch = run_jobs(
                 plan,
                 work=lambda job: work(
@@ -128,7 +129,7 @@ def convert(
                 reuse=reuse,
             )
         finally:
-            torch.set_num_threads(threads)
+            torch.set_num_threads(before)
     cut = [result for result in batch.results if result.truncated]
     if as_json:
         click.echo(json.dumps(as_dict(batch), indent=2), err=piped)

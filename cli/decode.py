@@ -18,6 +18,8 @@ from .options import (
     overwrite_option,
     resolve_device,
     resolve_jobs,
+    threads_option,
+    use_threads,
 )
 
 
@@ -29,6 +31,7 @@ from .options import (
 @device_option
 @engine_option
 @jobs_option
+@threads_option("1; for a single file OMP_NUM_THREADS where that is set")
 @overwrite_option
 @click.option(
     "--raw", is_flag=True, help="To stdout: 16-bit little-endian samples without a WAV header."
@@ -42,6 +45,7 @@ def command(
     device: str,
     engine: str,
     jobs: int | None,
+    threads: int | None,
     overwrite: bool,
     raw: bool,
     as_json: bool,
@@ -101,6 +105,7 @@ def command(
         plan = pipe_plan(paths, suffixes) or plan_jobs(
             *split_paths(paths, is_input), find_tokens, beside, in_output, suffixes
         )
+    use_threads(threads)
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine)
 
@@ -109,7 +114,7 @@ def command(
         return decode_file(source, target, codec, num_codebooks, progress, raw)
 
     # Without batches, a GPU has one file at a time, unless more are asked for.
-    workers = resolve_jobs(jobs if device == "cpu" else jobs or 1)
+    workers = resolve_jobs(jobs if device == "cpu" else jobs or 1, threads)
     convert(
         plan,
         work,
@@ -118,4 +123,5 @@ def command(
         check_done=lambda job: check_decoded(job.target, job.source),
         seconds=seconds,
         workers=workers,
+        threads=threads or 1,
     )

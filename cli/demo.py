@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import device_option, json_option, model_option, resolve_device
+from .options import (
+    device_option,
+    json_option,
+    model_option,
+    resolve_device,
+    threads_option,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
@@ -31,8 +38,11 @@ if TYPE_CHECKING:
 )
 @model_option
 @device_option
+@threads_option()
 @json_option("model, clip, seconds, levels (scores and files of each bitrate), picture, ...")
-def command(out: Path, clip: str, model: str, device: str, as_json: bool) -> None:
+def command(
+    out: Path, clip: str, model: str, device: str, threads: int | None, as_json: bool
+) -> None:
     """Encode a bundled sentence at three bitrates and decode it again.
 
     Prints sizes, scores and speed; writes the token files, WAVs and one picture to listen to and
@@ -52,6 +62,7 @@ def command(out: Path, clip: str, model: str, device: str, as_json: bool) -> Non
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CodecError(f"--out {out}: not a folder to write to ({error.strerror})") from None
+    use_threads(threads)
     result = run(load_codec(model, resolve_device(device)), clip, out)
     click.echo(json.dumps(result, indent=2) if as_json else describe(result))
 

@@ -21,6 +21,8 @@ from .options import (
     raw_input_options,
     resolve_device,
     resolve_jobs,
+    threads_option,
+    use_threads,
 )
 
 
@@ -48,6 +50,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 @device_option
 @engine_option
 @jobs_option
+@threads_option("1; for a single file OMP_NUM_THREADS where that is set")
 @overwrite_option
 @click.option(
     "--exact", is_flag=True, help="Compute in float64, so that rounding changes no code; slower."
@@ -64,6 +67,7 @@ def command(
     device: str,
     engine: str,
     jobs: int | None,
+    threads: int | None,
     overwrite: bool,
     exact: bool,
     beam: int,
@@ -134,6 +138,7 @@ def command(
             *split_paths(paths, is_input), find_audio, name, name, [SUFFIX]
         )
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
+    use_threads(threads)
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine, exact)
     if bitrate is not None:
@@ -155,7 +160,8 @@ def command(
         reuse=None
         if plan.pipe or exact or beam > 1
         else lambda job: cut_codebooks(job.target, job.source, codec, used),
-        workers=resolve_jobs(jobs),
+        workers=resolve_jobs(jobs, threads),
+        threads=threads or 1,
         # On a CPU a tenth is no price for codes that could depend on what lies beside a file.
         together=BatchEncoder(codec, used, beam).together if device != "cpu" else None,
     )

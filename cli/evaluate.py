@@ -14,6 +14,8 @@ from .options import (
     json_option,
     overwrite_option,
     resolve_device,
+    threads_option,
+    use_threads,
 )
 
 
@@ -99,6 +101,7 @@ mos_option = click.option(
     "model, fingerprint, sample_rate, device, beam, files, results (means for each number of "
     "codebooks), codebooks, failures; of several models: models (a list of these), failures."
 )
+@threads_option()
 def command(
     sources: tuple[str, ...],
     models: tuple[str, ...],
@@ -109,6 +112,7 @@ def command(
     overwrite: bool,
     device: str,
     jobs: int | None,
+    threads: int | None,
     mos: bool,
     as_json: bool,
 ) -> int:
@@ -132,10 +136,13 @@ def command(
     codec evaluate held_out/ -n 6 --save listen            decoded audio in listen/MODEL/6
     codec evaluate held_out/ --mos --json > scores.json
     """
+    import torch
+
     from audiocodec.checkpoint import load_codec
     from audiocodec.errors import CodecError
     from audiocodec.evaluation import compare
 
+    use_threads(threads)
     device = resolve_device(device)
     codecs = [load_codec(model, device) for model in models]
     prints = [codec.fingerprint for codec in codecs]
@@ -153,6 +160,7 @@ def command(
         beam=beam,
         save=save,
         overwrite=overwrite,
+        threads=torch.get_num_threads(),
     )
     result = found if len(models) > 1 else found.evaluations[0]
     click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())

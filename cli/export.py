@@ -6,7 +6,7 @@ import json
 
 import click
 
-from .options import json_option, model_option, overwrite_option
+from .options import json_option, model_option, overwrite_option, threads_option, use_threads
 
 
 @click.command()
@@ -20,8 +20,9 @@ from .options import json_option, model_option, overwrite_option
 )
 @model_option
 @overwrite_option
+@threads_option()
 @json_option("folder, num_bytes, equal_codes, audio_error.")
-def command(folder: str, model: str, overwrite: bool, as_json: bool) -> None:
+def command(folder: str, model: str, overwrite: bool, threads: int | None, as_json: bool) -> None:
     """Write a model as ONNX graphs, for programs without PyTorch.
 
     DIR gets encoder.onnx and decoder.onnx, each one step of a stream: a piece of any number of
@@ -40,6 +41,7 @@ def command(folder: str, model: str, overwrite: bool, as_json: bool) -> None:
     """
     from audiocodec.export import export_onnx
 
+    use_threads(threads)
     export = export_onnx(model, folder, overwrite)
     if as_json:
         click.echo(

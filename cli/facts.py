@@ -169,6 +169,9 @@ def model_facts(model: str) -> Facts:
     """A model's config and what follows from it."""
     from audiocodec.checkpoint import find_model, load_codec
 
+    from .options import use_threads
+
+    use_threads()
     codec = load_codec(model)
     return {
         "model": codec.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,18 @@ jobs_option = click.option(
     help="Of several files, how many (or batches of short ones) at a time, each on one core. "
     "Default: all cores.",
 )
+
+
+def threads_option(default: str = "1, or OMP_NUM_THREADS where that is set") -> Decorated:
+    """``--threads``; ``default`` says in words how many there are without it."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=None,
+        metavar="N",
+        help=f"CPU threads that compute one file or stream. Default: {default}.",
+    )
+
 
 device_option = click.option(
     "--device",
@@ -146,11 +159,25 @@ def raw_input_options(command: Decorated) -> Decorated:
     return command
 
 
-def resolve_jobs(jobs: int | None) -> int:
-    """How many files to do at a time: by default as many as this process may use cores."""
+def resolve_jobs(jobs: int | None, threads: int | None = None) -> int:
+    """How many files to do at a time: by default so many that each thread has a core."""
     from audiocodec.cores import available_cores
 
-    return jobs or available_cores()
+    return jobs or max(1, available_cores() // (threads or 1))
+
+
+def use_threads(threads: int | None = None, default: int | None = 1) -> None:
+    """Have this process compute on `threads`, before it computes anything.
+
+    Without, OMP_NUM_THREADS says how many, or else `default`; `None` leaves it to PyTorch. One is
+    the fastest for streams and files, and beside a busy process several times as fast as two.
+    """
+    import torch
+
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:
+        threads = default
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Codec:

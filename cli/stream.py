@@ -25,6 +25,8 @@ from .options import (
     raw_input_options,
     remark,
     resolve_device,
+    threads_option,
+    use_threads,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ FILES_INSTEAD = "or use --input FILE and --output FILE"
 @model_option
 @device_option
 @engine_option
+@threads_option()
 @overwrite_option
 @raw_input_options
 def command(
@@ -65,6 +68,7 @@ def command(
     model: str,
     device: str,
     engine: str,
+    threads: int | None,
     overwrite: bool,
     raw: int | None,
     raw_channels: int,
@@ -97,6 +101,7 @@ def command(
         raise CodecError(f"{target}: is there already; --overwrite replaces it")
     if source and target and PIPE not in (source, target):
         check_distinct(source, target)
+    use_threads(threads)
     codec = open_codec(model, resolve_device(device, engine), engine)
     with ExitStack() as stack:
         pieces, channels = open_input(codec, source, samples, stack)

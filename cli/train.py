@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .options import device_option, json_option, resolve_device
+from .options import device_option, json_option, resolve_device, threads_option, use_threads
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
@@ -51,6 +51,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 )
 @click.option("--check", is_flag=True, help="Check the recipe, say what it makes, and leave.")
 @device_option
+@threads_option("one a core, or OMP_NUM_THREADS where that is set")
 @json_option(
     "folder, model, step, steps, skipped_steps, finished; with --check: recipe, name, parameters, "
     "frame_rate, bitrates, steps, seconds_per_step, files."
@@ -63,6 +64,7 @@ def command(
     time_limit: float | None,
     check: bool,
     device: str,
+    threads: int | None,
     as_json: bool,
 ) -> None:
     """Train a codec as RECIPE says: a YAML file, or the name of one that ships, e.g. speech_16khz.
@@ -81,6 +83,7 @@ def command(
     from audiocodec.codec import Codec
     from audiocodec.training.recipe import Recipe
 
+    use_threads(threads, default=None)
     settings = Recipe.from_yaml(_find(recipe), overrides)
     if check:
         from audiocodec.training.data import training_files

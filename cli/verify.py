@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import device_option, json_option, model_option, remark, resolve_device
+from .options import (
+    device_option,
+    json_option,
+    model_option,
+    remark,
+    resolve_device,
+    threads_option,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from audiocodec.verification import Check
@@ -23,14 +31,22 @@ if TYPE_CHECKING:
     help="First write fingerprint.txt and golden.tok for the model as it is now.",
 )
 @device_option
+@threads_option("2; codes are compared with those of 1")
 @json_option("model, ok, checks (name, detail, float32, float64, failure).")
-def command(files: tuple[str, ...], model: str, seal: bool, device: str, as_json: bool) -> None:
+def command(
+    files: tuple[str, ...],
+    model: str,
+    seal: bool,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
     """Check that a model is whole and gives the same codes everywhere.
 
     Looks at the fingerprint of config and weights, at lengths, and at codes: of a stream in pieces,
-    of sounds side by side in a padded batch, of two threads, and of the golden clip, whose codes
-    are stored with the model. In float64 (codec encode --exact) all must be equal, or the exit code
-    is 1; of float32 you are told how many are.
+    of sounds side by side in a padded batch, of several threads, and of the golden clip, whose
+    codes are stored with the model. In float64 (codec encode --exact) all must be equal, or the
+    exit code is 1; of float32 you are told how many are.
 
     FILES are sound files or folders to do it with, ten seconds of each; without any, the bundled
     clips.
@@ -43,10 +59,11 @@ def command(files: tuple[str, ...], model: str, seal: bool, device: str, as_json
     from audiocodec.verification import seal as seal_model
     from audiocodec.verification import verify
 
+    use_threads(1)
     if seal:
         folder = seal_model(model)
         remark(f"{folder}: fingerprint.txt and golden.tok are written")
-    checks = verify(model, files, resolve_device(device))
+    checks = verify(model, files, resolve_device(device), threads or 2)
     if as_json:
         result = {
             "model": model,

@@ -20,7 +20,11 @@ class Stream:
 
     def __init__(self, folder, graph, channels):
         file = Path(folder, graph["file"])
-        self.session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # several wait for one another on a busy machine
+        self.session = onnxruntime.InferenceSession(
+            file, options, providers=["CPUExecutionProvider"]
+        )
         self.input = graph["input"]
         self.state = {
             s["input"]: np.zeros((channels, *s["shape"]), np.float32) for s in graph["states"]

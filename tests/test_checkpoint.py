@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,42 @@ def test_a_precision_without_exact_searches_is_refused(
     save_codec(codec, tmp_path)
     with pytest.raises(CodecError, match=r"float32 or torch\.float64"):
         load_codec(tmp_path, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [("gpu", "device gpu: .* none of that name"), ("cuda", "device cuda: .* no usable CUDA GPU")],
+)
+def test_a_device_that_is_not_there_is_told_in_a_line(
+    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, words: str
+) -> None:
+    save_codec(codec, tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(CodecError, match=words):
+        load_codec(tmp_path, device)
+
+
+def test_loading_draws_nothing_and_imports_no_compiler() -> None:
+    """What initialises random weights takes PyTorch a second of imports on the meta device."""
+    program = """
+import sys
+import torch
+from audiocodec import Codec, CodecConfig
+
+for codebook in (
+    {"kind": "vq"},
+    {"kind": "ema_vq"},
+    {"kind": "fsq"},
+    {"kind": "simvq", "rebirth": 0.1, "learn": "codebook_and_transform"},
+    {"kind": "simvq", "transform": "diagonal", "init": "uniform"},
+    {"kind": "simvq", "transform": "orthogonal"},
+):
+    config = CodecConfig.from_mapping({"quantizer": {"codebook": codebook}})
+    before = torch.get_rng_state()
+    codec = Codec.without_weights(config)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(tensor.is_meta for tensor in codec.state_dict().values())
+assert "torch._dynamo" not in sys.modules and "sympy" not in sys.modules
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

@@ -187,7 +187,7 @@ def test_foreign_codes_are_refused() -> None:
     with pytest.raises(CodecError, match="outside"):
         codec.decode(torch.full((1, 4, 3), 32))
     with pytest.raises(CodecError, match="batch, 1, samples"):
-        codec.encode(torch.zeros(1, 320))
+        codec.encode(torch.zeros(2, 320))
 
 
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), [(1, 1, 1), (3, 1, 9), (8, 4, 1)])

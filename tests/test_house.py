@@ -101,15 +101,16 @@ def test_a_pipe_that_closes_early_is_quiet() -> None:
 
 def test_the_same_option_is_spelt_the_same_in_every_verb() -> None:
     shared = {
-        "encode": ["--model", "-n", "--overwrite", "--device", "--engine", "--json"],
-        "decode": ["--model", "-n", "--overwrite", "--device", "--engine", "--json"],
-        "evaluate": ["--model", "-n", "--device", "--json"],
+        "encode": ["--model", "-n", "--overwrite", "--device", "--threads", "--engine", "--json"],
+        "decode": ["--model", "-n", "--overwrite", "--device", "--threads", "--engine", "--json"],
+        "evaluate": ["--model", "-n", "--device", "--threads", "--json"],
         "score": ["--csv", "--jobs", "--mos", "--json"],
-        "train": ["--device"],
+        "train": ["--device", "--threads"],
         "info": ["--json"],
-        "verify": ["--model", "--device", "--json"],
-        "export": ["--model", "--overwrite", "--json"],
-        "stream": ["--model", "-n", "--device", "--engine", "--overwrite"],
+        "verify": ["--model", "--device", "--threads", "--json"],
+        "export": ["--model", "--threads", "--overwrite", "--json"],
+        "stream": ["--model", "-n", "--device", "--threads", "--engine", "--overwrite"],
+        "demo": ["--model", "--device", "--threads", "--json"],
     }
     for verb, options in shared.items():
         text = run(sys.executable, "-m", "audiocodec_cli", verb, "--help").stdout

@@ -143,3 +143,22 @@ def test_a_codec_that_was_used_can_be_copied(onnx: Codec, copied: Callable[[Code
     audio = 0.1 * torch.randn(1, 1, 4000)
     codes = onnx.encode(audio)
     assert torch.equal(copied(onnx).encode(audio), codes)
+
+
+def test_the_caller_s_context_changes_nothing_and_results_are_ordinary_tensors(onnx: Codec) -> None:
+    audio = 0.1 * torch.randn(1, 1, 4000)
+    codes = onnx.encode(audio)
+    heard = onnx.decode(codes)
+    with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        assert torch.equal(onnx.encode(audio), codes)
+        assert torch.equal(onnx.decode(codes), heard)
+    pushed(onnx, audio, 2).add_(1)
+    StreamDecoder(onnx).push(codes).mul_(0.5)
+    heard.mul_(0.5)
+
+
+def test_it_stays_on_the_cpu(onnx: Codec) -> None:
+    assert onnx.to("cpu") is onnx
+    with pytest.raises(CodecError, match="on the CPU only; load the codec again"):
+        onnx.to("meta")
+    assert onnx.device.type == "cpu"

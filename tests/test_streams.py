@@ -230,7 +230,7 @@ def test_a_reset_stream_starts_afresh(exact: Codec) -> None:
     [
         (torch.zeros(1, 2, 400), r"\[batch, 1, samples\], not \[1, 2, 400\]"),
         (torch.zeros(2, 1, 400), r"\[1, 1, samples\], not \[2, 1, 400\]"),
-        (torch.zeros(400), "batch, 1, samples"),
+        (torch.zeros(2, 400), "batch, 1, samples"),
         (
             torch.zeros(1, 1, 400, dtype=torch.int16),
             r"float in .* not torch.int16; .*32768",

@@ -167,7 +167,7 @@ def _run(
 
 def warm_up(codec: Codec) -> None:
     """Run a second of silence through: torch's first calls are slow and not to be timed."""
-    silence = torch.zeros(1, 1, codec.sample_rate).to(next(codec.parameters()))
+    silence = next(codec.parameters()).new_zeros(1, 1, codec.sample_rate)
     with torch.inference_mode():
         codec.decode(codec.encode(silence))
 

@@ -7,6 +7,7 @@ last and leaves the newest ones there, so that a signal in pieces gives what the
 Shapes: ``B`` batch, ``C`` channels, ``T`` time in columns of the layer's own rate.
 """
 
+from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -172,8 +173,11 @@ def initialised(conv: nn.Conv1d, gain: float = 1.0) -> nn.Conv1d:
     """Weights that change the size of a signal by ``gain``, biases of zero, weight norm.
 
     PyTorch's own start shrinks a signal by 3^-0.5 a layer and adds biases that soon drown it:
-    speech at -26 dB would reach the latents as a ripple on a constant.
+    speech at -26 dB would reach the latents as a ripple on a constant. A layer on the meta device
+    stays plain: its weights are to come from a file, folded.
     """
+    if conv.weight.is_meta:
+        return conv
     nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
     conv.weight.data *= gain
     assert conv.bias is not None
@@ -198,6 +202,19 @@ def unfold_patches(x: Tensor, patch: int) -> Tensor:
 def has_weight_norm(module: nn.Module) -> bool:
     """Whether any weight below ``module`` is weight-normed: it was not folded."""
     return any(parametrize.is_parametrized(layer, "weight") for layer in module.modules())
+
+
+def without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a module by name -> what it is after :func:`fold_weight_norm`, bit for bit."""
+    folded = dict(tensors)
+    for name, direction in tensors.items():
+        layer, _, end = name.rpartition(".parametrizations.weight.")
+        length = tensors.get(f"{layer}.parametrizations.weight.original0")
+        if end != "original1" or length is None or length.shape != (len(direction), 1, 1):
+            continue
+        del folded[name], folded[f"{layer}.parametrizations.weight.original0"]
+        folded[f"{layer}.weight"] = torch._weight_norm(direction, length, 0)
+    return folded
 
 
 def fold_weight_norm(module: nn.Module) -> None:

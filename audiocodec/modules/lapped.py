@@ -48,14 +48,14 @@ class Spread:
 
     def __init__(self, basis: Tensor, channels: int) -> None:
         rank = min(channels, len(basis))
-        self.isometry = nn.init.orthogonal_(torch.empty(channels, rank))
+        self.isometry = nn.init.orthogonal_(torch.empty(channels, rank, dtype=torch.float32))
         self.analysis = self.isometry @ basis[:rank]
         """``[channels, samples]``: samples of the block (or of two) to channels."""
 
     @property
     def rest(self) -> Tensor:
         """Projection ``[channels, channels]`` onto what carries nothing."""
-        return torch.eye(len(self.isometry)) - self.isometry @ self.isometry.T
+        return torch.eye(len(self.isometry), dtype=torch.float32) - self.isometry @ self.isometry.T
 
 
 def start_encoder(encoder: SEANetEncoder, levels: list[Spread]) -> None:

@@ -126,6 +126,12 @@ class FixedTable(TableCodebook):
         return self.entries
 
 
+def gaussian_table(size: int, dim: int, generator: torch.Generator | None = None) -> Tensor:
+    """Random entries ``[size, dim]`` of unit length on average; on the meta device, their shape."""
+    table = torch.empty(size, dim)
+    return table if table.is_meta else table.normal_(generator=generator) * dim**-0.5
+
+
 @torch.no_grad()
 def nearest_entries(vectors: Tensor, table: Tensor) -> Tensor:
     """Index of the nearest entry: ``argmin_e ||e||^2 - 2 z.e``, ``[N, d], [size, d]`` -> ``[N]``.

@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 
 from audiocodec.quantization.census import Census
-from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, kmeans
+from audiocodec.quantization.codebook import (
+    CodebookConfig,
+    TableCodebook,
+    gaussian_table,
+    kmeans,
+)
 
 
 class EMAVQConfig(CodebookConfig):
@@ -33,7 +38,7 @@ class EMAVQ(TableCodebook):
     def __init__(self, config: EMAVQConfig) -> None:
         super().__init__(config)
         self.start_kind = config.start
-        self.register_buffer("entries", torch.randn(self.size, self.dim) * self.dim**-0.5)
+        self.register_buffer("entries", gaussian_table(self.size, self.dim))
         self.census = Census(self.size, config.decay, config.rebirth)
 
     def table(self) -> Tensor:

@@ -92,8 +92,10 @@ class Stage(nn.Module):
     def __init__(self, latent_dim: int, config: CodebookConfig) -> None:
         super().__init__()
         self.codebook = build_codebook(config)
-        self.projection = nn.Parameter(torch.empty(config.dim, latent_dim))
-        nn.init.orthogonal_(self.projection)
+        projection = torch.empty(config.dim, latent_dim, dtype=torch.float32)
+        if not projection.is_meta:
+            nn.init.orthogonal_(projection)
+        self.projection = nn.Parameter(projection)
         self.register_buffer("scale", torch.ones(()))
 
     @torch.no_grad()

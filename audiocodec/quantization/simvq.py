@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.quantization.census import Census
-from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, kmeans
+from audiocodec.quantization.codebook import (
+    CodebookConfig,
+    TableCodebook,
+    gaussian_table,
+    kmeans,
+)
 
 
 class SimVQConfig(CodebookConfig):
@@ -109,13 +114,16 @@ class SimVQ(TableCodebook):
 
     def _draw(self, generator: torch.Generator | None) -> Tensor:
         """A random ``C [size, d]``."""
-        shape = self.size, self.dim
-        if self.init == "uniform":
-            return (torch.rand(shape, generator=generator) * 2 - 1) * (3 / self.dim) ** 0.5
-        return torch.randn(shape, generator=generator) * self.dim**-0.5
+        if self.init == "gaussian":
+            return gaussian_table(self.size, self.dim, generator)
+        table = torch.empty(self.size, self.dim)
+        if table.is_meta:
+            return table
+        return (table.uniform_(generator=generator) * 2 - 1) * (3 / self.dim) ** 0.5
 
     def _identity(self) -> Tensor:
         """The parameter of ``W = I``."""
-        if self.shape == "orthogonal":
-            return torch.zeros(self.dim, self.dim)
-        return torch.ones(self.dim) if self.shape == "diagonal" else torch.eye(self.dim)
+        if self.shape == "diagonal":
+            return torch.ones(self.dim)
+        nothing = torch.zeros(self.dim, self.dim)
+        return nothing if self.shape == "orthogonal" else nothing.fill_diagonal_(1)

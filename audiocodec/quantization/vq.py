@@ -5,7 +5,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, kmeans
+from audiocodec.quantization.codebook import (
+    CodebookConfig,
+    TableCodebook,
+    gaussian_table,
+    kmeans,
+)
 
 
 class VQConfig(CodebookConfig):
@@ -23,7 +28,7 @@ class VQ(TableCodebook):
     def __init__(self, config: VQConfig) -> None:
         super().__init__(config)
         self.start_kind = config.start
-        self.entries = nn.Parameter(torch.randn(self.size, self.dim) * self.dim**-0.5)
+        self.entries = nn.Parameter(gaussian_table(self.size, self.dim))
 
     def table(self) -> Tensor:
         return self.entries
