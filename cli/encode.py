@@ -121,8 +121,8 @@ def command(
     from audiocodec.batch import Job, plan_jobs, split_paths
     from audiocodec.filebatches import BatchEncoder
     from audiocodec.files import FileResult, Progress, check_done, encode_file
-    from audiocodec.pipes import RawFormat
     from audiocodec.tokenfile import SUFFIX
+    from audiocodec.wav import RawFormat
 
     from .convert import convert, opened, pipe_plan
 

@@ -1,0 +1,307 @@
+"""What audio is read from: one interface for WAV, libsndfile and PyAV, for files and for pipes.
+
+A file is known by its first bytes, not by its name. WAV is read here as it arrives; anything else
+needs to be sought in, so what a pipe brings of it goes into a temporary file first.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from audiocodec.errors import CodecError
+from audiocodec.links import Link, View, after_id3, file_end, flac_links, mp3_links, ogg_links
+from audiocodec.wav import (
+    RawFormat,
+    RawSource,
+    RestError,
+    WavHeader,
+    WavSource,
+    is_wav,
+    read_wav_header,
+)
+
+Frames = npt.NDArray[np.float32]
+
+_UNKNOWN = 2**40  # libsndfile says more samples than this where it does not know
+_SPOOL_BYTES = 2**20
+
+
+class Source(Protocol):
+    """Audio read once, from its start to its end.
+
+    ``num_samples`` (per channel) is what the header says or suggests, 0 where nobody knows. After
+    the last samples ``truncated`` says whether the input was cut short, and ``missing`` how many
+    samples its header counts beyond the cut (0 where nobody knows).
+    """
+
+    sample_rate: int
+    channels: int
+    num_samples: int
+    truncated: bool
+    missing: int
+
+    def read(self, size: int) -> Frames:
+        """The next ``[n, C]``, ``1 <= n <= size``; ``n = 0`` at the end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class DamagedError(Exception):
+    """The audio cannot be decoded from here on; the message is the decoder's reason."""
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """soundfile seeks to the place where it is after every read; of MP3 and FLAC that costs time,
+    and libmpg123 then complains on stderr of a good file."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class LibsndfileSource:
+    """What libsndfile decodes of one part of a file."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        link: Link,
+        before: bytes = b"",
+        flac: bool = False,
+    ) -> None:
+        self._link, self._flac = link, flac
+        self._view = View(file, link.spans, before, endless=link.frames is not None)
+        self._file = _Sequential(self._view)
+        self.sample_rate, self.channels = self._file.samplerate, self._file.channels
+        self._known = self._file.frames if self._file.frames < _UNKNOWN else None
+        if link.frames is not None:
+            self._known = link.frames
+        self.num_samples = max(0, (self._known or 0) - link.skip - link.padding)
+        self.truncated, self.missing = link.truncated, link.missing
+        self._done = 0
+
+    def read(self, size: int) -> Frames:
+        link = self._link
+        while True:
+            most = size
+            if self._known is not None:
+                most = min(size, self._known - self._done)
+            if most <= 0:
+                return self._beyond(size)
+            samples = self._decode(most)
+            if not len(samples):
+                if self._known is not None:
+                    self._ended_early(self._known - self._done)
+                return samples
+            first, self._done = self._done, self._done + len(samples)
+            end = len(samples)
+            if self._known is not None:
+                end = max(0, min(end, self._known - link.padding - first))
+            samples = samples[max(0, link.skip - first) : end]
+            if len(samples):
+                return samples
+
+    def _decode(self, size: int) -> Frames:
+        try:
+            samples: Frames = self._file.read(size, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise self._view.failure or DamagedError(_reason(error)) from None
+        if self._view.failure:
+            raise self._view.failure
+        return samples
+
+    def _beyond(self, size: int) -> Frames:
+        """After the samples that the header counts: a FLAC's header may count too few."""
+        nothing = np.zeros((0, self.channels), np.float32)
+        if not self._flac:
+            return nothing
+        try:
+            samples = self._decode(size)
+        except DamagedError:  # not FLAC any more, a tag for example
+            return nothing
+        self._known = None if len(samples) else self._known
+        self._done += len(samples)
+        return samples
+
+    def _ended_early(self, missing: int) -> None:
+        if self._flac:
+            raise DamagedError("the file ends early")
+        self.truncated = True
+        self.missing = self.missing or missing
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class JoinedSource:
+    """The parts of a file one after the other."""
+
+    def __init__(self, file: BinaryIO, links: Sequence[Link], flac: bool = False) -> None:
+        self._file, self._links, self._flac = file, list(links), flac
+        self._next = 0
+        self._source = self._open()
+        self.sample_rate, self.channels = self._source.sample_rate, self._source.channels
+        self.num_samples = self._source.num_samples + sum(map(self._length, self._links[1:]))
+        self.truncated, self.missing = False, 0
+
+    def _length(self, link: Link) -> int:
+        if link.frames is not None:
+            return link.frames - link.skip - link.padding
+        try:
+            source = LibsndfileSource(self._file, link, flac=self._flac)
+        except soundfile.LibsndfileError:
+            return 0
+        source.close()
+        return source.num_samples
+
+    def _open(self) -> LibsndfileSource:
+        self._next += 1
+        return LibsndfileSource(self._file, self._links[self._next - 1], flac=self._flac)
+
+    def read(self, size: int) -> Frames:
+        while True:
+            samples = self._source.read(size)
+            if len(samples):
+                return samples
+            if self._source.truncated and not self.truncated:
+                self.truncated, self.missing = True, self._source.missing
+            if self._next == len(self._links):
+                return samples
+            self._source.close()
+            try:
+                self._source = self._open()
+            except soundfile.LibsndfileError as error:
+                raise DamagedError(f"a joined part cannot be read: {_reason(error)}") from None
+            rate, channels = self._source.sample_rate, self._source.channels
+            if (rate, channels) != (self.sample_rate, self.channels):
+                raise RestError(
+                    f"another part follows with {channels} channels at {rate} Hz",
+                    "encode its parts one by one, or convert it to WAV",
+                )
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class _Recorded:
+    """What was read of a stream that cannot seek, kept until it is known what the stream is."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.kept: Any = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115
+
+    def read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size and (more := self._stream.read(size - len(data))):
+            data += more
+        self.kept.write(data)
+        return data
+
+
+def open_source(stream: BinaryIO, name: Path, raw: RawFormat | None = None) -> Source:
+    """The audio that a stream brings from where it stands; ``raw`` if it is samples alone.
+
+    Raises:
+        CodecError: empty, or nothing that can be read.
+    """
+    if raw is not None:
+        return RawSource(stream, raw)
+    if stream.seekable():
+        start = stream.tell()
+        source = _wav(stream, stream.read(12), name, file_end(stream), start)
+        return source or _open_seekable(stream, start, name)
+    recorded = _Recorded(stream)
+    head = recorded.read(12)
+    if is_wav(head):
+        header = _wav_header(recorded.read, head, name)
+        if header.pcm() is not None:
+            recorded.kept.close()
+            return WavSource(stream, header)
+    try:
+        shutil.copyfileobj(stream, recorded.kept)
+    except OSError as error:
+        raise CodecError(
+            f"{name}: needs a temporary file, which cannot be written "
+            f"({error.strerror or error}); convert it to WAV, or set TMPDIR"
+        ) from None
+    recorded.kept.seek(0)
+    return open_source(recorded.kept, name)
+
+
+def _wav_header(read: Any, head: bytes, name: Path) -> WavHeader:
+    try:
+        return read_wav_header(read, head)
+    except CodecError as error:
+        raise CodecError(f"{name}: {error}") from None
+
+
+def _wav(stream: BinaryIO, head: bytes, name: Path, end: int, start: int) -> Source | None:
+    """A WAV of any kind, if it is one."""
+    stream.seek(start + len(head))
+    if not is_wav(head):
+        return None
+    header = _wav_header(stream.read, head, name)
+    place = stream.tell()
+    if header.pcm() is not None:
+        return WavSource(stream, header, end - place)
+    if header.byte_order == ">":
+        return None
+    # libsndfile decodes what is compressed, from a header that says the true size.
+    size = min(header.size, end - place) if header.exact else end - place
+    missing = header.size - size if header.exact else 0
+    link = Link([(place, place + size)], truncated=missing > 0)
+    if missing and header.bytes_per_second:
+        link.missing = missing * header.sample_rate // header.bytes_per_second
+    try:
+        return LibsndfileSource(stream, link, before=header.canonical(size))
+    except soundfile.LibsndfileError:
+        return None
+
+
+def _open_seekable(stream: BinaryIO, start: int, name: Path) -> Source:
+    end = file_end(stream)
+    if end <= start:
+        hint = "" if start == 0 else "; the stream stands at its end, seek(0) rewinds it"
+        raise CodecError(f"{name}: is empty (0 bytes), not a sound file{hint}")
+    body = after_id3(stream, start)
+    stream.seek(body)
+    head = stream.read(64)
+    try:
+        if head[:4] == b"fLaC":
+            return JoinedSource(stream, flac_links(stream, body), flac=True)
+        if head[:4] == b"OggS":
+            return JoinedSource(stream, ogg_links(stream, body))
+        if (body > start or head[:1] == b"\xff") and (links := mp3_links(stream, body)):
+            return JoinedSource(stream, links)
+        stated = _stated_end(head)
+        return LibsndfileSource(
+            stream, Link([(start, end)], truncated=stated is not None and start + stated > end)
+        )
+    except (soundfile.LibsndfileError, TypeError, ValueError, IndexError):
+        raise CodecError(f"{name}: not a sound file that can be read; {_remedy(name)}") from None
+
+
+def _remedy(name: Path) -> str:
+    raw = ", or name --raw RATE if it is samples alone" if str(name) == "stdin" else ""
+    return f"convert it to WAV or FLAC{raw}"
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string).removeprefix("Error : ").rstrip(".")
+
+
+def _stated_end(head: bytes) -> int | None:
+    """The bytes that an AIFF's or AU's header counts."""
+    if head[:4] == b"FORM":
+        return 8 + int.from_bytes(head[4:8], "big")
+    if head[:4] == b".snd" and head[8:12] != b"\xff\xff\xff\xff":
+        return int.from_bytes(head[4:8], "big") + int.from_bytes(head[8:12], "big")
+    return None
