@@ -17,6 +17,7 @@ Span = tuple[int, int]
 _PIECE = 2**18
 _HELD = 2**15
 _FLAC_START = b"fLaC\x00\x00\x00\x22"
+_FLAC_LENGTH = 2**36 - 1
 _ENDLESS = 2**40
 
 
@@ -26,38 +27,38 @@ class Link:
 
     Args:
         spans: its bytes, in order.
+        before: bytes that stand before them, in place of its own header.
+        endless: pretend to a length beyond any file's. From a file's length libmpg123 estimates
+            how many samples it has, and libsndfile stops there.
         truncated: it ends before its own end.
-        frames: of an MP3, its number of samples before anything is trimmed.
+        frames: its number of samples before anything is trimmed, where libsndfile is not asked.
+        stated: the number of samples that a FLAC's header counts. It is checked, not believed.
         skip: samples to drop at its start, of an MP3: what its encoder and decoder put there.
         padding: samples to drop at its end.
         missing: samples that its header counts and that are not there.
     """
 
     spans: list[Span]
+    before: bytes = b""
+    endless: bool = False
     truncated: bool = False
     frames: int | None = None
+    stated: int | None = None
     skip: int = 0
     padding: int = 0
     missing: int = 0
 
 
 class View(io.RawIOBase):
-    """Some spans of a file as a file of its own, for libsndfile.
-
-    Args:
-        before: bytes that stand before the spans.
-        endless: pretend to a length beyond any file's. From a file's length libmpg123 estimates
-            how many samples it has, and libsndfile stops there.
+    """A link as a file of its own, for libsndfile.
 
     libsndfile's callbacks cannot raise: ``failure`` is the exception that a read met.
     """
 
-    def __init__(
-        self, file: BinaryIO, spans: list[Span], before: bytes = b"", endless: bool = False
-    ) -> None:
-        self._file, self._spans, self._before = file, spans, before
-        self._end = len(before) + sum(end - start for start, end in spans)
-        self._said = _ENDLESS if endless else self._end
+    def __init__(self, file: BinaryIO, link: Link) -> None:
+        self._file, self._spans, self._before = file, link.spans, link.before
+        self._end = len(link.before) + sum(end - start for start, end in link.spans)
+        self._said = _ENDLESS if link.endless else self._end
         self._at = self._place = 0
         self._held = memoryview(b"")
         self.failure: BaseException | None = None
@@ -97,15 +98,14 @@ class View(io.RawIOBase):
         at -= len(self._before)
         for start, end in self._spans:
             if at < end - start:
-                data = self._held_at(start + at)[: min(len(buffer), end - start - at)]
-                buffer[: len(data)] = data
-                return len(data)
+                held = self._held_at(start + at)[: min(len(buffer), end - start - at)]
+                buffer[: len(held)] = held
+                return len(held)
             at -= end - start
         if self._at >= self._said - 128 > self._end:  # where libmpg123 looks for an ID3 tag
             buffer[:] = bytes(len(buffer))
             return len(buffer)
         return 0
-
 
     def _held_at(self, place: int) -> memoryview:
         """The file's bytes from ``place`` on, some of them: decoders ask for few at a time."""
@@ -151,8 +151,17 @@ def flac_links(file: BinaryIO, start: int) -> list[Link]:
             found = data.find(_FLAC_START, found + 1)
         at += len(data)
         tail = data[1 - len(_FLAC_START) :]
-    starts = starts or [start]
-    return [Link([span]) for span in zip(starts, [*starts[1:], at], strict=True)]
+    return [_flac_link(file, *span) for span in zip(starts, [*starts[1:], at], strict=True)]
+
+
+def _flac_link(file: BinaryIO, start: int, end: int) -> Link:
+    """libsndfile stops at the length in STREAMINFO, so it is shown none."""
+    file.seek(start)
+    head = file.read(26)
+    fields = int.from_bytes(head[18:], "big")
+    stated = fields & _FLAC_LENGTH
+    before = head[:18] + (fields - stated).to_bytes(8, "big")
+    return Link([(min(start + 26, end), end)], before, stated=stated)
 
 
 def ogg_links(file: BinaryIO, start: int) -> list[Link]:
@@ -201,6 +210,14 @@ def _ogg_pages(
         size = 27 + count + sum(head[27 : 27 + count])
         packet = head[27 + count :]
         audio = packet.startswith((b"OpusHead", b"\x01vorbis", b"\x7fFLAC", b"Speex"))
+        file.seek(at + size)
+        if at + size < end and file.read(4) != b"OggS":
+            file.seek(at + 4)
+            found = file.read(size - 4).find(b"OggS")
+            if found >= 0:  # the page was cut, and another begins in it
+                yield at, found + 4, flags, serial, False, audio
+                at += found + 4
+                continue
         yield at, size, flags, serial, at + size <= end, audio
         at += size
 
@@ -285,7 +302,7 @@ def mp3_links(file: BinaryIO, start: int) -> list[Link]:
         if now is None or info is not None or now.kind != frame.kind:
             if now and now.count:
                 links.append(now.finish(False))
-            now = _Mp3(Link([]), frame.kind, samples=frame.samples)
+            now = _Mp3(Link([], endless=True), frame.kind, samples=frame.samples)
             if info is not None:
                 now.promised, now.link.skip, now.link.padding = info
                 continue

@@ -70,72 +70,51 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
 class LibsndfileSource:
     """What libsndfile decodes of one part of a file."""
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        link: Link,
-        before: bytes = b"",
-        flac: bool = False,
-    ) -> None:
-        self._link, self._flac = link, flac
-        self._view = View(file, link.spans, before, endless=link.frames is not None)
+    def __init__(self, file: BinaryIO, link: Link) -> None:
+        self._link = link
+        self._view = View(file, link)
         self._file = _Sequential(self._view)
         self.sample_rate, self.channels = self._file.samplerate, self._file.channels
-        self._known = self._file.frames if self._file.frames < _UNKNOWN else None
-        if link.frames is not None:
-            self._known = link.frames
-        self.num_samples = max(0, (self._known or 0) - link.skip - link.padding)
+        self._end = link.frames
+        if self._end is None and self._file.frames < _UNKNOWN:
+            self._end = self._file.frames
+        self.num_samples = max(0, (self._end or link.stated or 0) - link.skip - link.padding)
         self.truncated, self.missing = link.truncated, link.missing
         self._done = 0
 
     def read(self, size: int) -> Frames:
         link = self._link
         while True:
-            most = size
-            if self._known is not None:
-                most = min(size, self._known - self._done)
-            if most <= 0:
-                return self._beyond(size)
-            samples = self._decode(most)
+            ends = [end for end in (self._end, link.stated) if end and end > self._done]
+            samples = self._decode(min([size, *(end - self._done for end in ends)]))
             if not len(samples):
-                if self._known is not None:
-                    self._ended_early(self._known - self._done)
+                self._check_end()
                 return samples
             first, self._done = self._done, self._done + len(samples)
-            end = len(samples)
-            if self._known is not None:
-                end = max(0, min(end, self._known - link.padding - first))
-            samples = samples[max(0, link.skip - first) : end]
+            until = len(samples) if self._end is None else self._end - link.padding - first
+            samples = samples[max(0, link.skip - first) : max(0, until)]
             if len(samples):
                 return samples
 
     def _decode(self, size: int) -> Frames:
+        """The next samples. Whatever follows those that the header counts need not be audio."""
+        counted = self._end or self._link.stated
         try:
             samples: Frames = self._file.read(size, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
+            if self._view.failure is None and counted and self._done >= counted:
+                return np.zeros((0, self.channels), np.float32)
             raise self._view.failure or DamagedError(_reason(error)) from None
         if self._view.failure:
             raise self._view.failure
         return samples
 
-    def _beyond(self, size: int) -> Frames:
-        """After the samples that the header counts: a FLAC's header may count too few."""
-        nothing = np.zeros((0, self.channels), np.float32)
-        if not self._flac:
-            return nothing
-        try:
-            samples = self._decode(size)
-        except DamagedError:  # not FLAC any more, a tag for example
-            return nothing
-        self._known = None if len(samples) else self._known
-        self._done += len(samples)
-        return samples
-
-    def _ended_early(self, missing: int) -> None:
-        if self._flac:
+    def _check_end(self) -> None:
+        if self._link.stated and self._done < self._link.stated:
             raise DamagedError("the file ends early")
-        self.truncated = True
-        self.missing = self.missing or missing
+        if self._end is not None and self._done < self._end:
+            self.truncated = True
+            self.missing = self.missing or self._end - self._done
 
     def close(self) -> None:
         self._file.close()
@@ -144,19 +123,20 @@ class LibsndfileSource:
 class JoinedSource:
     """The parts of a file one after the other."""
 
-    def __init__(self, file: BinaryIO, links: Sequence[Link], flac: bool = False) -> None:
-        self._file, self._links, self._flac = file, list(links), flac
+    def __init__(self, file: BinaryIO, links: Sequence[Link]) -> None:
+        self._file, self._links = file, list(links)
         self._next = 0
+        self._ended: LibsndfileSource | None = None
         self._source = self._open()
         self.sample_rate, self.channels = self._source.sample_rate, self._source.channels
         self.num_samples = self._source.num_samples + sum(map(self._length, self._links[1:]))
         self.truncated, self.missing = False, 0
 
     def _length(self, link: Link) -> int:
-        if link.frames is not None:
-            return link.frames - link.skip - link.padding
+        if link.frames is not None or link.stated:
+            return (link.frames or link.stated or 0) - link.skip - link.padding
         try:
-            source = LibsndfileSource(self._file, link, flac=self._flac)
+            source = LibsndfileSource(self._file, link)
         except soundfile.LibsndfileError:
             return 0
         source.close()
@@ -164,15 +144,17 @@ class JoinedSource:
 
     def _open(self) -> LibsndfileSource:
         self._next += 1
-        return LibsndfileSource(self._file, self._links[self._next - 1], flac=self._flac)
+        return LibsndfileSource(self._file, self._links[self._next - 1])
 
     def read(self, size: int) -> Frames:
         while True:
             samples = self._source.read(size)
             if len(samples):
                 return samples
-            if self._source.truncated and not self.truncated:
-                self.truncated, self.missing = True, self._source.missing
+            if self._source.truncated and self._source is not self._ended:
+                self._ended = self._source
+                self.truncated = True
+                self.missing += self._source.missing
             if self._next == len(self._links):
                 return samples
             self._source.close()
@@ -257,11 +239,11 @@ def _wav(stream: BinaryIO, head: bytes, name: Path, end: int, start: int) -> Sou
     # libsndfile decodes what is compressed, from a header that says the true size.
     size = min(header.size, end - place) if header.exact else end - place
     missing = header.size - size if header.exact else 0
-    link = Link([(place, place + size)], truncated=missing > 0)
+    link = Link([(place, place + size)], header.canonical(size), truncated=missing > 0)
     if missing and header.bytes_per_second:
         link.missing = missing * header.sample_rate // header.bytes_per_second
     try:
-        return LibsndfileSource(stream, link, before=header.canonical(size))
+        return LibsndfileSource(stream, link)
     except soundfile.LibsndfileError:
         return None
 
@@ -276,7 +258,7 @@ def _open_seekable(stream: BinaryIO, start: int, name: Path) -> Source:
     head = stream.read(64)
     try:
         if head[:4] == b"fLaC":
-            return JoinedSource(stream, flac_links(stream, body), flac=True)
+            return JoinedSource(stream, flac_links(stream, body))
         if head[:4] == b"OggS":
             return JoinedSource(stream, ogg_links(stream, body))
         if (body > start or head[:1] == b"\xff") and (links := mp3_links(stream, body)):
