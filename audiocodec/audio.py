@@ -26,14 +26,17 @@ import soundfile
 import soxr
 import torch
 
-from audiocodec.errors import CodecError
+from audiocodec.errors import CodecError, DamagedError, RestError
 from audiocodec.paths import check_file, find_files, replacing, writing
-from audiocodec.sources import DamagedError, open_source
-from audiocodec.wav import RawFormat, RestError
+from audiocodec.sources import open_source
+from audiocodec.wav import RawFormat
 
 Samples = npt.NDArray[np.float32]
 
-READ_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+READ_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".oga", ".aif", ".aiff", ".w64"),
+    *(".m4a", ".mp4", ".aac", ".webm", ".mka", ".wma", ".amr"),  # with the extra `av`
+)
 WRITE_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 WAV_LIMIT = 2**32 - 2**16  # bytes of samples; a WAV's sizes are 32-bit numbers
 FLAC_CHANNELS = 8

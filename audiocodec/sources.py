@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from audiocodec.errors import CodecError
+from audiocodec.errors import CodecError, DamagedError, RestError
 from audiocodec.links import Link, View, after_id3, file_end, flac_links, mp3_links, ogg_links
+from audiocodec.media import MediaSource, is_media
 from audiocodec.wav import (
     RawFormat,
     RawSource,
-    RestError,
     WavHeader,
     WavSource,
     is_wav,
@@ -53,10 +53,6 @@ class Source(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-class DamagedError(Exception):
-    """The audio cannot be decoded from here on; the message is the decoder's reason."""
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
@@ -268,6 +264,8 @@ def _open_seekable(stream: BinaryIO, start: int, name: Path) -> Source:
             stream, Link([(start, end)], truncated=stated is not None and start + stated > end)
         )
     except (soundfile.LibsndfileError, TypeError, ValueError, IndexError):
+        if is_media(head):
+            return MediaSource(stream, Link([(body, end)]), name)
         raise CodecError(f"{name}: not a sound file that can be read; {_remedy(name)}") from None
 
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.errors import CodecError
+from audiocodec.errors import CodecError, RestError
 
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -187,10 +187,6 @@ def _skip(read: Callable[[int], bytes], size: int) -> int:
     while size and (skipped := read(min(size, _SKIP_BYTES))):
         size -= len(skipped)
     return size
-
-
-class RestError(Exception):
-    """What follows cannot be read on. Its arguments: what follows, and what the user can do."""
 
 
 class RawSource:
