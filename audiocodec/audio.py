@@ -14,7 +14,7 @@ import io
 import math
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -216,18 +216,15 @@ class AudioReader:
         allow_truncated: bool = False,
     ) -> None:
         self._allow_truncated = allow_truncated
-        self._owned: BinaryIO | None = None
-        if isinstance(source, (str, Path)):
-            self.path = Path(source)
-            self._owned = source = _open(self.path)
-        else:
-            self.path = stream_name(source, "stdin")
-        try:
+        with ExitStack() as stack:
+            if isinstance(source, (str, Path)):
+                self.path = Path(source)
+                source = stack.enter_context(_open(self.path))
+            else:
+                self.path = stream_name(source, "stdin")
             with self._read_errors():
-                self._source = open_source(source, self.path, raw)
-        except BaseException:
-            self._close()
-            raise
+                self._source = open_source(source, self.path, stack, raw)
+            self._stack = stack.pop_all()
         self.info = AudioInfo(
             self._source.sample_rate, self._source.channels, self._source.num_samples
         )
@@ -241,12 +238,7 @@ class AudioReader:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._source.close()
-        self._close()
-
-    def _close(self) -> None:
-        if self._owned:
-            self._owned.close()
+        self._stack.close()
 
     def blocks(self, seconds: float) -> Iterator[Samples]:
         """Blocks ``[C, n]`` of ``round(seconds * sample_rate)`` samples, the last one shorter."""

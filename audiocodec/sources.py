@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -69,7 +70,12 @@ class LibsndfileSource:
     def __init__(self, file: BinaryIO, link: Link) -> None:
         self._link = link
         self._view = View(file, link)
-        self._file = _Sequential(self._view)
+        try:
+            self._file = _Sequential(self._view)
+        except soundfile.LibsndfileError:
+            if self._view.failure:
+                raise self._view.failure from None
+            raise
         self.sample_rate, self.channels = self._file.samplerate, self._file.channels
         self._end = link.frames
         if self._end is None and self._file.frames < _UNKNOWN:
@@ -184,34 +190,42 @@ class _Recorded:
         return data
 
 
-def open_source(stream: BinaryIO, name: Path, raw: RawFormat | None = None) -> Source:
+def open_source(
+    stream: BinaryIO, name: Path, stack: ExitStack, raw: RawFormat | None = None
+) -> Source:
     """The audio that a stream brings from where it stands; ``raw`` if it is samples alone.
+
+    Args:
+        stack: closes what was opened.
 
     Raises:
         CodecError: empty, or nothing that can be read.
     """
     if raw is not None:
         return RawSource(stream, raw)
-    if stream.seekable():
-        start = stream.tell()
-        source = _wav(stream, stream.read(12), name, file_end(stream), start)
-        return source or _open_seekable(stream, start, name)
-    recorded = _Recorded(stream)
-    head = recorded.read(12)
-    if is_wav(head):
-        header = _wav_header(recorded.read, head, name)
-        if header.pcm() is not None:
-            recorded.kept.close()
-            return WavSource(stream, header)
-    try:
-        shutil.copyfileobj(stream, recorded.kept)
-    except OSError as error:
-        raise CodecError(
-            f"{name}: needs a temporary file, which cannot be written "
-            f"({error.strerror or error}); convert it to WAV, or set TMPDIR"
-        ) from None
-    recorded.kept.seek(0)
-    return open_source(recorded.kept, name)
+    if not stream.seekable():
+        recorded = _Recorded(stream)
+        stack.enter_context(recorded.kept)
+        head = recorded.read(12)
+        if is_wav(head):
+            header = _wav_header(recorded.read, head, name)
+            if header.pcm() is not None:
+                recorded.kept.close()
+                return WavSource(stream, header)
+        try:
+            shutil.copyfileobj(stream, recorded.kept)
+        except OSError as error:
+            raise CodecError(
+                f"{name}: needs a temporary file, which cannot be written "
+                f"({error.strerror or error}); convert it to WAV, or set TMPDIR"
+            ) from None
+        recorded.kept.seek(0)
+        stream = recorded.kept
+    start = stream.tell()
+    source = _wav(stream, stream.read(12), name, file_end(stream), start)
+    source = source or _open_seekable(stream, start, name)
+    stack.callback(source.close)
+    return source
 
 
 def _wav_header(read: Any, head: bytes, name: Path) -> WavHeader:
