@@ -65,6 +65,8 @@ class MediaSource:
             raise CodecError(f"{name}: holds no audio")
         stream = self._container.streams.audio[0]
         self._end: Fraction | None = None
+        self._opus = "opus" in stream.codec_context.name
+        self._packed = 0
         self._frames = self._decoded(stream)
         first = next(self._frames, None)
         shaped = first or stream.codec_context
@@ -77,7 +79,16 @@ class MediaSource:
         self._done = 0
         self._held: list[Frames] = []
         self._waiting: list[Frames] = []
+        self._skip = 0
         if first:
+            if self._opus:
+                # Of Opus made from less than 48 kHz, FFmpeg drops too little at the start.
+                before = int.from_bytes((stream.codec_context.extradata or b"")[10:12], "little")
+                self._skip = max(0, before - (self._packed - first.samples))
+            if self._start is not None:
+                self._start += Fraction(self._skip, self.sample_rate)
+                if abs(self._start) < first.time_base:  # it was rounded
+                    self._start = Fraction(0)
             self._hold(_samples(first))
 
     def _decoded(self, stream: Any) -> Iterator[Any]:
@@ -85,6 +96,8 @@ class MediaSource:
         for packet in self._container.demux(stream):
             if packet.pts is not None and packet.duration:
                 self._end = (packet.pts + packet.duration) * packet.time_base
+            if self._opus:
+                self._packed += _opus_samples(bytes(packet))
             yield from packet.decode()
 
     def _stated_length(self, stream: Any) -> int | None:
@@ -129,6 +142,9 @@ class MediaSource:
 
     def _hold(self, samples: Frames) -> None:
         """The last samples wait until it is known whether they are padding."""
+        dropped = min(self._skip, len(samples))
+        samples = samples[dropped:]
+        self._skip -= dropped
         self._done += len(samples)
         self._held.append(samples)
         held = sum(map(len, self._held))
@@ -161,3 +177,18 @@ def _samples(frame: Any) -> Frames:
     if array.dtype.kind == "u":
         return (array.astype(np.float32) - 128) / np.float32(128)
     return array.astype(np.float32) * np.float32(2.0 ** (1 - 8 * array.dtype.itemsize))
+
+
+def _opus_samples(packet: bytes) -> int:
+    """The samples at 48 kHz of an Opus packet (RFC 6716, section 3.1)."""
+    if len(packet) < 2:
+        return 0
+    kind = packet[0] >> 3
+    if kind < 12:
+        size = (480, 960, 1920, 2880)[kind & 3]
+    elif kind < 16:
+        size = (480, 960)[kind & 1]
+    else:
+        size = (120, 240, 480, 960)[kind & 3]
+    frames = (1, 2, 2, packet[1] & 63)[packet[0] & 3]
+    return size * frames

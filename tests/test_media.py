@@ -86,6 +86,14 @@ def test_media_files_have_their_exact_length(
     assert find_audio(tmp_path) == [path]
 
 
+@pytest.mark.parametrize("container", ["webm", "mp4"])
+def test_opus_made_from_16_khz_has_its_exact_length_and_place(container: str) -> None:
+    audio, rate = load_audio(io.BytesIO(made(container, "libopus", 32000, 1, 16000)))
+    assert (audio.shape, rate) == ((1, 96000), 48000)
+    expected = torch.from_numpy(tone(96000, 1, 48000))
+    assert (audio - expected)[:, 4800:43200].std() < 0.01
+
+
 def test_of_a_video_the_first_audio_stream_is_read() -> None:
     audio, rate = load_audio(io.BytesIO(made("mp4", "aac", 32000, 1, 32000, video=15)))
     assert (audio.shape, rate) == ((1, 32000), 32000)
