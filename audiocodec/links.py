@@ -8,15 +8,17 @@ pages or frames are counted here, and each part is given to libsndfile as a file
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, BinaryIO
 
 Span = tuple[int, int]
 _PIECE = 2**18
 _HELD = 2**15
-_FLAC_START = b"fLaC\x00\x00\x00\x22"
+_FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _FLAC_LENGTH = 2**36 - 1
 _ENDLESS = 2**40
 
@@ -137,21 +139,71 @@ def _id3_size(head: bytes) -> int:
     return size + (20 if head[5] & 0x10 else 10)
 
 
-def flac_links(file: BinaryIO, start: int) -> list[Link]:
-    """FLAC streams, each from its marker and STREAMINFO to the next one."""
-    starts = []
+def _places(file: BinaryIO, start: int, pattern: re.Pattern[bytes], size: int) -> list[int]:
+    """Where ``pattern``, of ``size`` bytes, occurs from ``start`` on; the file's end comes last."""
+    found = []
     tail, at = b"", start
     file.seek(start)
     while data := file.read(_PIECE):
         data = tail + data
         at -= len(tail)
-        found = data.find(_FLAC_START)
-        while found >= 0:
-            starts.append(at + found)
-            found = data.find(_FLAC_START, found + 1)
+        found += [at + match.start() for match in pattern.finditer(data)]
         at += len(data)
-        tail = data[1 - len(_FLAC_START) :]
-    return [_flac_link(file, *span) for span in zip(starts, [*starts[1:], at], strict=True)]
+        tail = data[1 - size :]
+    return [*found, at]
+
+
+def flac_links(file: BinaryIO, start: int) -> list[Link]:
+    """FLAC streams, each from its marker and STREAMINFO to the next one."""
+    places = _places(file, start, _FLAC_START, 8)
+    return [_flac_link(file, *span) for span in pairwise(places)]
+
+
+def other_links(file: BinaryIO, start: int, head: bytes) -> list[Link]:
+    """Files of another kind that lie one behind the other; mostly it is one.
+
+    In an MP4, CAF or WMA the first bytes mark where the next one starts; an AIFF's or AU's header
+    states where it ends.
+    """
+    end = file_end(file)
+    if head[:4] in (b"FORM", b".snd"):
+        links = []
+        while head and head[:4] in (b"FORM", b".snd"):
+            stated = _stated_size(head)
+            stop = end if stated is None else min(end, start + stated)
+            links.append(
+                Link([(start, stop)], truncated=stated is not None and start + stated > end)
+            )
+            start = stop
+            file.seek(start)
+            head = file.read(12)
+        last = links[-1]
+        last.spans = [(last.spans[0][0], end)]
+        file.seek(last.spans[0][0])
+        head = file.read(12)
+        if head[:4] == b".snd" and head[8:] == bytes(4):  # the recorder was stopped
+            last.before, last.spans = head[:8] + b"\xff\xff\xff\xff", [(file.tell(), end)]
+        return links
+    skip, size = 0, 0
+    if head[4:8] == b"ftyp":
+        skip, size = 4, 8
+    elif head[:4] == b"caff":
+        size = 12
+    elif head[:4] == b"\x30\x26\xb2\x75":
+        size = 16
+    if not size:
+        return [Link([(start, end)])]
+    mark = re.compile(re.escape(head[skip : skip + size]), re.DOTALL)
+    starts = [place - skip for place in _places(file, start, mark, size)[:-1]]
+    return [Link([span]) for span in pairwise([*starts, end])]
+
+
+def _stated_size(head: bytes) -> int | None:
+    """The bytes that an AIFF's or AU's header counts, unless it does not know."""
+    first, second = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
+    if head[:4] == b"FORM":
+        return 8 + first if 0 < first < 2**31 - 2**16 else None
+    return first + second if second not in (0, 2**32 - 1) else None
 
 
 def _flac_link(file: BinaryIO, start: int, end: int) -> Link:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -18,7 +18,16 @@ import numpy.typing as npt
 import soundfile
 
 from audiocodec.errors import CodecError, DamagedError, RestError
-from audiocodec.links import Link, View, after_id3, file_end, flac_links, mp3_links, ogg_links
+from audiocodec.links import (
+    Link,
+    View,
+    after_id3,
+    file_end,
+    flac_links,
+    mp3_links,
+    ogg_links,
+    other_links,
+)
 from audiocodec.media import MediaSource, is_media
 from audiocodec.wav import (
     RawFormat,
@@ -125,10 +134,10 @@ class LibsndfileSource:
 class JoinedSource:
     """The parts of a file one after the other."""
 
-    def __init__(self, file: BinaryIO, links: Sequence[Link]) -> None:
-        self._file, self._links = file, list(links)
+    def __init__(self, links: Sequence[Link], open_link: Callable[[Link], Source]) -> None:
+        self._links, self._open_link = list(links), open_link
         self._next = 0
-        self._ended: LibsndfileSource | None = None
+        self._ended: Source | None = None
         self._source = self._open()
         self.sample_rate, self.channels = self._source.sample_rate, self._source.channels
         self.num_samples = self._source.num_samples + sum(map(self._length, self._links[1:]))
@@ -138,15 +147,15 @@ class JoinedSource:
         if link.frames is not None or link.stated:
             return (link.frames or link.stated or 0) - link.skip - link.padding
         try:
-            source = LibsndfileSource(self._file, link)
-        except soundfile.LibsndfileError:
+            source = self._open_link(link)
+        except (soundfile.LibsndfileError, CodecError):
             return 0
         source.close()
         return source.num_samples
 
-    def _open(self) -> LibsndfileSource:
+    def _open(self) -> Source:
         self._next += 1
-        return LibsndfileSource(self._file, self._links[self._next - 1])
+        return self._open_link(self._links[self._next - 1])
 
     def read(self, size: int) -> Frames:
         while True:
@@ -162,8 +171,8 @@ class JoinedSource:
             self._source.close()
             try:
                 self._source = self._open()
-            except soundfile.LibsndfileError as error:
-                raise DamagedError(f"a joined part cannot be read: {_reason(error)}") from None
+            except (soundfile.LibsndfileError, CodecError):
+                raise DamagedError("what follows cannot be read") from None
             rate, channels = self._source.sample_rate, self._source.channels
             if (rate, channels) != (self.sample_rate, self.channels):
                 raise RestError(
@@ -266,21 +275,25 @@ def _open_seekable(stream: BinaryIO, start: int, name: Path) -> Source:
     body = after_id3(stream, start)
     stream.seek(body)
     head = stream.read(64)
+
+    def decoded(link: Link) -> Source:
+        return LibsndfileSource(stream, link)
+
     try:
         if head[:4] == b"fLaC":
-            return JoinedSource(stream, flac_links(stream, body))
+            return JoinedSource(flac_links(stream, body), decoded)
         if head[:4] == b"OggS":
-            return JoinedSource(stream, ogg_links(stream, body))
+            return JoinedSource(ogg_links(stream, body), decoded)
         if (body > start or head[:1] == b"\xff") and (links := mp3_links(stream, body)):
-            return JoinedSource(stream, links)
-        stated = _stated_end(head)
-        return LibsndfileSource(
-            stream, Link([(start, end)], truncated=stated is not None and start + stated > end)
-        )
+            return JoinedSource(links, decoded)
+        return JoinedSource(other_links(stream, start, head), decoded)
     except (soundfile.LibsndfileError, TypeError, ValueError, IndexError):
-        if is_media(head):
-            return MediaSource(stream, Link([(body, end)]), name)
-        raise CodecError(f"{name}: not a sound file that can be read; {_remedy(name)}") from None
+        if not is_media(head):
+            raise CodecError(
+                f"{name}: not a sound file that can be read; {_remedy(name)}"
+            ) from None
+    links = other_links(stream, body, head)
+    return JoinedSource(links, lambda link: MediaSource(stream, link, name))
 
 
 def _remedy(name: Path) -> str:
@@ -290,12 +303,3 @@ def _remedy(name: Path) -> str:
 
 def _reason(error: soundfile.LibsndfileError) -> str:
     return str(error.error_string).removeprefix("Error : ").rstrip(".")
-
-
-def _stated_end(head: bytes) -> int | None:
-    """The bytes that an AIFF's or AU's header counts."""
-    if head[:4] == b"FORM":
-        return 8 + int.from_bytes(head[4:8], "big")
-    if head[:4] == b".snd" and head[8:12] != b"\xff\xff\xff\xff":
-        return int.from_bytes(head[4:8], "big") + int.from_bytes(head[8:12], "big")
-    return None

@@ -21,6 +21,11 @@ FORMATS = {
     "opus": {"format": "OGG", "subtype": "OPUS"},
     "mp3": {"format": "MP3", "bitrate_mode": "VARIABLE"},
 }
+OTHERS = {
+    "aiff": {"format": "AIFF"},
+    "au": {"format": "AU"},
+    "caf": {"format": "CAF"},
+}
 RATE = 16000
 
 
@@ -33,7 +38,7 @@ def noise(seconds: float, channels: int = 1) -> np.ndarray:
 
 def encoded(kind: str, seconds: float, channels: int = 1, rate: int = RATE) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, noise(seconds, channels), rate, **FORMATS[kind])
+    soundfile.write(file, noise(seconds, channels), rate, **(FORMATS | OTHERS)[kind])
     return file.getvalue()
 
 
@@ -93,7 +98,7 @@ def test_tags_and_junk_around_and_between_mp3_frames_are_no_audio(
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", [*FORMATS, *OTHERS])
 def test_files_joined_end_to_end_are_all_read(kind: str) -> None:
     parts = [encoded(kind, seconds) for seconds in (1, 2.5, 0.7)]
     expected = np.concatenate([samples(part) for part in parts], axis=1)
@@ -102,7 +107,7 @@ def test_files_joined_end_to_end_are_all_read(kind: str) -> None:
     assert audio_info(io.BytesIO(joined)).num_samples == expected.shape[1]
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", [*FORMATS, *OTHERS])
 def test_a_joined_part_of_another_shape_is_told_with_its_place(kind: str) -> None:
     joined = encoded(kind, 1.5) + encoded(kind, 1, channels=2, rate=24000)
     with pytest.raises(
@@ -117,6 +122,18 @@ def test_a_flac_is_read_whole_whatever_length_it_states(total: int) -> None:
     np.testing.assert_array_equal(samples(with_total(data, total)), samples(data))
     tagged = data + b"TAG" + bytes(125)
     np.testing.assert_array_equal(samples(tagged), samples(data))
+
+
+def test_a_flac_of_one_metadata_block_is_read() -> None:
+    """A STREAMINFO that is the last block has another first byte."""
+    data = encoded("flac", 2)
+    at, last = 4, False
+    while not last:
+        last = bool(data[at] & 0x80)
+        at += 4 + int.from_bytes(data[at + 1 : at + 4], "big")
+    bare = data[:4] + b"\x80" + data[5:42] + data[at:]
+    np.testing.assert_array_equal(samples(bare), samples(data))
+    np.testing.assert_array_equal(samples(bare + bare)[:, 2 * RATE :], samples(data))
 
 
 def test_a_flac_shorter_than_it_states_is_refused() -> None:

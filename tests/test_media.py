@@ -94,6 +94,16 @@ def test_opus_made_from_16_khz_has_its_exact_length_and_place(container: str) ->
     assert (audio - expected)[:, 4800:43200].std() < 0.01
 
 
+@pytest.mark.parametrize("kind", [("mp4", "aac"), ("matroska", "pcm_s16le"), ("adts", "aac")])
+def test_media_files_joined_end_to_end_are_all_read(kind: tuple[str, str]) -> None:
+    one, two = made(*kind, 20000), made(*kind, 30000)
+    expected = torch.cat([load_audio(io.BytesIO(data))[0] for data in (one, two)], dim=1)
+    found, _ = load_audio(io.BytesIO(one + two))
+    assert found.shape == expected.shape
+    if kind[0] != "adts":  # one stream there
+        assert torch.equal(found, expected)
+
+
 def test_of_a_video_the_first_audio_stream_is_read() -> None:
     audio, rate = load_audio(io.BytesIO(made("mp4", "aac", 32000, 1, 32000, video=15)))
     assert (audio.shape, rate) == ((1, 32000), 32000)

@@ -90,6 +90,15 @@ def test_the_command_reads_any_kind_from_stdin(
     assert Path("piped.tok").read_bytes() == Path("in.tok").read_bytes()
 
 
+def test_an_au_or_aiff_of_a_stopped_recorder_is_read_whole() -> None:
+    for kind, at in (("au", 8), ("aiff", 4)):
+        data = made(kind)
+        for size in (b"\0\0\0\0", b"\xff\xff\xff\xff"):
+            live = data[:at] + size + data[at + 4 :]
+            expected, _ = load_audio(io.BytesIO(data))
+            assert torch.equal(load_audio(io.BytesIO(live))[0], expected)
+
+
 @pytest.mark.parametrize("kind", ["aiff", "au"])
 def test_a_cut_aiff_or_au_is_cut_short(kind: str) -> None:
     with pytest.raises(CodecError, match="cut short at"):
