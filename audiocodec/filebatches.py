@@ -121,7 +121,7 @@ class BatchEncoder:
         """The file's sound; of one that no batch can hold, too much of it."""
         started = time.perf_counter()
         check_distinct(job.source, job.target)
-        with AudioReader(job.source, self.codec.sample_rate) as reader:
+        with AudioReader(job.source, self.codec.sample_rate, allow_truncated=True) as reader:
             blocks = [np.zeros((reader.info.channels, 0), dtype=np.float32)]
             left = self._most_samples
             for block in reader.blocks(BLOCK_SECONDS):

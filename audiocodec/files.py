@@ -18,15 +18,16 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from audiocodec.audio import AudioReader, AudioWriter, Resampler, Samples
+from audiocodec.audio import AudioReader, AudioWriter, Resampler, Samples, stream_name
 from audiocodec.bitpacking import code_array
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.paths import Report, find_inputs
-from audiocodec.pipes import PipeReader, PipeWriter, RawFormat
+from audiocodec.pipes import PipeWriter
 from audiocodec.streaming import StreamDecoder, StreamEncoder
 from audiocodec.tokenfile import SUFFIX, TokenFile, TokenHeader, TokenWriter, held_codebooks
 from audiocodec.tokenpipe import TokenPipe
+from audiocodec.wav import RawFormat
 
 BLOCK_SECONDS = 4.0
 PIPE_SECONDS = 0.2
@@ -40,9 +41,11 @@ class FileResult:
     """What became of one file. Rates in bits per second, of all channels together.
 
     ``bitrate`` is what the codes in use take, ``file_bytes`` the whole token file's size and
-    ``elapsed`` the seconds of work, in a batch a share of it. ``truncated``: the token file was cut
-    short, and what was decoded ends at the cut. ``reused``: the codes are those of the token file
-    that was there.
+    ``elapsed`` the seconds of work, in a batch a share of it. ``truncated``: the source was cut
+    short, and the result ends at the cut; ``missing_seconds`` is what is missing beyond it, 0 where
+    nobody knows. ``peak`` is the largest absolute sample that was encoded: above 1, what is louder
+    is clipped when the tokens are decoded. ``reused``: the codes are those of the token file that
+    was there.
     """
 
     source: Path
@@ -57,6 +60,8 @@ class FileResult:
     elapsed: float
     truncated: bool = False
     reused: bool = False
+    missing_seconds: float = 0.0
+    peak: float = 0.0
 
 
 def encode_file(
@@ -68,10 +73,12 @@ def encode_file(
     beam: int = 1,
     raw: RawFormat | None = None,
 ) -> FileResult:
-    """Encode a sound file to a ``.tok`` file, which appears whole or not at all.
+    """Encode an audio file to a ``.tok`` file, which appears whole or not at all.
+
+    An audio file that was cut short is encoded up to the cut; the result says so in ``truncated``.
 
     Args:
-        source: a path; or a binary stream, buffered for reading, that brings a WAV.
+        source: a path; or a binary stream, as in :class:`~audiocodec.audio.AudioReader`.
         target: a path; or an unbuffered binary stream, which gets the same bytes in short blocks of
             :data:`PIPE_SECONDS`, each as soon as its sound has come.
         num_codebooks: how many to use; ``None`` for all.
@@ -89,7 +96,7 @@ def encode_file(
     check_distinct(source, target)
     pipe = None if isinstance(target, (str, Path)) else target
     frames = _block_frames(codec, PIPE_SECONDS if pipe else BLOCK_SECONDS)
-    with _reader(source, codec.sample_rate, raw) as reader:
+    with AudioReader(source, codec.sample_rate, raw, allow_truncated=True) as reader:
         header = token_header(
             codec,
             num_codebooks,
@@ -98,7 +105,7 @@ def encode_file(
             block_frames=min(frames, 255) if pipe else 0,
         )
         encoder = StreamEncoder(codec, header.num_codebooks, header.channels, beam)
-        with TokenWriter(_path(target, "stdout"), header, pipe) as writer:
+        with TokenWriter(_target_name(target), header, pipe) as writer:
             for block in reader.blocks(frames * codec.hop_length / codec.sample_rate):
                 codes = encoder.push(torch.from_numpy(block).unsqueeze(1))
                 writer.write(codes.cpu().numpy())
@@ -172,6 +179,9 @@ def encoded(reader: AudioReader, writer: TokenWriter, elapsed: float) -> FileRes
         bitrate=writer.header.bitrate,
         file_bytes=writer.num_bytes,
         elapsed=elapsed,
+        truncated=reader.truncated,
+        missing_seconds=reader.missing_seconds,
+        peak=reader.peak,
     )
 
 
@@ -300,12 +310,6 @@ def _decoded(
     yield resampler.flush()
 
 
-def _reader(source: str | Path | BinaryIO, sample_rate: int, raw: RawFormat | None) -> AudioReader:
-    if isinstance(source, (str, Path)):
-        return AudioReader(source, sample_rate)
-    return PipeReader(source, sample_rate, raw)
-
-
 def _writer(
     target: str | Path | BinaryIO, header: TokenHeader, num_samples: int | None, raw: bool
 ) -> AudioWriter | PipeWriter:
@@ -319,5 +323,5 @@ def _block_frames(codec: Codec, seconds: float) -> int:
     return max(1, round(seconds * codec.frame_rate))
 
 
-def _path(place: str | Path | BinaryIO, name: str) -> Path:
-    return Path(place) if isinstance(place, (str, Path)) else Path(name)
+def _target_name(target: str | Path | BinaryIO) -> Path:
+    return Path(target) if isinstance(target, (str, Path)) else stream_name(target, "stdout")

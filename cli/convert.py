@@ -108,7 +108,7 @@ def convert(
     total: float | None = len(plan.jobs)
     if alone:
         live = plan.pipe and str(plan.jobs[0].source) == PIPE
-        total = round(seconds(plan.jobs[0]), 1) if seconds and not live else None
+        total = round(seconds(plan.jobs[0]), 1) or None if seconds and not live else None
     with progress_bar(total, "s of audio" if alone else "files") as bar:
         try:
             if not plan.single:
@@ -141,11 +141,19 @@ def convert(
     else:
         click.echo(summary(batch, time.perf_counter() - started))
     for result in cut:
+        missing = f", {result.missing_seconds:.2f} s are missing" if result.missing_seconds else ""
         click.echo(
-            f"warning: {result.source}: cut short; {result.target} holds the {result.seconds:.2f} s"
-            " up to the cut",
+            f"warning: {result.source}: cut short{missing}; {result.target} holds the "
+            f"{result.seconds:.2f} s up to the cut",
             err=True,
         )
+    for result in batch.results:
+        if result.peak > 1:
+            click.echo(
+                f"warning: {result.source}: peaks of {result.peak:.2f}; what is above 1.0 is "
+                "clipped when it is decoded; scale the audio first",
+                err=True,
+            )
     for failure in batch.failure_lines():
         click.echo(f"error: {failure}", err=True)
     if batch.failures or cut:

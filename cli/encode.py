@@ -118,8 +118,8 @@ def command(
     from audiocodec.done import check_done, cut_codebooks
     from audiocodec.filebatches import BatchEncoder
     from audiocodec.files import FileResult, Progress, encode_file
-    from audiocodec.pipes import RawFormat
     from audiocodec.tokenfile import SUFFIX
+    from audiocodec.wav import RawFormat
 
     from .convert import convert, opened, pipe_plan
 

@@ -30,9 +30,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from audiocodec.audio import Samples
+    from audiocodec.audio import AudioReader, Samples
     from audiocodec.codec import Codec
-    from audiocodec.pipes import RawFormat
+    from audiocodec.wav import RawFormat
 
 PIECE_SECONDS = 0.02
 METER_SECONDS = 0.1
@@ -94,7 +94,7 @@ def command(
         raise click.UsageError("--raw describes stdin: give --input -")
     from audiocodec.errors import CodecError
     from audiocodec.files import check_distinct
-    from audiocodec.pipes import RawFormat
+    from audiocodec.wav import RawFormat
 
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
     if target and target != PIPE and Path(target).is_file() and not overwrite:
@@ -104,7 +104,9 @@ def command(
     use_threads(threads)
     codec = open_codec(model, resolve_device(device, engine), engine)
     with ExitStack() as stack:
-        pieces, channels = open_input(codec, source, samples, stack)
+        reader = open_reader(codec, source, samples, stack)
+        channels = reader.info.channels if reader else 1
+        pieces = reader.blocks(PIECE_SECONDS) if reader else open_microphone(codec, stack)
         play = open_output(codec, target, channels, stack)
         meter = Meter(codec.sample_rate)
         try:
@@ -112,6 +114,9 @@ def command(
         finally:
             meter.close()
     remark(meter.summary())
+    if reader and reader.truncated:
+        click.echo(f"warning: {reader.path}: cut short; the rest of it is missing", err=True)
+        click.get_current_context().exit(1)
 
 
 def run(
@@ -196,20 +201,20 @@ def decibels(power: float) -> float:
     return max(-60.0, 10 * math.log10(max(power, 1e-9)))
 
 
-def open_input(
+def open_reader(
     codec: Codec, source: str | None, raw: RawFormat | None, stack: ExitStack
-) -> tuple[Iterator[Samples], int]:
-    """Pieces ``[C, n]`` at the codec's rate, of a file, stdin or the microphone, and C."""
-    if source == PIPE:
-        from audiocodec.pipes import PipeReader
+) -> AudioReader | None:
+    """A file or stdin at the codec's rate; ``None`` for the microphone."""
+    from audiocodec.audio import AudioReader
 
-        piped = stack.enter_context(PipeReader(open_pipe("rb"), codec.sample_rate, raw))
-        return piped.blocks(PIECE_SECONDS), piped.info.channels
-    if source:
-        from audiocodec.audio import AudioReader
+    if not source:
+        return None
+    place = open_pipe("rb") if source == PIPE else source
+    return stack.enter_context(AudioReader(place, codec.sample_rate, raw, allow_truncated=True))
 
-        reader = stack.enter_context(AudioReader(source, codec.sample_rate))
-        return reader.blocks(PIECE_SECONDS), reader.info.channels
+
+def open_microphone(codec: Codec, stack: ExitStack) -> Iterator[Samples]:
+    """Pieces ``[1, n]`` at the codec's rate, without end."""
     microphone = stack.enter_context(sound_card("InputStream", "microphone", codec, 1))
 
     def live() -> Iterator[Samples]:
@@ -217,7 +222,7 @@ def open_input(
             piece, _ = microphone.read(round(PIECE_SECONDS * codec.sample_rate))
             yield piece.T.copy()
 
-    return live(), 1
+    return live()
 
 
 def open_output(

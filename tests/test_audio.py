@@ -119,16 +119,16 @@ def test_nothing_and_one_sample_are_audio_too(tmp_path: Path, samples: int) -> N
 
 
 def test_files_are_found_in_order_in_all_folders(tmp_path: Path) -> None:
-    for name in ("b.WAV", "a/c.flac", "a/B.mp3", "a/d/e.Ogg", "z.opus"):
+    for name in ("b.WAV", "a/c.flac", "a/B.mp3", "a/d/e.Ogg", "a/f.m4a", "z.opus"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    for name in ("._b.wav", "notes.txt", "a/f.m4a"):
+    for name in ("._b.wav", "notes.txt", "a/f.mid"):
         (tmp_path / name).touch()
     (tmp_path / ".trash").mkdir()
     (tmp_path / ".trash" / "g.wav").touch()
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     found = [str(path.relative_to(tmp_path)) for path in find_audio(tmp_path)]
-    assert found == ["a/B.mp3", "a/c.flac", "a/d/e.Ogg", "b.WAV", "z.opus"]
+    assert found == ["a/B.mp3", "a/c.flac", "a/d/e.Ogg", "a/f.m4a", "b.WAV", "z.opus"]
     assert find_audio(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
 
 

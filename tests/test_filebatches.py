@@ -312,3 +312,18 @@ def test_float32_codes_of_speech_are_those_of_the_files_alone(
     equal = sum(contents("out")[name] == data for name, data in expected.items())
     say(f"float32: {equal} of {len(expected)} files of a batch are what they are alone")
     assert equal >= len(expected) - 1  # rounding may turn a near tie
+
+
+def test_what_is_cut_or_too_loud_is_said_in_a_batch_too(here: Path, exact: Codec) -> None:
+    Path("in").mkdir()
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 8000))
+    soundfile.write("in/0.wav", noise[0], 16000)
+    soundfile.write("in/1.wav", noise[1], 16000)
+    soundfile.write("in/2.wav", 6 * noise[2], 16000, subtype="FLOAT")
+    Path("in/1.wav").write_bytes(Path("in/1.wav").read_bytes()[:-3200])
+    whole, cut, loud = encode_all(new_plan(), exact).results
+    assert (whole.truncated, cut.truncated, loud.truncated) == (False, True, False)
+    assert (cut.num_samples, cut.missing_seconds) == (6400, 0.1)
+    assert whole.peak <= 0.5
+    assert loud.peak == pytest.approx(3, abs=0.01)
+    assert contents("out") == alone(exact)
