@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from audiocodec import Codec, CodecConfig, CodecError, load_codec, save_codec
-from audiocodec.checkpoint import fingerprint
+from audiocodec.checkpoint import fingerprint, read_codec
 
 
 def test_saved_and_loaded_is_the_same_codec(codec: Codec, tmp_path: Path) -> None:
@@ -182,3 +182,43 @@ assert "torch._dynamo" not in sys.modules and "sympy" not in sys.modules
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    "codebook",
+    [
+        {"kind": "vq", "size": 64, "dim": 4},
+        {"kind": "ema_vq", "size": 64, "dim": 4},
+        {"kind": "fsq", "levels": [4, 4, 4]},
+        {"kind": "simvq", "size": 64, "dim": 4, "rebirth": 0.1},
+        {"kind": "simvq", "size": 64, "dim": 4, "transform": "orthogonal"},
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_loaded_for_use_is_what_was_trained_folded_bit_for_bit(
+    codec: Codec, tmp_path: Path, codebook: dict[str, object], dtype: torch.dtype
+) -> None:
+    values = codec.config.model_dump()
+    values["quantizer"] = {"num_codebooks": 3, "codebook": codebook}
+    made = Codec(CodecConfig.from_mapping(values))
+    save_codec(made, tmp_path, dtype=torch.float16)
+    loaded = load_codec(tmp_path, dtype=dtype)
+    folded = read_codec(tmp_path).to(dtype).fold()
+    assert loaded.state_dict().keys() == folded.state_dict().keys()
+    for name, value in folded.state_dict().items():
+        assert loaded.state_dict()[name].dtype == value.dtype == dtype
+        assert torch.equal(loaded.state_dict()[name], value), name
+    assert dict(loaded.named_parameters()).keys() == dict(folded.named_parameters()).keys()
+    assert not loaded.training
+
+
+def test_a_loaded_codec_does_not_change_with_its_file(codec: Codec, tmp_path: Path) -> None:
+    """safetensors maps the file into memory; what is written into it must not reach the codec."""
+    save_codec(codec, tmp_path)
+    loaded = load_codec(tmp_path)
+    before = {name: value.clone() for name, value in loaded.state_dict().items()}
+    file = tmp_path / "model.safetensors"
+    with file.open("r+b") as weights:
+        weights.seek(file.stat().st_size // 2)
+        weights.write(bytes(file.stat().st_size // 2))
+    assert all(torch.equal(loaded.state_dict()[name], value) for name, value in before.items())
