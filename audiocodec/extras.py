@@ -1,4 +1,4 @@
-"""Optional packages: imported when they are needed, and named with their extra when they are absent.
+"""Optional packages: imported when needed; a missing one is named with the extra that installs it.
 
 The core (encode, decode, streams, files) needs none of them. ``pyproject.toml`` lists the extras.
 """

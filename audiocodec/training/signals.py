@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as requests to stop after the step in hand."""
+"""SIGINT, SIGTERM and SIGHUP as requests to stop after the step in hand."""
 
 import signal
 from collections.abc import Iterator
@@ -8,13 +8,22 @@ from types import FrameType
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list that SIGINT and SIGTERM put themselves into: the step in hand is finished first."""
+    """A list that these signals put themselves into: the step in hand is finished first.
+
+    A signal that the process ignores (SIGHUP under nohup) stays ignored.
+    """
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    previous = {
+        number: signal.signal(number, note)
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield received
     finally:
