@@ -154,8 +154,10 @@ def save_weights(tensors: dict[str, torch.Tensor], path: Path, stale: Path | Non
     """
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with replacing(path) as temporary, writing(path):
+        mode = temporary.stat().st_mode
         try:
             save_file(whole, temporary)
+            temporary.chmod(mode)  # safetensors makes files that only their owner may read
         except SafetensorError as error:
             raise CodecError(f"{path}: cannot be written ({error})") from None
         if stale is not None:

@@ -85,7 +85,8 @@ class Split(NamedTuple):
         """One line: how many files there are for each purpose."""
         if self.training == self.held_out:
             return "one file: the model is trained and validated on it"
-        return f"{len(self.training)} files to train on, {len(self.held_out)} held out"
+        count = len(self.training)
+        return f"{count} file{'s' * (count != 1)} to train on, {len(self.held_out)} held out"
 
 
 def data_root(config: DataConfig) -> Path:

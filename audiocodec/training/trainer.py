@@ -92,6 +92,8 @@ LEAST_DISTANCE = 0.1
 """Mel distance that silence has at least, when a model is compared with it: clips may be silent."""
 START_DRAWS = 2**40
 """Batches numbered from here on serve codebook starts, so that no training step sees them."""
+SILENT_DRAWS = 50
+"""Batches without an audible frame after which a codebook start gives up."""
 MOST_REPLAYS = 8
 """Recordings, each with memory of its own; where steps differ in more ways, the rest are not."""
 
@@ -144,7 +146,7 @@ class Trainer:
         self.problem = ""
         self._means = MeanMeter()
         self._notes: list[str] = []
-        self._usage_now: list[float] = []
+        self._collapses: list[int] = []  # collapsed stages, at each look at their usage
         self._rollbacks = 0
         self._check_folder(resume)
         with memory_errors():
@@ -280,6 +282,7 @@ class Trainer:
         try:
             with memory_errors(), stop_requests() as stopped, bar:
                 while self.step < schedule.steps and not stopped:
+                    self.problem = ""
                     values = self.train_step()
                     bar.update()
                     if self.step % schedule.log_every == 0:
@@ -310,14 +313,14 @@ class Trainer:
         if not is_quantizing(self.recipe, self.step - 1):
             return ""  # it was said at the start
         stages = self.codec.num_codebooks
-        low = sum(0 < usage < COLLAPSED_USAGE for usage in self._usage_now)
+        low = self._collapses[-1] if self._collapses else 0
         distance, of_silence = numbers[f"validation/mel_{stages}"], self.validation.silence
         if not distance < max(of_silence, LEAST_DISTANCE):
             found = (
                 f"its reconstructions are no closer to the speech than silence is (mel distance "
                 f"{distance:.2f}, silence {of_silence:.2f})"
             )
-        elif low > stages / 2:
+        elif low and sum(map(bool, self._collapses)) > len(self._collapses) / 2:
             found = (
                 f"{low} of {stages} codebooks have collapsed: less than {COLLAPSED_USAGE:.0%} of "
                 "their entries are used"
@@ -505,7 +508,8 @@ class Trainer:
             whole = audio[..., : audio.shape[-1] // hop * hop].unflatten(-1, (-1, hop))
             audible = whole.square().mean(dim=-1).sqrt().squeeze(1) > quietest
             frames.append(latents[:, : audible.shape[1]][audible].float())
-            if sum(map(len, frames)) >= schedule.quantizer_start_frames:
+            found = sum(map(len, frames))
+            if found >= schedule.quantizer_start_frames or (not found and draw >= SILENT_DRAWS):
                 break
         if sum(map(len, frames)) < 2:
             raise CodecError(
@@ -537,7 +541,7 @@ class Trainer:
         usage, perplexity = self.usage.read()
         if enough and (not starts or self.step >= max(starts) + self.recipe.schedule.log_every):
             self.monitor.watch(self.step, usage)
-            self._usage_now = usage
+            self._collapses.append(sum(0 < share < COLLAPSED_USAGE for share in usage))
         by_stage = {
             "usage": usage,
             "perplexity": perplexity,
@@ -597,6 +601,7 @@ class Trainer:
             "step": self.step,
             "skipped": int(self._skips[0]),
             "reseed": self._reseed,
+            "problem": self.problem,
             "codec": self.codec.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -636,6 +641,7 @@ class Trainer:
                 self.judge_optimizer.load_state_dict(state["judge_optimizer"])
             self.step, self.skipped = state["step"], state["skipped"]
             self._reseed = state["reseed"]
+            self.problem = state.get("problem", "")
             self._skips.copy_(torch.tensor([self.skipped, 0]))
             self._replays.clear()  # they know the moments of before
             for optimizer in self._optimizers():
