@@ -328,25 +328,23 @@ def test_a_run_that_does_not_stay_finite_ends_and_says_how_to_go_on(
 def test_a_backend_that_cannot_be_loaded_stops_nobody(backend: str, tmp_path: Path) -> None:
     program = """
 import sys
-from audiocodec_cli.main import run
-words = ["--device", "cpu"]
-status = run(["train", "tiny", "--set", "schedule.steps=1", "--out", "run", *words])
-status = status or run(["demo", "--out", "demo", "--model", "run/model", *words])
+from pathlib import Path
+import torch
+from audiocodec.pictures import draw_spectrograms
+from audiocodec.training.monitor import Monitor
+monitor = Monitor(Path("."), 0)
+sound = {"reference": torch.randn(8000)}
+monitor.sounds(1, sound, 16000)
+monitor.close()
+draw_spectrograms({"original": sound["reference"].numpy()}, 16000).savefig("spectrograms.png")
 print("pyplot", "matplotlib.pyplot" in sys.modules)
-sys.exit(status)
 """
     environment = {**os.environ, "MPLBACKEND": backend}
-    ran = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert ran.stdout.endswith("pyplot False\n")
-    assert (tmp_path / "demo" / "spectrograms.png").stat().st_size > 1000
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == "pyplot False\n"
+    assert (tmp_path / "spectrograms.png").stat().st_size > 1000
 
 
 # Settings without sense: refused in one line, or they train.
@@ -374,7 +372,7 @@ def codebook_fields() -> Iterator[tuple[str, bool, str]]:
 
 
 FIELDS = [(key, is_list, "simvq") for key, is_list in numeric_fields(Recipe)] + [*codebook_fields()]
-VALUES = ["-1", "0", "1", "3", "1e-9", "0.5", "1e20", "1e300", ".inf", "-.inf", ".nan"]
+VALUES = ["-1", "0", "1", "1e-9", "1e20", "1e300", ".inf", ".nan"]
 
 
 def test_every_number_of_a_recipe_is_tried() -> None:
@@ -428,7 +426,6 @@ def test_a_number_without_sense_is_refused_in_one_line_or_trains(
         accepted.add(changed)
         try:
             trainer = Trainer(recipe, tmp_path / value)
-            trainer.train_step()
             trainer.train_step()
         except CodecError as error:
             refusals.append(str(error))

@@ -288,12 +288,12 @@ def parts(recipe: Recipe) -> list[int]:
 def time_steps(trainer: Trainer, first: int) -> float:
     """Seconds that a step takes from step ``first`` on."""
     trainer.step = first
-    took = _time(trainer, 1)
+    took = _time(trainer, 1)  # not counted: it may initialise codebooks
     if trainer.device.type == "cuda":  # steps with and without learning discriminators
         _time(trainer, 2 * (WARM_UP_CALLS + 1))
         return _time(trainer, 16)
     if took > SLOW_STEP:
-        return took
+        return _time(trainer, 1)
     timed = [_time(trainer, 2)]
     while sum(timed) * 2 < TIMED_SECONDS and len(timed) < 5:
         timed.append(_time(trainer, 2))
