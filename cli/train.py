@@ -139,7 +139,7 @@ def _new(recipe: str | None, overrides: tuple[str, ...], out: Path | None) -> tu
         raise click.UsageError(
             "name a recipe, e.g. codec train tiny, or a run: codec train --resume runs/tiny"
         )
-    if Path(recipe).is_dir():
+    if _find(recipe).is_dir():
         raise CodecError(
             f"{recipe}: is a folder, not a recipe; to continue the run in it: "
             f"codec train --resume {recipe}"
@@ -157,11 +157,16 @@ def _resumed(
     """
     from audiocodec.errors import CodecError
     from audiocodec.training.recipe import Recipe
-    from audiocodec.training.runfolder import changed_keys, read_run_recipe, recipe_changes
+    from audiocodec.training.runfolder import (
+        changed_keys,
+        has_run,
+        read_run_recipe,
+        recipe_changes,
+    )
 
     if recipe is None and out is None:
         raise click.UsageError("--resume: name the run's folder: codec train --resume runs/NAME")
-    if recipe is None or Path(recipe).is_dir():
+    if recipe is None or _find(recipe).is_dir() or has_run(Path(recipe)):
         if recipe and out and Path(recipe).resolve() != out.resolve():
             raise click.UsageError(f"--resume: {recipe} and --out {out} are two folders; name one")
         folder = out or Path(str(recipe))
@@ -182,7 +187,7 @@ def _find(recipe: str) -> Path:
     from importlib.resources import files
 
     shipped = Path(str(files("audiocodec_recipes"))) / f"{recipe}.yaml"
-    return shipped if shipped.is_file() and not Path(recipe).exists() else Path(recipe)
+    return shipped if shipped.is_file() and not Path(recipe).is_file() else Path(recipe)
 
 
 def _describe(made: dict[str, Any]) -> str:

@@ -306,7 +306,9 @@ def test_a_run_that_does_not_stay_finite_ends_and_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
-    trainer = Trainer(tiny(BUNDLED_CLIPS, "schedule.checkpoint_every=2"), folder)
+    trainer = Trainer(
+        tiny(BUNDLED_CLIPS, "schedule.checkpoint_every=2", "discriminators=null"), folder
+    )
     monkeypatch.setattr("audiocodec.training.trainer.MOST_SKIPPED_IN_A_ROW", 2)
     whole = trainer.sampler.batch
     monkeypatch.setattr(
@@ -393,21 +395,28 @@ def half_a_second(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_number_without_sense_is_refused_in_one_line_or_trains(
     key: str, is_list: bool, kind: str, half_a_second: Path, tmp_path: Path
 ) -> None:
-    given: Any = Recipe.from_yaml(TINY).model_dump()
+    given: Any = Recipe.from_yaml(TINY, ["losses.window_lengths=[64]", "losses.mel_bands=[10]"])
+    given = given.model_dump()
     for part in key.split("."):
         given = given.get(part) if isinstance(given, dict) else None
     overrides = [
-        "schedule.batch_size=2",
+        "schedule.batch_size=1",
         "schedule.quantizer_start_steps=[0]",
         "schedule.quantizer_start_frames=64",
+        "codec.quantizer.num_codebooks=1",
         "schedule.codebooks=[]",
-        "discriminators.start_step=0",
-        "losses.level=1",
-        "losses.buzz=1",
-        "losses.loudness=1",
-        f"codec.quantizer.codebook={{kind: {kind}}}" if kind == "fsq" else "name=tiny",
+        "losses.window_lengths=[64]",
+        "losses.mel_bands=[10]",
     ]
-    if kind in ("vq", "ema_vq"):
+    if key.startswith("losses."):
+        overrides += [f"losses.{name}=1" for name in ("level", "buzz", "loudness")]
+    if key.startswith(("losses.", "discriminators.")):
+        overrides.append("discriminators.start_step=0")
+    else:
+        overrides.append("discriminators=null")
+    if kind == "fsq":
+        overrides.append("codec.quantizer.codebook={kind: fsq}")
+    elif kind != "simvq":
         overrides.append(f"codec.quantizer.codebook={{kind: {kind}, size: 16, dim: 4}}")
     accepted, refusals = set(), []
     for value in VALUES:

@@ -148,10 +148,17 @@ class Trainer:
         self._notes: list[str] = []
         self._collapses: list[int] = []  # collapsed stages, at each look at their usage
         self._rollbacks = 0
+        self._rolled_back_to: int | None = None
         self._check_folder(resume)
-        with memory_errors():
-            self._build(resume)
-            self._read_speech(resume, split)
+        try:
+            with memory_errors():
+                if resume:
+                    hold(self.folder)
+                self._build(resume)
+                self._read_speech(resume, split)
+        except BaseException:
+            release(self.folder)
+            raise
 
     def _check_folder(self, resume: bool) -> None:
         if resume and not has_run(self.folder):
@@ -198,46 +205,45 @@ class Trainer:
         recipe = self.recipe
         root = data_root(recipe.data)
         before = RunFiles.read(self.folder) if resume else None
-        told = ""
+        given = split
         if split is None:
             split = split_files(recipe.data, before.held_out_paths(root) if before else ())
-            told = split.describe()
         files = RunFiles.of(split, root)
         cache_folder = Path(recipe.data.cache or self.folder / "cache").expanduser()
         cache_path(split.training, recipe.codec.sample_rate, cache_folder)  # are they all there?
         hold(self.folder)
-        try:
-            self._check_folder(resume)
-            if resume:
-                self._say_what_differs(before, files)
-            if told:
-                self._say(told)
-            if told and not is_quantizing(recipe, recipe.schedule.steps - 1):
-                self._say(
-                    f"warning: schedule.steps is {recipe.schedule.steps}, but the codebooks are "
-                    f"initialised at step {min(recipe.schedule.quantizer_start_steps)}: this run "
-                    "makes no usable model"
-                )
-            self.cache = AudioCache(split.training, recipe.codec.sample_rate, cache_folder)
-            self._notes += [f"skipped: {reason}" for reason in self.cache.skipped]
-            if recipe.data.cache is None:
-                for old in set(cache_folder.glob("*.int16")) - {self.cache.path}:
-                    old.unlink(missing_ok=True)
-            self.sampler = SegmentSampler(
-                self.cache,
-                recipe.data,
-                recipe.codec.sample_rate,
-                recipe.schedule.batch_size,
-                recipe.seed,
-                self.device,
-            )
-            self.validation = ValidationSet(split.held_out, recipe.codec.sample_rate, recipe.losses)
-            files.held_out |= before.held_out if before else {}
-            files.write(self.folder)
-        except BaseException:
-            release(self.folder)
-            raise
+        self._check_folder(resume)
+        if resume:
+            self._say_what_differs(before, files)
+        if given is None:
+            self._say_what_is_to_come(split)
+        self.cache = AudioCache(split.training, recipe.codec.sample_rate, cache_folder)
+        self._notes += [f"skipped: {reason}" for reason in self.cache.skipped]
+        if recipe.data.cache is None:
+            for old in set(cache_folder.glob("*.int16")) - {self.cache.path}:
+                old.unlink(missing_ok=True)
+        self.sampler = SegmentSampler(
+            self.cache,
+            recipe.data,
+            recipe.codec.sample_rate,
+            recipe.schedule.batch_size,
+            recipe.seed,
+            self.device,
+        )
+        self.validation = ValidationSet(split.held_out, recipe.codec.sample_rate, recipe.losses)
+        files.held_out |= before.held_out if before else {}
+        files.write(self.folder)
         self.usage = UsageMeter(self.codec.codebook_sizes, self.device)
+
+    def _say_what_is_to_come(self, split: Split) -> None:
+        """How many files there are, and whether the run is long enough for a model."""
+        self._say(split.describe())
+        schedule = self.recipe.schedule
+        if not is_quantizing(self.recipe, schedule.steps - 1):
+            self._say(
+                f"warning: schedule.steps is {schedule.steps}, but the codebooks are initialised "
+                f"at step {min(schedule.quantizer_start_steps)}: this run makes no usable model"
+            )
 
     def _say_what_differs(self, before: RunFiles | None, files: RunFiles) -> None:
         """From what the run began with: settings and files."""
@@ -295,7 +301,8 @@ class Trainer:
                         numbers = self._validate()
                         if last:
                             self.problem = self._find_problem(numbers)
-                    if self.step % schedule.checkpoint_every == 0:
+                    # No checkpoint amid steps that are skipped: they may lead back to the last.
+                    if self.step % schedule.checkpoint_every == 0 and not int(self._skips[1]):
                         self.save()
                     if time_limit is not None and time.monotonic() - began >= time_limit:
                         break
@@ -574,6 +581,8 @@ class Trainer:
                 f"{self.folder}: the loss is not finite from the beginning; lower "
                 "optimizer.learning_rate"
             )
+        if self._rolled_back_to != self._saved_step:
+            self._rolled_back_to, self._rollbacks = self._saved_step, 0
         self._rollbacks += 1
         if self._rollbacks > MOST_ROLLBACKS:
             rate = self.recipe.optimizer.learning_rate
@@ -627,7 +636,6 @@ class Trainer:
             )
             raise CodecError(f"{error}{whole}") from None
         self._saved_step = self.step
-        self._rollbacks = 0
 
     def _load_state(self) -> None:
         path = self.folder / STATE_NAME
