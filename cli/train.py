@@ -99,7 +99,10 @@ def command(
     if check:
         from audiocodec.training.check import check as check_recipe
 
-        made = {"recipe": str(recipe), **check_recipe(settings, folder, resolve_device(device))}
+        made = {
+            "recipe": recipe or str(folder),
+            **check_recipe(settings, folder, resolve_device(device)),
+        }
         click.echo(json.dumps(made) if as_json else _describe(made))
         return
 
@@ -199,9 +202,10 @@ def _describe(made: dict[str, Any]) -> str:
         f"{made['frame_rate']:g} frames/s, {rates[0] / 1000:g} to {rates[-1] / 1000:g} kbps",
     ]
     if made["to_download"]:
-        size = made["disk_bytes"]["download"] / 2e9
+        size = made["disk_bytes"]["download"]
         lines.append(
-            f"  audio   LibriSpeech {', '.join(made['to_download'])}: {size:.1f} GB to fetch"
+            f"  audio   LibriSpeech {', '.join(made['to_download'])}: {_size(size / 2)} to download, "
+            f"{_size(size)} with the unpacked files"
         )
     else:
         speakers = f" of {made['speakers']} speakers" if made["speakers"] else ""
@@ -223,7 +227,7 @@ def _describe(made: dict[str, Any]) -> str:
     )
     if made["memory_bytes"] is not None:
         lines.append(f"  memory  about {_size(made['memory_bytes'])}")
-    disk = made["disk_bytes"]
+    disk = {name: size for name, size in made["disk_bytes"].items() if name != "download"}
     shares = ", ".join(f"{name} {_size(size)}" for name, size in disk.items() if size)
     lines.append(f"  disk    about {_size(sum(disk.values()))} in {made['folder']}: {shares}")
     return "\n".join(lines)

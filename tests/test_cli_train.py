@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from audiocodec import load_codec
+from audiocodec import TokenFile, load_codec
 from audiocodec_cli.main import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +31,8 @@ def test_tiny_trains_encodes_decodes_and_evaluates(
 
     model, tok, back = result["model"], str(tmp_path / "a.tok"), str(tmp_path / "back.wav")
     assert run(["encode", str(speech / "a.wav"), tok, "--model", model]) == 0
+    with TokenFile(tok) as file:
+        assert file.header.model == "tiny"  # the recipe's name
     assert run(["decode", tok, back, "--model", model]) == 0
     assert soundfile.info(back).frames == 4 * rate
     assert run(["info", model]) == 0

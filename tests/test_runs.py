@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec import CodecError, load_codec
+from audiocodec import Codec, CodecError, load_codec, save_codec
 from audiocodec.config import Config
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training import check as checking
@@ -133,6 +134,24 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_has_died(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         other.kill()
+
+
+# Models are called what their recipes are called.
+
+
+def test_the_name_of_a_model_is_kept_beside_it_and_is_no_part_of_its_fingerprint(
+    codec: Codec, tmp_path: Path
+) -> None:
+    named = copy.copy(codec)
+    named.name = "my voice"
+    save_codec(codec, tmp_path / "a")
+    save_codec(named, tmp_path / "b")
+    a, b = load_codec(tmp_path / "a"), load_codec(tmp_path / "b")
+    assert (a.name, b.name) == ("a", "my voice")
+    assert a.fingerprint == b.fingerprint
+    assert (tmp_path / "b" / "model.safetensors").stat().st_mode & 0o777 == (
+        tmp_path / "b" / "config.json"
+    ).stat().st_mode & 0o777
 
 
 # Disks that are full.

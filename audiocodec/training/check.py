@@ -324,7 +324,8 @@ def peak_memory(device: torch.device) -> int | None:
 
 def check_memory(needed: int | None, device: str) -> None:
     """Raise :class:`CodecError` if the machine has less memory than is needed."""
-    if needed is None or device != "cpu" or "SC_PHYS_PAGES" not in os.sysconf_names:
+    known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
+    if needed is None or device != "cpu" or not known:
         return
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
