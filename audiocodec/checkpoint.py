@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from audiocodec.codec import Codec, CodecConfig
 from audiocodec.errors import CodecError
@@ -154,12 +154,8 @@ def save_weights(tensors: dict[str, torch.Tensor], path: Path, stale: Path | Non
     """
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with replacing(path) as temporary, writing(path):
-        mode = temporary.stat().st_mode
-        try:
-            save_file(whole, temporary)
-            temporary.chmod(mode)  # safetensors makes files that only their owner may read
-        except SafetensorError as error:
-            raise CodecError(f"{path}: cannot be written ({error})") from None
+        # save_file would put another file in the place of the one that `replacing` holds locked.
+        temporary.write_bytes(save(whole))
         if stale is not None:
             stale.unlink(missing_ok=True)
 

@@ -202,10 +202,10 @@ def _describe(made: dict[str, Any]) -> str:
         f"{made['frame_rate']:g} frames/s, {rates[0] / 1000:g} to {rates[-1] / 1000:g} kbps",
     ]
     if made["to_download"]:
-        size = made["disk_bytes"]["download"]
+        size, subsets = made["disk_bytes"]["download"], ", ".join(made["to_download"])
         lines.append(
-            f"  audio   LibriSpeech {', '.join(made['to_download'])}: {_size(size / 2)} to download, "
-            f"{_size(size)} with the unpacked files"
+            f"  audio   LibriSpeech {subsets}: {_size(size / 2)} to download, {_size(size)} with "
+            "the unpacked files"
         )
     else:
         speakers = f" of {made['speakers']} speakers" if made["speakers"] else ""
