@@ -95,6 +95,8 @@ def command(
     """
     import json
 
+    from audiocodec.errors import CodecError
+
     settings, folder = _resumed(recipe, overrides, out) if resume else _new(recipe, overrides, out)
     if check:
         from audiocodec.training.check import check as check_recipe
@@ -104,9 +106,10 @@ def command(
             **check_recipe(settings, folder, resolve_device(device)),
         }
         click.echo(json.dumps(made) if as_json else _describe(made))
+        if made["problem"]:
+            raise CodecError(made["problem"])
         return
 
-    from audiocodec.errors import CodecError
     from audiocodec.training.trainer import Trainer
 
     trainer = Trainer(settings, folder, resolve_device(device), resume)
@@ -197,7 +200,7 @@ def _describe(made: dict[str, Any]) -> str:
     """What a check found, in words."""
     rates = made["bitrates"]
     lines = [
-        f"{made['recipe']}: checked, the run can start",
+        f"{made['recipe']}: checked, the run {'cannot' if made['problem'] else 'can'} start",
         f"  model   {made['name']}: {made['parameters'] / 1e6:.2f} M parameters, "
         f"{made['frame_rate']:g} frames/s, {rates[0] / 1000:g} to {rates[-1] / 1000:g} kbps",
     ]

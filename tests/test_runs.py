@@ -296,7 +296,9 @@ def test_a_check_refuses_a_run_that_has_no_room(
     usage = types.SimpleNamespace(free=10_000)
     monkeypatch.setattr("audiocodec.training.check.shutil.disk_usage", lambda _: usage)
     assert run(["train", "tiny", "--check", "--device", "cpu"]) == 1
-    assert "GB are free; make room" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "GB are free; make room" in captured.err
+    assert "the run cannot start" in captured.out and "memory" in captured.out
 
 
 def test_memory_that_is_exhausted_is_one_line(

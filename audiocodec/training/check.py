@@ -81,8 +81,10 @@ class Cost:
 def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
     """What ``recipe`` makes and takes when it is run in ``folder``.
 
+    ``problem`` is the disk or the memory that is too small for it, or ``None``.
+
     Raises:
-        CodecError: the run could not start, or has no room on the disk or in memory.
+        CodecError: the run could not start.
     """
     missing = subsets_to_download(recipe.data)
     if missing:
@@ -111,8 +113,10 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         "logs": cost.log_bytes,
     }
     needed = sum(disk.values()) - (disk["cache"] if cached and cached.is_file() else 0)
-    check_room(needed, disk, folder, cache_folder, data_root(recipe.data))
-    check_memory(cost.memory_bytes, device)
+    shortages = [
+        missing_memory(cost.memory_bytes, device),
+        missing_room(needed, disk, folder, cache_folder, data_root(recipe.data)),
+    ]
     return {
         "name": recipe.name,
         "parameters": sum(p.numel() for p in codec.parameters()),
@@ -135,6 +139,7 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         "memory_bytes": cost.memory_bytes,
         "disk_bytes": disk,
         "folder": str(folder),
+        "problem": next(filter(None, shortages), None),
     }
 
 
@@ -322,34 +327,36 @@ def peak_memory(device: torch.device) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def check_memory(needed: int | None, device: str) -> None:
-    """Raise :class:`CodecError` if the machine has less memory than is needed."""
+def missing_memory(needed: int | None, device: str) -> str:
+    """What to say if the machine has less memory than is needed."""
     known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
     if needed is None or device != "cpu" or not known:
-        return
+        return ""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
-        raise CodecError(
-            f"schedule.batch_size: a step needs about {needed / 1e9:.0f} GB of memory, this "
-            f"machine has {memory / 1e9:.0f} GB; lower it, or data.segment_seconds"
-        )
+    if needed <= memory:
+        return ""
+    return (
+        f"schedule.batch_size: a step needs about {needed / 1e9:.0f} GB of memory, this machine "
+        f"has {memory / 1e9:.0f} GB; lower it, or data.segment_seconds"
+    )
 
 
-def check_room(
+def missing_room(
     needed: int, disk: dict[str, int], folder: Path, cache_folder: Path, root: Path
-) -> None:
-    """Raise :class:`CodecError` if the disk of the run's folder has too little room."""
+) -> str:
+    """What to say if a disk that the run writes to has too little room."""
     cache_elsewhere = not cache_folder.is_relative_to(folder)
     needed -= disk["download"] + (disk["cache"] if cache_elsewhere else 0)
-    places = [(folder, needed, "--out FOLDER on another disk, or data.cache on one")]
-    places.append((root, disk["download"], "data.root on another disk"))
+    places = [(folder, needed, "a folder on another disk with --out or data.cache")]
+    places.append((root, disk["download"], "a folder on another disk with data.root"))
     if cache_elsewhere:
-        places.append((cache_folder, disk["cache"], "data.cache on another disk"))
+        places.append((cache_folder, disk["cache"], "a folder on another disk with data.cache"))
     for place, size, remedy in places:
         there = next(p for p in (place, *place.absolute().parents) if p.exists())
         free = shutil.disk_usage(there).free
         if size > free:
-            raise CodecError(
+            return (
                 f"{place}: about {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; "
                 f"make room, or name {remedy}"
             )
+    return ""
