@@ -2,8 +2,9 @@
 
 Bundled models live in ``audiocodec/models``. A model's fingerprint, 16 hex digits, is a hash of its
 config and its weights: codes can only be read with the model that made them, so token files carry
-it. ``fingerprint.txt`` states it, so that a model that changed by a bit is recognised. Weights may
-be stored in 16 bits; they are computed with in 32, or in 64 for exact codes.
+it. ``fingerprint.txt`` states it, so that a model that changed by a bit is recognised. A model is
+called what ``name.txt`` says, or else as its folder is. Weights may be stored in 16 bits; they are
+computed with in 32, or in 64 for exact codes.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ MODELS = Path(__file__).parent / "models"
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 FINGERPRINT_NAME = "fingerprint.txt"
+NAME_NAME = "name.txt"
 
 
 def bundled_models() -> list[str]:
@@ -69,7 +71,7 @@ def load_codec(
         tensors = without_weight_norm(tensors)
         _check_architecture(codec, tensors, folder / WEIGHTS_NAME)
         codec.load_state_dict(tensors, assign=True)
-        codec.name = folder.name
+        codec.name = stated_name(folder) or folder.name
         codec.fingerprint = fingerprint(folder)
         stated = stated_fingerprint(folder)
         if stated and stated != codec.fingerprint:
@@ -135,24 +137,35 @@ def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FINGERPRINT_NAME).unlink(missing_ok=True)
     text = json.dumps(codec.config.model_dump(mode="json"), indent=2) + "\n"
-    with replacing(folder / CONFIG_NAME) as path:
-        path.write_text(text, encoding="utf-8")
     tensors = {
         name: value.detach().cpu().to(torch.float32 if name.startswith("quantizer.") else dtype)
         for name, value in codec.state_dict().items()
     }
-    save_weights(tensors, folder / WEIGHTS_NAME)
+    target = folder / CONFIG_NAME
+    with replacing(target) as path, writing(target):
+        path.write_text(text, encoding="utf-8")
+        save_weights(tensors, folder / WEIGHTS_NAME, folder / FINGERPRINT_NAME)
+    if codec.name != Codec.name:
+        with replacing(folder / NAME_NAME) as path:
+            path.write_text(codec.name + "\n", encoding="utf-8")
     state_fingerprint(folder)
 
 
-def save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write tensors as one safetensors file, whole or not at all."""
+def save_weights(tensors: dict[str, torch.Tensor], path: Path, stale: Path | None = None) -> None:
+    """Write tensors as one safetensors file, whole or not at all.
+
+    ``stale`` is a file that the new weights make untrue: it is removed just before they appear.
+
+    Raises:
+        CodecError: the disk is full, or the place is not writable.
+    """
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with replacing(path) as temporary, writing(path):
         # save_file would put another file in the place of the one that `replacing` holds locked.
         temporary.write_bytes(save(whole))
+        if stale is not None:
+            stale.unlink(missing_ok=True)
 
 
 def find_model(model: str | Path) -> Path:
@@ -182,6 +195,12 @@ def fingerprint(folder: Path) -> str:
 def stated_fingerprint(folder: Path) -> str:
     """What ``fingerprint.txt`` says; nothing where there is none."""
     file = folder / FINGERPRINT_NAME
+    return _read_bytes(file).decode(errors="replace").strip() if file.is_file() else ""
+
+
+def stated_name(folder: Path) -> str:
+    """What ``name.txt`` calls the model; nothing where there is none."""
+    file = folder / NAME_NAME
     return _read_bytes(file).decode(errors="replace").strip() if file.is_file() else ""
 
 

@@ -1,6 +1,13 @@
-"""Pictures of audio: spectrograms side by side, for the demo and for TensorBoard."""
+"""Pictures of audio: spectrograms side by side, for the demo and for TensorBoard.
 
+Nothing here imports pyplot: its backend (``MPLBACKEND``) may be one that cannot be loaded.
+"""
+
+import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +24,11 @@ def draw_spectrograms(signals: Mapping[str, NDArray[np.floating]], sample_rate: 
 
     Frequency axes and the colour scale (0 to -80 dB under the loudest point of the first signal,
     the reference) are shared, so that what is missing looks missing. The figure belongs to the
-    caller and to no window: save it with ``figure.savefig(path)``, or give it to
-    ``SummaryWriter.add_figure``.
+    caller and to no window: save it with ``figure.savefig(path)``.
     """
     librosa = import_extra("librosa", "eval", "a picture of spectrograms")
-    display = import_extra("librosa.display", "eval", "a picture of spectrograms")
-    backend = import_extra("matplotlib.backends.backend_agg", "eval", "a picture of spectrograms")
-    figures = import_extra("matplotlib.figure", "eval", "a picture of spectrograms")
+    backend = _import_matplotlib("matplotlib.backends.backend_agg")
+    figures = _import_matplotlib("matplotlib.figure")
 
     size = 2 ** round(np.log2(0.032 * sample_rate))
     hop = size // 2
@@ -40,13 +45,11 @@ def draw_spectrograms(signals: Mapping[str, NDArray[np.floating]], sample_rate: 
     panels = figure.subplots(1, max(1, len(spectra)), sharey=True, squeeze=False)[0]
     image = None
     for panel, (title, spectrum) in zip(panels, spectra.items(), strict=False):
-        image = display.specshow(
-            librosa.amplitude_to_db(spectrum, ref=loudest, amin=1e-5 * loudest, top_db=None),
-            sr=sample_rate,
-            hop_length=hop,
-            x_axis="time",
-            y_axis="linear",
-            ax=panel,
+        image = panel.imshow(
+            20 * np.log10(np.maximum(spectrum / loudest, 1e-5)),
+            origin="lower",
+            aspect="auto",
+            extent=(0, spectrum.shape[1] * hop / sample_rate, 0, sample_rate / 2),
             cmap="magma",
             vmin=-80,
             vmax=0,
@@ -62,3 +65,23 @@ def draw_spectrograms(signals: Mapping[str, NDArray[np.floating]], sample_rate: 
 def _at_least(signal: NDArray[np.floating], size: int) -> NDArray[np.float32]:
     """``signal`` as float32, padded with silence to ``size`` samples if it is shorter."""
     return np.pad(np.asarray(signal, np.float32), (0, max(0, size - len(signal))))
+
+
+def _import_matplotlib(module: str) -> ModuleType:
+    """A module of matplotlib, even if ``MPLBACKEND`` names a backend that cannot be loaded.
+
+    Importing matplotlib fails with such a backend and cannot be repeated, so the variable is hidden
+    meanwhile. A backend that can be loaded is then set as matplotlib itself would have set it.
+    """
+    wanted = "a picture of spectrograms"
+    backend = os.environ.get("MPLBACKEND")
+    if backend is None or "matplotlib" in sys.modules:
+        return import_extra(module, "eval", wanted)
+    del os.environ["MPLBACKEND"]
+    try:
+        settings = import_extra("matplotlib", "eval", wanted).rcParams
+        with suppress(ValueError):
+            settings["backend"] = backend
+        return import_extra(module, "eval", wanted)
+    finally:
+        os.environ["MPLBACKEND"] = backend

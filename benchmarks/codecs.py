@@ -116,8 +116,8 @@ def draw_curves(work: Path, members: list[str], path: Path) -> None:
 
 
 @click.command()
-@click.option("--data", help="Speech to train on.  [default: the recipes']")
-@click.option("--validation", help="Held-out speech, to follow and to score.  [default: the same]")
+@click.option("--data", required=True, help="Speech to train on.")
+@click.option("--validation", required=True, help="Held-out speech, to follow and to score.")
 @click.option("--member", "members", multiple=True, type=click.Choice(MEMBERS), help="Or all.")
 @click.option("--steps", type=int, help="Of training.  [default: the recipes']")
 @click.option("--set", "overrides", multiple=True, help="For every member, as in `codec train`.")
@@ -132,8 +132,8 @@ def draw_curves(work: Path, members: list[str], path: Path) -> None:
     help="Where the curves go.  [default: docs/codecs.png]",
 )
 def main(
-    data: str | None,
-    validation: str | None,
+    data: str,
+    validation: str,
     members: tuple[str, ...],
     steps: int | None,
     overrides: tuple[str, ...],
@@ -146,10 +146,7 @@ def main(
     """Train the same codec with every quantiser and compare what they give."""
     torch.set_num_threads(threads)
     changes = [f"seed={seed}", f"data.cache={work / 'cache'}", *overrides]
-    if data is not None:
-        changes.append(f"data.root={data}")
-    if validation is not None:
-        changes.append(f"data.validation={validation}")
+    changes += [f"data.root={data}", f"data.validation={validation}"]
     if steps is not None:
         changes.append(f"schedule.steps={steps}")
     chosen = list(members) or MEMBERS
@@ -157,9 +154,7 @@ def main(
     rows = []
     for member, recipe in recipes.items():
         train(recipe, work / member)
-        if recipe.data.validation is None:
-            raise CodecError("name held-out speech with --validation")
-        files = find_audio(recipe.data.validation)
+        files = find_audio(validation)
         codec = load_codec(str(work / member / "model"))
         counts = tuple(sorted({min(FEW, codec.num_codebooks), codec.num_codebooks}))
         scores = evaluate(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import device_option, json_option, resolve_device, threads_option, use_threads
+
+if TYPE_CHECKING:
+    from audiocodec.training.recipe import Recipe
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
@@ -27,13 +31,13 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
 
 @click.command()
-@click.argument("recipe", type=click.Path())
+@click.argument("recipe", metavar="RECIPE|RUN", required=False, type=click.Path())
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change one setting, e.g. --set data.root=/speech. May be repeated.",
+    help="Change one setting, e.g. --set data.root=my_recordings. May be repeated.",
 )
 @click.option(
     "--out",
@@ -41,7 +45,11 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     default=None,
     help="Folder of the run.  [default: runs/NAME]",
 )
-@click.option("--resume", is_flag=True, help="Go on where the run in the folder stopped.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the run in the folder RUN from its last checkpoint, with its own recipe.",
+)
 @click.option(
     "--time-limit",
     type=Duration(),
@@ -49,7 +57,12 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     metavar="9m",
     help="Stop after this long, with a whole checkpoint.",
 )
-@click.option("--check", is_flag=True, help="Check the recipe, say what it makes, and leave.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Do not train. Read the audio, time a few steps, and say what the run makes and takes: "
+    "hours, memory, disk.",
+)
 @device_option
 @threads_option("one a core, or OMP_NUM_THREADS where that is set")
 @json_option(
@@ -57,7 +70,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     "frame_rate, bitrates, steps, seconds_per_step, files."
 )
 def command(
-    recipe: str,
+    recipe: str | None,
     overrides: tuple[str, ...],
     out: Path | None,
     resume: bool,
@@ -69,38 +82,38 @@ def command(
 ) -> None:
     """Train a codec as RECIPE says: a YAML file, or the name of one that ships, e.g. speech_16khz.
 
-    The run's folder gets checkpoints, the model (for --model), TensorBoard curves with sound and
-    pictures, and a JSONL log. Ctrl-C, SIGTERM and --time-limit stop after the step in hand and
-    leave a whole checkpoint; --resume goes on from it as if nothing had happened.
+    A recipe needs your recordings: --set data.root=FOLDER, any audio files at any depth. (The
+    recipe tiny trains on two bundled clips without that.) Without data.validation one file in fifty
+    is held out for validation.
+
+    The run's folder gets checkpoints, the model (for --model), TensorBoard curves with audio and
+    pictures, and a JSONL log. Ctrl-C, SIGTERM and --time-limit stop after the current step and
+    leave a whole checkpoint. A resumed run equals one that never stopped; with --set it continues
+    with that setting changed. The exit status is 1 if the finished model is of no use.
 
     \b
-    codec train recipes/speech_16khz.yaml --set data.root=~/speech
-    codec train recipes/speech_16khz.yaml --resume --time-limit 2h
+    codec train tiny
+    codec train recipes/speech_16khz.yaml --set data.root=my_recordings --check
+    codec train recipes/speech_16khz.yaml --set data.root=my_recordings
+    codec train --resume runs/speech_16khz --time-limit 2h
     tensorboard --logdir runs
     """
     import json
 
-    from audiocodec.codec import Codec
-    from audiocodec.training.recipe import Recipe
+    from audiocodec.errors import CodecError
 
     use_threads(threads, default=None)
-    settings = Recipe.from_yaml(_find(recipe), overrides)
+    settings, folder = _resumed(recipe, overrides, out) if resume else _new(recipe, overrides, out)
     if check:
-        from audiocodec.training.data import training_files
+        from audiocodec.training.check import check as check_recipe
 
-        codec = Codec(settings.codec)
         made = {
-            "recipe": str(recipe),
-            "name": settings.name,
-            "parameters": sum(p.numel() for p in codec.parameters()),
-            "frame_rate": codec.frame_rate,
-            "bitrates": [codec.bitrate(n + 1) for n in range(codec.num_codebooks)],
-            "steps": settings.schedule.steps,
-            "seconds_per_step": settings.schedule.batch_size * settings.data.segment_seconds,
+            "recipe": recipe or str(folder),
+            **check_recipe(settings, folder, resolve_device(device)),
         }
-        if not settings.data.librispeech:  # a check downloads nothing
-            made["files"] = len(training_files(settings.data)[0])
-        click.echo(json.dumps(made) if as_json else f"{recipe}: a good recipe\n" + _lines(made))
+        click.echo(json.dumps(made) if as_json else _describe(made))
+        if made["problem"]:
+            raise CodecError(made["problem"])
         return
 
     from audiocodec.extras import import_extra
@@ -109,7 +122,6 @@ def command(
 
     import_extra("tensorboard", "train", "codec train")
     check_installed("codec train")
-    folder = out or Path("runs") / settings.name
     trainer = Trainer(settings, folder, resolve_device(device), resume)
     finished = trainer.train(time_limit)
     result = {
@@ -119,6 +131,7 @@ def command(
         "steps": settings.schedule.steps,
         "skipped_steps": trainer.skipped,
         "finished": finished,
+        "problem": trainer.problem or None,
     }
     if as_json:
         click.echo(json.dumps(result))
@@ -127,8 +140,62 @@ def command(
     else:
         click.echo(
             f"stopped at step {trainer.step} of {settings.schedule.steps}; go on with\n"
-            f"  codec train {recipe} --out {folder} --resume"
+            f"  {trainer.resume_command}"
         )
+    if trainer.problem:
+        raise CodecError(f"{folder / 'model'}: not usable: {trainer.problem}")
+
+
+def _new(recipe: str | None, overrides: tuple[str, ...], out: Path | None) -> tuple[Recipe, Path]:
+    """The recipe of a new run, and its folder."""
+    from audiocodec.errors import CodecError
+    from audiocodec.training.recipe import Recipe
+
+    if recipe is None:
+        raise click.UsageError(
+            "name a recipe, e.g. codec train tiny, or a run: codec train --resume runs/tiny"
+        )
+    if _find(recipe).is_dir():
+        raise CodecError(
+            f"{recipe}: is a folder, not a recipe; to continue the run in it: "
+            f"codec train --resume {recipe}"
+        )
+    settings = Recipe.from_yaml(_find(recipe), overrides).with_absolute_paths()
+    return settings, out or Path("runs") / settings.name
+
+
+def _resumed(
+    recipe: str | None, overrides: tuple[str, ...], out: Path | None
+) -> tuple[Recipe, Path]:
+    """The recipe that the run to be resumed has in its folder, and the folder.
+
+    A RECIPE that is named too serves to find the folder; what differs in it is said, not done.
+    """
+    from audiocodec.errors import CodecError
+    from audiocodec.training.recipe import Recipe
+    from audiocodec.training.runfolder import (
+        changed_keys,
+        has_run,
+        read_run_recipe,
+        recipe_changes,
+    )
+
+    if recipe is None and out is None:
+        raise click.UsageError("--resume: name the run's folder: codec train --resume runs/NAME")
+    if recipe is None or _find(recipe).is_dir() or has_run(Path(recipe)):
+        if recipe and out and Path(recipe).resolve() != out.resolve():
+            raise click.UsageError(f"--resume: {recipe} and --out {out} are two folders; name one")
+        folder = out or Path(str(recipe))
+        return read_run_recipe(folder, overrides).with_absolute_paths(), folder
+    if not _find(recipe).is_file():
+        raise CodecError(f"{recipe}: no run to resume; name a run's folder, e.g. runs/tiny")
+    named = Recipe.from_yaml(_find(recipe), overrides).with_absolute_paths()
+    folder = out or Path("runs") / named.name
+    settings = read_run_recipe(folder, overrides).with_absolute_paths()
+    for change in recipe_changes(named, settings):
+        if change.partition(":")[0] not in changed_keys(overrides):
+            click.echo(f"the run's own recipe is used, not {recipe}: {change}", err=True)
+    return settings, folder
 
 
 def _find(recipe: str) -> Path:
@@ -136,8 +203,58 @@ def _find(recipe: str) -> Path:
     from importlib.resources import files
 
     shipped = Path(str(files("audiocodec_recipes"))) / f"{recipe}.yaml"
-    return shipped if shipped.is_file() and not Path(recipe).exists() else Path(recipe)
+    return shipped if shipped.is_file() and not Path(recipe).is_file() else Path(recipe)
 
 
-def _lines(values: dict[str, object]) -> str:
-    return "\n".join(f"  {name.replace('_', ' ')}: {value}" for name, value in values.items())
+def _describe(made: dict[str, Any]) -> str:
+    """What a check found, in words."""
+    rates = made["bitrates"]
+    lines = [
+        f"{made['recipe']}: checked, the run {'cannot' if made['problem'] else 'can'} start",
+        f"  model   {made['name']}: {made['parameters'] / 1e6:.2f} M parameters, "
+        f"{made['frame_rate']:g} frames/s, {rates[0] / 1000:g} to {rates[-1] / 1000:g} kbps",
+    ]
+    if made["to_download"]:
+        size, subsets = made["disk_bytes"]["download"], ", ".join(made["to_download"])
+        lines.append(
+            f"  audio   LibriSpeech {subsets}: {_size(size / 2)} to download, {_size(size)} with "
+            "the unpacked files"
+        )
+    else:
+        speakers = f" of {made['speakers']} speakers" if made["speakers"] else ""
+        lines.append(
+            f"  audio   {_hours(made['hours_of_audio'])} in {_count(made['files'], 'file')}"
+            f"{speakers} to train on; {_count(made['held_out'], 'file')} held out"
+        )
+        lines.append(
+            f"          {made['near_silent']} of {_count(made['listened'], 'file')} listened to "
+            f"are near-silent (nowhere above {made['quietest_db']:g} dB)"
+        )
+        lines += [f"          will be skipped: {reason}" for reason in made["unreadable"][:5]]
+        if len(made["unreadable"]) > 5:
+            lines.append(f"          and {len(made['unreadable']) - 5} more")
+    lines.append(
+        f"  time    about {_hours(made['hours'])} on this {made['device']}: {made['steps']} steps "
+        f"of {made['seconds_per_step']:.3g} s (measured), {made['audio_seconds_per_step']:g} s of "
+        "audio each"
+    )
+    if made["memory_bytes"] is not None:
+        lines.append(f"  memory  about {_size(made['memory_bytes'])}")
+    disk = {name: size for name, size in made["disk_bytes"].items() if name != "download"}
+    shares = ", ".join(f"{name} {_size(size)}" for name, size in disk.items() if size)
+    lines.append(f"  disk    about {_size(sum(disk.values()))} in {made['folder']}: {shares}")
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _hours(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    return f"{hours * 60:.1f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"
+
+
+def _size(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

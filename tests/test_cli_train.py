@@ -1,11 +1,13 @@
 """From a recipe to scores by the command line alone, as a newcomer would."""
 
 import json
+import types
 from pathlib import Path
 
 import pytest
 import soundfile
 
+from audiocodec import TokenFile, load_codec
 from audiocodec_cli.main import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +32,8 @@ def test_tiny_trains_encodes_decodes_and_evaluates(
 
     model, tok, back = result["model"], str(tmp_path / "a.tok"), str(tmp_path / "back.wav")
     assert run(["encode", str(speech / "a.wav"), tok, "--model", model]) == 0
+    with TokenFile(tok) as file:
+        assert file.header.model == "tiny"  # the recipe's name
     assert run(["decode", tok, back, "--model", model]) == 0
     assert soundfile.info(back).frames == 4 * rate
     assert run(["info", model]) == 0
@@ -70,9 +74,18 @@ def test_mistakes_are_one_line(
 
 
 @pytest.mark.parametrize("recipe", ["librispeech", str(ROOT / "recipes" / "librispeech.yaml")])
-def test_check_says_what_a_recipe_makes(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["train", recipe, "--check", "--json"]) == 0
+def test_check_says_what_a_recipe_makes(
+    recipe: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plenty = types.SimpleNamespace(free=10**15)
+    monkeypatch.setattr("audiocodec.training.check.shutil.disk_usage", lambda _: plenty)
+    changes = ["data.root=/speech", "data.download=true", "schedule.batch_size=1"]
+    changes += ["data.segment_seconds=0.2", "discriminators=null"]
+    sets = [word for change in changes for word in ("--set", change)]
+    assert run(["train", recipe, "--check", "--json", "--device", "cpu", *sets]) == 0
     made = json.loads(capsys.readouterr().out)
+    assert made["to_download"] == ["train-clean-100", "train-clean-360", "train-other-500"]
+    assert made["disk_bytes"]["download"] > 100e9
     assert made["frame_rate"] == 50
     assert made["bitrates"][-1] == 6000
     assert made["parameters"] < 12e6
@@ -83,6 +96,122 @@ def test_time_limits_are_durations(capsys: pytest.CaptureFixture[str]) -> None:
     assert "90s, 9m or 1.5h" in capsys.readouterr().err
 
 
-def test_check_counts_the_files(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["train", TINY, "--set", f"data.root={CLIPS}", "--check", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == 1  # the other one is held out
+def test_check_says_what_the_run_takes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", TINY, "--set", f"data.root={CLIPS}", "--check", "--device", "cpu"]
+    assert run([*arguments, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["files"], made["held_out"]) == (1, 1)
+    assert made["hours_of_audio"] * 3600 == pytest.approx(8, abs=4)
+    assert (made["listened"], made["near_silent"], made["unreadable"]) == (1, 0, [])
+    assert made["seconds_per_step"] > 0
+    assert made["hours"] * 3600 >= 40 * made["seconds_per_step"]
+    assert made["memory_bytes"] > 50e6
+    assert made["disk_bytes"]["cache"] == pytest.approx(made["hours_of_audio"] * 3600 * 32000, 0.01)
+    assert made["disk_bytes"]["checkpoints"] > 2 * 4 * made["parameters"]
+    assert not list(here.iterdir())  # a check writes nothing
+    assert run(arguments) == 0
+    told = capsys.readouterr().out
+    for words in (
+        "1 file held out",
+        "near-silent",
+        "time    about",
+        "memory  about",
+        "disk    about",
+    ):
+        assert words in told
+
+
+def test_tiny_trains_without_a_folder_of_recordings(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "tiny", "--device", "cpu", "--time-limit", "0s"]) == 0
+    captured = capsys.readouterr()
+    assert "codec train --resume runs/tiny" in captured.out
+    assert "1 file to train on, 1 held out" in captured.err
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda path: path.stem
+)
+def test_recipes_name_no_path_and_ask_for_recordings_in_one_line(
+    recipe: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "../" not in recipe.read_text().replace("base: ../", "")
+    if recipe.stem == "tiny":
+        return
+    for words in ([], ["--check"]):
+        assert run(["train", str(recipe), "--device", "cpu", *words]) == 1
+        told = capsys.readouterr().err
+        assert told == "error: data.root: not given; name your recordings: --set data.root=FOLDER\n"
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--resume"], "codec train --resume runs/NAME"),
+        ([], "name a recipe, e.g. codec train tiny"),
+    ],
+)
+def test_a_run_or_a_recipe_must_be_named(
+    arguments: list[str], words: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_resume_line_that_is_printed_continues_the_run_that_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my speech").mkdir()
+    audio, rate = soundfile.read(sorted(CLIPS.glob("*.flac"))[0], dtype="int16")
+    for number in range(2):
+        soundfile.write(tmp_path / f"my speech/{number}.wav", audio[: 2 * rate], rate)
+    monkeypatch.chdir(tmp_path)
+    sets = ["data.root=my speech", "codec.sample_rate=8000", "schedule.steps=3", "seed=7"]
+    words = [word for change in sets for word in ("--set", change)]
+    arguments = ["train", TINY, *words, "--out", "a run", "--device", "cpu", "--time-limit", "0s"]
+    assert run(arguments) == 0
+    line = capsys.readouterr().out.splitlines()[-1].strip()
+    before = Path("a run/recipe.yaml").read_text()
+    (tmp_path / "elsewhere").mkdir()
+    assert line == "codec train --resume 'a run'"
+    # Also from another folder, and beside a recipe that says something else.
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = ["--resume", "../a run", "--device", "cpu", "--time-limit", "0s"]
+    assert run(["train", *again]) == 0
+    assert "step 2 of 3" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", TINY, "--out", "a run", "--resume", "--device", "cpu"]) == 0
+    captured = capsys.readouterr()
+    assert "done: 3 steps" in captured.out
+    for change in ("seed: 0 -> 7", "schedule.steps: 40 -> 3", "sample_rate: 16000 -> 8000"):
+        assert change in captured.err
+    assert Path("a run/recipe.yaml").read_text() == before
+    codec = load_codec("a run/model")
+    assert (codec.sample_rate, codec.name) == (8000, "tiny")
+
+
+def test_a_setting_that_is_changed_on_resume_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "tiny", "--device", "cpu", "--time-limit", "0s"]) == 0
+    capsys.readouterr()
+    words = ["--resume", "runs/tiny", "--set", "schedule.steps=2", "--device", "cpu"]
+    assert run(["train", *words]) == 0
+    assert "recipe changed: schedule.steps: 40 -> 2" in capsys.readouterr().err
+    assert "steps: 2\n" in Path("runs/tiny/recipe.yaml").read_text()
+    assert run(["train", "runs/tiny"]) == 1
+    assert "codec train --resume runs/tiny" in capsys.readouterr().err
+
+
+def test_a_model_that_came_to_nothing_is_said_and_fails(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tiny", "--set", "optimizer.learning_rate=1", "--set", "schedule.steps=20"]
+    for arguments in (words, ["--resume", "runs/tiny"]):
+        assert run(["train", *arguments, "--device", "cpu"]) == 1
+        told = capsys.readouterr().err.strip().splitlines()[-1]
+        assert told.startswith("error: runs/tiny/model: not usable: ")
+        assert "lower optimizer.learning_rate (1)" in told
+    assert load_codec("runs/tiny/model").name == "tiny"

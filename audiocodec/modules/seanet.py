@@ -33,7 +33,12 @@ from audiocodec.modules.conv import (
     unfold_patches,
 )
 
-Positive = Annotated[int, pydantic.Field(ge=1)]
+Small = Annotated[int, pydantic.Field(ge=1, le=1024)]
+Channels = Annotated[int, pydantic.Field(ge=1, le=16_384)]
+
+MOST_HOP = 8192
+MOST_CONTEXT = 100_000
+"""Columns that a dilated convolution may look back."""
 
 SPEECH_LEVEL = 0.1
 """A usual root-mean-square of speech: networks start with signals of about unit size inside."""
@@ -51,26 +56,26 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class SEANetConfig(Config):
     """The shape of encoder and decoder."""
 
-    patch: Positive = pydantic.Field(2, description="samples that enter as one column")
-    strides: tuple[Positive, ...] = pydantic.Field(
+    patch: Small = pydantic.Field(2, description="samples that enter as one column")
+    strides: tuple[Small, ...] = pydantic.Field(
         (4, 5, 8), description="downsampling from each level to the next"
     )
-    channels: tuple[Positive, ...] = pydantic.Field(
+    channels: tuple[Channels, ...] = pydantic.Field(
         (32, 64, 128, 384), description="width of each level, one more than strides"
     )
-    residual_units: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = pydantic.Field(
+    residual_units: tuple[Annotated[int, pydantic.Field(ge=0, le=256)], ...] = pydantic.Field(
         (1, 3, 3, 6), description="residual units at each level"
     )
-    kernel_size: Positive = pydantic.Field(7, description="of the first and the last convolution")
-    residual_kernel_size: Positive = pydantic.Field(3, description="of a unit's first convolution")
-    dilation_base: Positive = pydantic.Field(
+    kernel_size: Small = pydantic.Field(7, description="of the first and the last convolution")
+    residual_kernel_size: Small = pydantic.Field(3, description="of a unit's first convolution")
+    dilation_base: Small = pydantic.Field(
         3, description="unit i of a level has dilation base ** (i % dilation_cycle)"
     )
-    dilation_cycle: Positive = pydantic.Field(
+    dilation_cycle: Small = pydantic.Field(
         3, description="units of a level after which dilations begin anew"
     )
     activation: Literal["leaky_relu", "elu", "silu"] = "leaky_relu"
-    latent_dim: Positive = pydantic.Field(192, description="width of the latents")
+    latent_dim: Channels = pydantic.Field(192, description="width of the latents")
     lookahead: Annotated[int, pydantic.Field(ge=0, le=8)] = pydantic.Field(
         1, description="frames the decoder waits for before it speaks"
     )
@@ -84,6 +89,18 @@ class SEANetConfig(Config):
                     f"`{key}` needs {levels} values, one for each level: "
                     f"{len(self.strides)} strides make {levels} levels"
                 )
+        if self.hop_length > MOST_HOP:
+            raise ValueError(
+                f"`patch` and `strides` make frames of {self.hop_length} samples; {MOST_HOP} is "
+                "the most"
+            )
+        deepest = min(max(self.residual_units), self.dilation_cycle)
+        context = (self.residual_kernel_size - 1) * self.dilation_base ** max(0, deepest - 1)
+        if context > MOST_CONTEXT:
+            raise ValueError(
+                f"`dilation_base`, `dilation_cycle` and `residual_kernel_size` make a convolution "
+                f"look back more than {MOST_CONTEXT} columns; lower one of them"
+            )
         return self
 
     @property

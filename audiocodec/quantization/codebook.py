@@ -38,11 +38,11 @@ class CodebookConfig(Config):
 
     kind: str
     size: Annotated[int, pydantic.Field(ge=2, le=MAX_SIZE)] = 1024
-    dim: Annotated[int, pydantic.Field(ge=1)] = 12
-    commitment: Annotated[float, pydantic.Field(ge=0)] = pydantic.Field(
+    dim: Annotated[int, pydantic.Field(ge=1, le=16_384)] = 12
+    commitment: Annotated[float, pydantic.Field(ge=0, le=1e6)] = pydantic.Field(
         0.25, description="weight of the loss that pulls latents to entries (beta)"
     )
-    codebook: Annotated[float, pydantic.Field(ge=0)] = pydantic.Field(
+    codebook: Annotated[float, pydantic.Field(ge=0, le=1e6)] = pydantic.Field(
         1.0, description="weight of the loss that pulls entries to latents (gamma)"
     )
 

@@ -31,7 +31,7 @@ class ResidualQuantizerConfig(Config):
     """How many stages there are, the codebook that each has, and how a gradient passes them."""
 
     num_codebooks: Annotated[int, pydantic.Field(ge=1, le=64)] = 12
-    dims: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = pydantic.Field(
+    dims: tuple[Annotated[int, pydantic.Field(ge=1, le=16_384)], ...] = pydantic.Field(
         (),
         description="dimensions of the stages' codebooks, as far as there are stages; the last one "
         "stands for all that follow; empty: the codebook's `dim` for all",

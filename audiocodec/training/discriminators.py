@@ -18,7 +18,8 @@ from audiocodec.config import Config
 from audiocodec.modules.seanet import SPEECH_LEVEL
 from audiocodec.spectral import stft
 
-Positive = Annotated[int, pydantic.Field(ge=1)]
+Positive = Annotated[int, pydantic.Field(ge=1, le=10**9)]
+Channels = Annotated[int, pydantic.Field(ge=1, le=4096)]
 
 COMPRESSION = 0.3
 """Power of a bin's magnitude that a spectral judge sees; phases are kept."""
@@ -31,7 +32,7 @@ gives a verdict away, and its gradient would be most of the whole (docs/log.md, 
 class DiscriminatorConfig(Config):
     """Which judges there are, how wide, and when they come in."""
 
-    start_step: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
+    start_step: Annotated[int, pydantic.Field(ge=0, le=10**9)] = pydantic.Field(
         description="first step with adversarial losses"
     )
     ramp_steps: Positive = pydantic.Field(1000, description="over which their weight rises to full")
@@ -39,11 +40,17 @@ class DiscriminatorConfig(Config):
     per_step: Positive | None = pydantic.Field(
         None, description="judges heard in a step, drawn anew for each; all of them if null"
     )
-    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 3e-4
-    stft_windows: tuple[Annotated[int, pydantic.Field(ge=16)], ...] = (1024, 512, 256)
-    stft_channels: Positive = 16
-    periods: tuple[Annotated[int, pydantic.Field(ge=2)], ...] = (2, 3, 5, 7, 11)
-    period_channels: tuple[Positive, ...] = (8, 16, 32, 64)
+    learning_rate: Annotated[float, pydantic.Field(gt=0, le=1)] = 3e-4
+    stft_windows: tuple[Annotated[int, pydantic.Field(ge=16, le=65_536)], ...] = (1024, 512, 256)
+    stft_channels: Channels = 16
+    periods: tuple[Annotated[int, pydantic.Field(ge=2, le=1000)], ...] = (2, 3, 5, 7, 11)
+    period_channels: Annotated[tuple[Channels, ...], pydantic.Field(min_length=1)] = (8, 16, 32, 64)
+
+    @pydantic.model_validator(mode="after")
+    def _there_are_some(self) -> "DiscriminatorConfig":
+        if not self.stft_windows and not self.periods:
+            raise ValueError("`stft_windows` and `periods` are both empty: there is none")
+        return self
 
 
 class STFTDiscriminator(nn.Module):

@@ -13,12 +13,14 @@ from torch.nn import functional as F
 from audiocodec.config import Config
 from audiocodec.spectral import hann, mel_from_magnitude, stft_magnitude
 
-Weight = Annotated[float, pydantic.Field(ge=0)]
+Weight = Annotated[float, pydantic.Field(ge=0, le=1e6)]
 FeatureMaps = list[list[Tensor]]
 """For each discriminator the outputs of its layers, its verdict last."""
 
 
 LINES_PER_BAND = 10
+LEAST_BUZZ_HOP = 16
+"""Samples in a frame; fewer have no lines at multiples of the frame rate to look at."""
 
 
 class LossConfig(Config):
@@ -33,10 +35,12 @@ class LossConfig(Config):
     quantizer: Weight = 1.0
     adversarial: Weight = 1.0
     feature_matching: Weight = 2.0
-    window_lengths: tuple[Annotated[int, pydantic.Field(ge=8)], ...] = pydantic.Field(
-        (32, 64, 128, 256, 512, 1024, 2048), description="STFT windows in samples, hop a quarter"
+    window_lengths: tuple[Annotated[int, pydantic.Field(ge=8, le=65_536)], ...] = pydantic.Field(
+        (32, 64, 128, 256, 512, 1024, 2048),
+        min_length=1,
+        description="STFT windows in samples, hop a quarter",
     )
-    mel_bands: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = pydantic.Field(
+    mel_bands: tuple[Annotated[int, pydantic.Field(ge=1, le=4096)], ...] = pydantic.Field(
         (5, 10, 20, 40, 80, 160, 320), description="mel bands of each window"
     )
 

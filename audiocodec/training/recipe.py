@@ -1,17 +1,23 @@
 """A recipe: all of one training run, typed, bounded and checked before anything runs."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import pydantic
 
+from audiocodec.checkpoint import bundled_models
 from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
-from audiocodec.training.data import DataConfig
+from audiocodec.training.data import BUNDLED_CLIPS, DataConfig
 from audiocodec.training.discriminators import DiscriminatorConfig
-from audiocodec.training.losses import LossConfig
+from audiocodec.training.losses import LEAST_BUZZ_HOP, LossConfig
 
-Positive = Annotated[int, pydantic.Field(ge=1)]
-Rate = Annotated[float, pydantic.Field(gt=0)]
+MOST_STEPS = 10**9
+
+Steps = Annotated[int, pydantic.Field(ge=1, le=MOST_STEPS)]
+Step = Annotated[int, pydantic.Field(ge=0, le=MOST_STEPS)]
+Rate = Annotated[float, pydantic.Field(gt=0, le=1)]
+Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
 class OptimizerConfig(Config):
@@ -19,48 +25,48 @@ class OptimizerConfig(Config):
 
     learning_rate: Rate = pydantic.Field(5e-4, description="of the network, after warm-up")
     final_learning_rate: Rate = pydantic.Field(2e-5, description="at the end of the cosine")
-    warmup_steps: Annotated[int, pydantic.Field(ge=0)] = 500
+    warmup_steps: Step = 500
     quantizer_learning_rate: Rate = pydantic.Field(
         1e-3, description="of maps, tables and projections: constant, no weight decay"
     )
-    betas: tuple[float, float] = (0.8, 0.99)
-    weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.0
-    gradient_clip: Annotated[float, pydantic.Field(ge=1)] = pydantic.Field(
+    betas: tuple[Decay, Decay] = (0.8, 0.99)
+    weight_decay: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.0
+    gradient_clip: Annotated[float, pydantic.Field(ge=1, le=1e6)] = pydantic.Field(
         2.0, description="largest norm of a tensor's gradient beside its usual one"
     )
-    ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.999
+    ema_decay: Decay = 0.999
 
 
 class ScheduleConfig(Config):
     """How long, how large, and when what happens, in steps."""
 
-    steps: Positive
-    batch_size: Positive = 8
-    quantizer_start_steps: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = pydantic.Field(
+    steps: Steps
+    batch_size: Annotated[int, pydantic.Field(ge=1, le=65_536)] = 8
+    quantizer_start_steps: tuple[Step, ...] = pydantic.Field(
         (300,),
         description="when the codebooks are placed on latents; before the first, no bottleneck "
         "unless `init_from` has brought some",
     )
-    quantizer_start_frames: Positive = pydantic.Field(
+    quantizer_start_frames: Annotated[int, pydantic.Field(ge=2, le=10**8)] = pydantic.Field(
         20_000, description="non-silent frames that a start looks at"
     )
-    codebooks: tuple[Positive, ...] = pydantic.Field(
+    codebooks: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = pydantic.Field(
         (), description="codebook dropout: an item uses one of these numbers; empty: always all"
     )
-    decoder_only_step: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
+    decoder_only_step: Step | None = pydantic.Field(
         None,
         description="from here encoder and codebooks stand still: tokens of before stay readable",
     )
-    log_every: Positive = 50
-    validate_every: Positive = 1000
-    checkpoint_every: Positive = 500
+    log_every: Steps = 50
+    validate_every: Steps = 1000
+    checkpoint_every: Steps = 500
 
 
 class Recipe(Config):
     """The codec, its speech, its losses and its schedule."""
 
-    name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
     init_from: str | None = pydantic.Field(
         None, description="bundled model or folder whose weights to start from, judges included"
     )
@@ -68,11 +74,29 @@ class Recipe(Config):
         "tf32", description="of the networks' products on a GPU; losses are float32"
     )
     codec: CodecConfig = CodecConfig()
-    data: DataConfig
+    data: DataConfig = DataConfig()
     losses: LossConfig = LossConfig()
     discriminators: DiscriminatorConfig | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig
+
+    def with_absolute_paths(self) -> Self:
+        """The same recipe, for use in any current folder."""
+        data = {
+            key: str(Path(value).expanduser().absolute())
+            for key in ("root", "validation", "cache")
+            if (value := getattr(self.data, key)) is not None and value != BUNDLED_CLIPS
+        }
+        model = self.init_from
+        if (
+            model is not None
+            and Path(model).expanduser().is_dir()
+            and model not in bundled_models()
+        ):
+            model = str(Path(model).expanduser().absolute())
+        return self.model_copy(
+            update={"data": self.data.model_copy(update=data), "init_from": model}
+        )
 
     @pydantic.model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -96,4 +120,15 @@ class Recipe(Config):
         samples = self.data.segment_seconds * self.codec.sample_rate
         if samples < hop:
             raise ValueError(f"`data.segment_seconds` is less than one frame of {hop} samples")
+        latent_dim = self.codec.seanet.latent_dim
+        dims = {stage.dim for stage in self.codec.quantizer.stages}
+        if max(dims) > latent_dim:
+            raise ValueError(
+                f"`codec.quantizer` has codebooks of {max(dims)} dimensions, the latents have "
+                f"{latent_dim} (`codec.seanet.latent_dim`)"
+            )
+        if self.losses.buzz > 0 and hop < LEAST_BUZZ_HOP:
+            raise ValueError(
+                f"`losses.buzz` needs frames of {LEAST_BUZZ_HOP} samples or more, not {hop}"
+            )
         return self

@@ -5,8 +5,8 @@ a run stopped at any step and resumed equals one that never stopped (CPU, same m
 
 A run's folder:
 
-
-    recipe.yaml                 the recipe, every default written out
+    recipe.yaml                 the recipe, every default written out: what a resumed run goes by
+    files.json                  the files trained on and held out
     state.pt                    all that resuming needs; replaced whole, never half-written
     model/                      EMA weights as a model folder: what `--model` takes
     discriminators.safetensors  the judges, for `init_from`
@@ -14,9 +14,11 @@ A run's folder:
 """
 
 import copy
+import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
@@ -36,10 +38,17 @@ from audiocodec.checkpoint import (
 )
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError, NotFiniteError
-from audiocodec.paths import replacing
+from audiocodec.paths import replacing, writing
 from audiocodec.progress import progress_hidden
 from audiocodec.training.clipping import clip_to_usual
-from audiocodec.training.data import AudioCache, SegmentSampler, training_files
+from audiocodec.training.data import (
+    AudioCache,
+    SegmentSampler,
+    Split,
+    cache_path,
+    data_root,
+    split_files,
+)
 from audiocodec.training.discriminators import Discriminators
 from audiocodec.training.losses import (
     adversarial_loss,
@@ -51,9 +60,20 @@ from audiocodec.training.losses import (
     waveform_loss,
 )
 from audiocodec.training.loudness import loudness_loss
-from audiocodec.training.monitor import MeanMeter, Monitor, UsageMeter
+from audiocodec.training.monitor import COLLAPSED_USAGE, MeanMeter, Monitor, UsageMeter
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.replay import Replay
+from audiocodec.training.runfolder import (
+    RECIPE_NAME,
+    STATE_NAME,
+    RunFiles,
+    has_run,
+    hold,
+    read_run_recipe,
+    recipe_changes,
+    release,
+    write_recipe,
+)
 from audiocodec.training.schedule import (
     codebooks_in_use,
     is_decoder_only,
@@ -65,11 +85,16 @@ from audiocodec.training.schedule import (
 from audiocodec.training.signals import stop_requests
 from audiocodec.training.validation import ValidationSet
 
-STATE_NAME = "state.pt"
 JUDGES_NAME = "discriminators.safetensors"
 MOST_SKIPPED_IN_A_ROW = 20
+MOST_ROLLBACKS = 3
+"""To one checkpoint; then the run ends."""
+LEAST_DISTANCE = 0.1
+"""Mel distance that silence has at least, when a model is compared with it: clips may be silent."""
 START_DRAWS = 2**40
 """Batches numbered from here on serve codebook starts, so that no training step sees them."""
+SILENT_DRAWS = 50
+"""Batches without an audible frame after which a codebook start gives up."""
 MOST_REPLAYS = 8
 """Recordings, each with memory of its own; where steps differ in more ways, the rest are not."""
 
@@ -87,21 +112,30 @@ class Way(NamedTuple):
 
 
 class Trainer:
-    """One run of a recipe in a folder of its own.
+    """One run of a recipe in a folder of its own, which no other process can train in meanwhile.
 
     Args:
-        recipe: what to do.
+        recipe: what to do. A run that is resumed says on stderr what differs from the recipe and
+            the files that it began with.
         folder: where the run lives; created.
         device: ``cpu`` or ``cuda``.
         resume: go on from the folder's ``state.pt``.
+        split: the files; by default those that the recipe names.
+
+    ``problem`` says, after the last step, why the model is of no use; it is empty if all is well.
 
     Raises:
         CodecError: the folder holds a run and ``resume`` is off, or there is nothing to resume, or
-            the data or ``init_from`` cannot be had.
+            another process trains there, or the data or ``init_from`` cannot be had.
     """
 
     def __init__(
-        self, recipe: Recipe, folder: str | Path, device: str = "cpu", resume: bool = False
+        self,
+        recipe: Recipe,
+        folder: str | Path,
+        device: str = "cpu",
+        resume: bool = False,
+        split: Split | None = None,
     ) -> None:
         self.recipe = recipe
         self.folder = Path(folder)
@@ -110,12 +144,40 @@ class Trainer:
         self.skipped = 0
         self._skips = torch.zeros(2, dtype=torch.long, device=self.device)  # in all, in a row
         self._reseed = 0
+        self.problem = ""
         self._means = MeanMeter()
-        if resume != (self.folder / STATE_NAME).is_file():
-            mend = "leave out --resume" if resume else "--resume continues it, --out starts another"
-            has = "no run to resume" if resume else "a run lives here already"
-            raise CodecError(f"{self.folder}: {has}; {mend}")
+        self._notes: list[str] = []
+        self._collapses: list[int] = []  # collapsed stages, at each look at their usage
+        self._rollbacks = 0
+        self._rolled_back_to: int | None = None
+        self._check_folder(resume)
+        try:
+            with memory_errors():
+                if resume:
+                    hold(self.folder)
+                self._build(resume)
+                self._read_speech(resume, split)
+        except BaseException:
+            release(self.folder)
+            raise
 
+    def _check_folder(self, resume: bool) -> None:
+        if resume and not has_run(self.folder):
+            raise CodecError(f"{self.folder}: no run to resume; leave out --resume")
+        if not resume and has_run(self.folder):
+            raise CodecError(
+                f"{self.folder}: a run lives here already; go on with it by {self.resume_command},"
+                " or start another with --out"
+            )
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with this run, for a shell."""
+        return f"codec train --resume {shlex.quote(str(self.folder))}"
+
+    def _build(self, resume: bool) -> None:
+        """The codec, its discriminators and their optimisers, fresh or from ``state.pt``."""
+        recipe = self.recipe
         if self.device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
             torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
@@ -127,6 +189,7 @@ class Trainer:
         if recipe.init_from is not None and not resume:
             self._init_from(find_model(recipe.init_from))
         self.ema = copy.deepcopy(self.codec).requires_grad_(False)
+        self.ema.name = recipe.name
         self._averages, self._moving = (  # weights and buffers
             [value for value in codec.state_dict().values() if value.is_floating_point()]
             for codec in (self.ema, self.codec)
@@ -136,9 +199,30 @@ class Trainer:
         if resume:
             self._load_state()
 
-        files, validation_files = training_files(recipe.data)
+        self._saved_step = self.step if resume else None
+
+    def _read_speech(self, resume: bool, split: Split | None) -> None:
+        """Hold the folder, decode the files and choose what to validate on."""
+        recipe = self.recipe
+        root = data_root(recipe.data)
+        before = RunFiles.read(self.folder) if resume else None
+        given = split
+        if split is None:
+            split = split_files(recipe.data, before.held_out_paths(root) if before else ())
+        files = RunFiles.of(split, root)
         cache_folder = Path(recipe.data.cache or self.folder / "cache").expanduser()
-        self.cache = AudioCache(files, recipe.codec.sample_rate, cache_folder)
+        cache_path(split.training, recipe.codec.sample_rate, cache_folder)  # are they all there?
+        hold(self.folder)
+        self._check_folder(resume)
+        if resume:
+            self._say_what_differs(before, files)
+        if given is None:
+            self._say_what_is_to_come(split)
+        self.cache = AudioCache(split.training, recipe.codec.sample_rate, cache_folder)
+        self._notes += [f"skipped: {reason}" for reason in self.cache.skipped]
+        if recipe.data.cache is None:
+            for old in set(cache_folder.glob("*.int16")) - {self.cache.path}:
+                old.unlink(missing_ok=True)
         self.sampler = SegmentSampler(
             self.cache,
             recipe.data,
@@ -147,8 +231,36 @@ class Trainer:
             recipe.seed,
             self.device,
         )
-        self.validation = ValidationSet(validation_files, recipe.codec.sample_rate, recipe.losses)
+        self.validation = ValidationSet(split.held_out, recipe.codec.sample_rate, recipe.losses)
+        files.held_out |= before.held_out if before else {}
+        files.write(self.folder)
         self.usage = UsageMeter(self.codec.codebook_sizes, self.device)
+
+    def _say_what_is_to_come(self, split: Split) -> None:
+        """How many files there are, and whether the run is long enough for a model."""
+        self._say(split.describe())
+        schedule = self.recipe.schedule
+        if not is_quantizing(self.recipe, schedule.steps - 1):
+            self._say(
+                f"warning: schedule.steps is {schedule.steps}, but the codebooks are initialised "
+                f"at step {min(schedule.quantizer_start_steps)}: this run makes no usable model"
+            )
+
+    def _say_what_differs(self, before: RunFiles | None, files: RunFiles) -> None:
+        """From what the run began with: settings and files."""
+        if (self.folder / RECIPE_NAME).is_file():
+            for change in recipe_changes(read_run_recipe(self.folder), self.recipe):
+                self._say(f"recipe changed: {change}")
+        changes = before.changes(files) if before else ""
+        if changes:
+            self._say(
+                f"files changed since the run last started: {changes}; held-out files stay held out"
+            )
+
+    def _say(self, line: str) -> None:
+        """To the user now and into the log when it is open."""
+        print(line, file=sys.stderr)
+        self._notes.append(line)
 
     # The run.
 
@@ -156,12 +268,18 @@ class Trainer:
         """Train to the last step, or for ``time_limit`` seconds, or until SIGINT or SIGTERM.
 
         Always leaves a whole checkpoint. Returns whether the last step was reached.
+
+        Raises:
+            CodecError: a checkpoint cannot be written (the one before is whole), memory is
+                exhausted, or loss and gradients do not become finite again.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.folder / "recipe.yaml") as path:
-            path.write_text(self.recipe.to_yaml())
+        hold(self.folder)
+        write_recipe(self.folder, self.recipe)
         began, schedule = time.monotonic(), self.recipe.schedule
         self.monitor = Monitor(self.folder, self.step)
+        for note in self._notes:
+            self.monitor.note(self.step, note)
+        self._notes.clear()
         bar = tqdm(
             total=schedule.steps,
             initial=self.step,
@@ -170,8 +288,9 @@ class Trainer:
             disable=progress_hidden(),
         )
         try:
-            with stop_requests() as stopped, bar:
+            with memory_errors(), stop_requests() as stopped, bar:
                 while self.step < schedule.steps and not stopped:
+                    self.problem = ""
                     values = self.train_step()
                     bar.update()
                     if self.step % schedule.log_every == 0:
@@ -181,15 +300,49 @@ class Trainer:
                         bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
                     last = self.step == schedule.steps
                     if self.step % schedule.validate_every == 0 or last:
-                        self._validate()
-                    if self.step % schedule.checkpoint_every == 0:
+                        numbers = self._validate()
+                        if last:
+                            self.problem = self._find_problem(numbers)
+                    # No checkpoint amid steps that are skipped: they may lead back to the last.
+                    if self.step % schedule.checkpoint_every == 0 and not int(self._skips[1]):
                         self.save()
                     if time_limit is not None and time.monotonic() - began >= time_limit:
                         break
             self.save()
         finally:
             self.monitor.close()
+            release(self.folder)
         return self.step >= schedule.steps
+
+    def _find_problem(self, numbers: dict[str, float]) -> str:
+        """Why a finished model is of no use, from its last validation; empty if nothing is wrong.
+
+        A short run may sound bad and is no problem; one that has learned nothing is.
+        """
+        if not is_quantizing(self.recipe, self.step - 1):
+            return ""  # it was said at the start
+        stages = self.codec.num_codebooks
+        low = self._collapses[-1] if self._collapses else 0
+        distance, of_silence = numbers[f"validation/mel_{stages}"], self.validation.silence
+        if not distance < max(of_silence, LEAST_DISTANCE):
+            found = (
+                f"its reconstructions are no closer to the speech than silence is (mel distance "
+                f"{distance:.2f}, silence {of_silence:.2f})"
+            )
+        elif low and sum(map(bool, self._collapses)) > len(self._collapses) / 2:
+            found = (
+                f"{low} of {stages} codebooks have collapsed: less than {COLLAPSED_USAGE:.0%} of "
+                "their entries are used"
+            )
+        elif self.skipped > self.step / 2:
+            found = f"{self.skipped} of {self.step} steps were skipped: they were not finite"
+        else:
+            return ""
+        return (
+            f"{found}; lower optimizer.learning_rate ({self.recipe.optimizer.learning_rate:g}) or "
+            f"optimizer.quantizer_learning_rate "
+            f"({self.recipe.optimizer.quantizer_learning_rate:g}) and train anew"
+        )
 
     def train_step(self) -> dict[str, float]:
         """One update of the codec and, when it is their turn, of the judges.
@@ -364,10 +517,23 @@ class Trainer:
             whole = audio[..., : audio.shape[-1] // hop * hop].unflatten(-1, (-1, hop))
             audible = whole.square().mean(dim=-1).sqrt().squeeze(1) > quietest
             frames.append(latents[:, : audible.shape[1]][audible].float())
-            if sum(map(len, frames)) >= schedule.quantizer_start_frames:
+            found = sum(map(len, frames))
+            if found >= schedule.quantizer_start_frames or (not found and draw >= SILENT_DRAWS):
                 break
+        if sum(map(len, frames)) < 2:
+            raise CodecError(
+                f"data.quietest_db: no frame of the training audio, after data.gain_db, is above "
+                f"{self.recipe.data.quietest_db:g} dB, and the codebooks have nothing to start "
+                "from; lower data.quietest_db or raise data.gain_db"
+            )
         generator = torch.Generator().manual_seed(self.recipe.seed)
-        self.codec.quantizer.start(torch.cat(frames), generator)
+        try:
+            self.codec.quantizer.start(torch.cat(frames), generator)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise CodecError(
+                "schedule.quantizer_start_steps: the codebooks cannot be placed on the latents of "
+                f"step {self.step}, which vary too little ({error}); use more varied audio"
+            ) from None
         self.ema.load_state_dict(self.codec.state_dict())
         for parameter in self.codec.quantizer.parameters():
             for value in self.optimizer.state.get(parameter, {}).values():
@@ -380,9 +546,11 @@ class Trainer:
         starts = self.recipe.schedule.quantizer_start_steps
         if starts and self.step <= min(starts):
             return {}
+        enough = self.usage.enough
         usage, perplexity = self.usage.read()
-        if not starts or self.step >= max(starts) + self.recipe.schedule.log_every:
+        if enough and (not starts or self.step >= max(starts) + self.recipe.schedule.log_every):
             self.monitor.watch(self.step, usage)
+            self._collapses.append(sum(0 < share < COLLAPSED_USAGE for share in usage))
         by_stage = {
             "usage": usage,
             "perplexity": perplexity,
@@ -394,13 +562,14 @@ class Trainer:
             for stage, value in enumerate(values)
         }
 
-    def _validate(self) -> None:
+    def _validate(self) -> dict[str, float]:
         numbers, sounds = self.validation.run(self.ema)
         self.monitor.numbers(self.step, numbers)
         self.monitor.sounds(self.step, sounds, self.codec.sample_rate)
         shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
         if not progress_hidden():
             tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
+        return numbers
 
     def _look_at_skips(self) -> None:
         """Note steps that were not finite; after a run of them go back to the last good state."""
@@ -410,10 +579,20 @@ class Trainer:
         self.skipped = skipped
         if in_a_row < MOST_SKIPPED_IN_A_ROW:
             return
-        if not (self.folder / STATE_NAME).is_file():
+        if self._saved_step is None:
             raise CodecError(
                 f"{self.folder}: the loss is not finite from the beginning; lower "
                 "optimizer.learning_rate"
+            )
+        if self._rolled_back_to != self._saved_step:
+            self._rolled_back_to, self._rollbacks = self._saved_step, 0
+        self._rollbacks += 1
+        if self._rollbacks > MOST_ROLLBACKS:
+            rate = self.recipe.optimizer.learning_rate
+            raise CodecError(
+                f"{self.folder}: loss and gradients do not stay finite after step "
+                f"{self._saved_step}, whose checkpoint is whole; lower the learning rate: "
+                f"{self.resume_command} --set optimizer.learning_rate={rate / 10:g}"
             )
         self._load_state()
         self.skipped = skipped
@@ -424,11 +603,17 @@ class Trainer:
     # State.
 
     def save(self) -> None:
-        """Write ``state.pt``, the model and the judges, each whole."""
+        """Write ``state.pt``, the model and the discriminators, each whole.
+
+        Raises:
+            CodecError: one of them cannot be written; it is then as it was before.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "step": self.step,
             "skipped": int(self._skips[0]),
             "reseed": self._reseed,
+            "problem": self.problem,
             "codec": self.codec.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -436,10 +621,24 @@ class Trainer:
         if self.judges is not None:
             state["judges"] = self.judges.state_dict()
             state["judge_optimizer"] = self.judge_optimizer.state_dict()
-            save_weights(self.judges.state_dict(), self.folder / JUDGES_NAME)
-        save_codec(self.ema, self.folder / "model")
-        with replacing(self.folder / STATE_NAME) as path:
-            torch.save(state, path)
+        target = self.folder / STATE_NAME
+        try:
+            with replacing(target) as path, writing(target):
+                _save_state(state, path, target)
+            if self.judges is not None:
+                save_weights(self.judges.state_dict(), self.folder / JUDGES_NAME)
+            save_codec(self.ema, self.folder / "model")
+        except CodecError as error:
+            whole = (
+                ""
+                if self._saved_step is None
+                else (
+                    f"; the checkpoint of step {self._saved_step} is whole, go on from it with "
+                    f"{self.resume_command}"
+                )
+            )
+            raise CodecError(f"{error}{whole}") from None
+        self._saved_step = self.step
 
     def _load_state(self) -> None:
         path = self.folder / STATE_NAME
@@ -453,6 +652,7 @@ class Trainer:
                 self.judge_optimizer.load_state_dict(state["judge_optimizer"])
             self.step, self.skipped = state["step"], state["skipped"]
             self._reseed = state["reseed"]
+            self.problem = state.get("problem", "")
             self._skips.copy_(torch.tensor([self.skipped, 0]))
             self._replays.clear()  # they know the moments of before
             for optimizer in self._optimizers():
@@ -508,6 +708,31 @@ class Trainer:
                 fused=True,
                 capturable=self.device.type == "cuda",
             )
+
+
+def _save_state(state: dict[str, Any], path: Path, target: Path) -> None:
+    """``torch.save``, which raises a RuntimeError without a reason when the disk is full."""
+    try:
+        torch.save(state, path)
+    except RuntimeError as error:
+        reason = error.__context__ if isinstance(error.__context__, OSError) else None
+        why = reason.strerror if reason else "is the disk full?"
+        raise CodecError(f"{target}: cannot be written ({why})") from None
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn exhausted memory, of the machine or of a GPU, into a :class:`CodecError`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        words = ("can't allocate memory", "not enough memory", "out of memory")
+        if isinstance(error, RuntimeError) and not any(w in str(error) for w in words):
+            raise
+        raise CodecError(
+            "schedule.batch_size, data.segment_seconds: memory is exhausted; lower them, or the "
+            f"codec's channels ({(str(error).splitlines() or ['out of memory'])[0]})"
+        ) from None
 
 
 def step_if(optimizer: torch.optim.AdamW, finite: Tensor) -> None:

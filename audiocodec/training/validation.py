@@ -1,5 +1,6 @@
 """How a codec in training does on speech that it does not train on: quick, the same every time."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,13 +28,23 @@ class ValidationSet:
         length = round(CLIP_SECONDS * sample_rate)
         clips = []
         for file in files[::stride][:CLIPS]:
-            audio = load_audio(file, sample_rate)[0].mean(dim=0)
+            try:
+                audio = load_audio(file, sample_rate)[0].mean(dim=0)
+            except CodecError as error:
+                print(f"skipped: {error}", file=sys.stderr)
+                continue
             start = max(0, (len(audio) - length) // 2)
             clip = audio[start : start + length]
             clips.append(torch.nn.functional.pad(clip, (0, length - len(clip))))
         if not clips:
-            raise CodecError("data.validation: no audio to validate on")
+            raise CodecError(
+                "data.validation: none of the held-out files can be read; give others with "
+                "--set data.validation=FOLDER"
+            )
         self.audio = torch.stack(clips).unsqueeze(1)
+        nothing = torch.zeros_like(self.audio)
+        self.silence = float(spectral_losses(nothing, self.audio, sample_rate, losses)[0])
+        """Mel loss of silence: a model must do better."""
 
     @torch.no_grad()
     def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor]]:

@@ -1,0 +1,187 @@
+"""A run's folder: the process that holds it, the recipe and the files that the run began with."""
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from audiocodec.config import apply_override
+from audiocodec.errors import CodecError
+from audiocodec.paths import replacing, writing
+from audiocodec.training.data import Split
+from audiocodec.training.recipe import Recipe
+
+RECIPE_NAME = "recipe.yaml"
+STATE_NAME = "state.pt"
+FILES_NAME = "files.json"
+LOCK_NAME = "lock"
+
+_held: dict[str, BinaryIO] = {}
+"""Lock files that this process holds, by the real path of their folder."""
+
+
+def hold(folder: Path) -> None:
+    """Make ``folder`` this process's own until :func:`release`, or until the process ends.
+
+    The folder is created. The lock is the operating system's (flock), so a process that is killed
+    leaves none behind.
+
+    Raises:
+        CodecError: another process holds the folder, or it cannot be written.
+    """
+    key = os.path.realpath(folder)
+    if key in _held or os.name == "nt":
+        return
+    import fcntl
+
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK_NAME).open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().decode(errors="replace").strip() or "another process"
+        file.close()
+        raise CodecError(
+            f"{folder}: {holder} is training in this folder; wait for it, or name another folder "
+            "with --out"
+        ) from None
+    except OSError:  # a file system without locks
+        file.close()
+        return
+    with writing(folder / LOCK_NAME):
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        file.flush()
+    _held[key] = file
+
+
+def release(folder: Path) -> None:
+    """Let other processes train in ``folder``."""
+    file = _held.pop(os.path.realpath(folder), None)
+    if file is not None:
+        file.close()
+
+
+def has_run(folder: Path) -> bool:
+    """Whether ``folder`` holds a run that can be resumed."""
+    return (folder / STATE_NAME).is_file()
+
+
+def read_run_recipe(folder: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of the run in ``folder``, with ``overrides`` applied.
+
+    Raises:
+        CodecError: there is no run to resume, or its recipe cannot be read.
+    """
+    path = folder / RECIPE_NAME
+    if not has_run(folder) or not path.is_file():
+        raise CodecError(
+            f"{folder}: no run to resume; leave out --resume to start one, or name the folder of "
+            "a run that has saved a checkpoint"
+        )
+    return Recipe.from_yaml(path, overrides)
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write ``recipe.yaml``, every default written out."""
+    target = folder / RECIPE_NAME
+    with replacing(target) as path, writing(target):
+        path.write_text(recipe.to_yaml(), encoding="utf-8")
+
+
+def recipe_changes(before: Recipe, after: Recipe) -> list[str]:
+    """What differs, one line for each setting: ``schedule.steps: 40 -> 80``."""
+    old, new = (dict(_settings(recipe.model_dump(mode="json"))) for recipe in (before, after))
+    return [
+        f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
+
+
+def changed_keys(overrides: Iterable[str]) -> set[str]:
+    """The dotted keys that ``key=value`` overrides set."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        apply_override(values, override)
+    return {key for key, _ in _settings(values)}
+
+
+def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+class RunFiles:
+    """Which files a run has trained on and which it has held out, each with size and time.
+
+    Names are relative to ``data.root``, so that a corpus may move.
+    """
+
+    def __init__(self, training: Mapping[str, Any], held_out: Mapping[str, Any]) -> None:
+        self.training = dict(training)
+        self.held_out = dict(held_out)
+
+    @classmethod
+    def of(cls, split: Split, root: Path) -> "RunFiles":
+        """The files as they are on the disk now."""
+        return cls(*({_name(file, root): _state(file) for file in files} for files in split))
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunFiles | None":
+        """What an earlier start of the run wrote; ``None`` where there is nothing to read.
+
+        Raises:
+            CodecError: the file is damaged.
+        """
+        path = folder / FILES_NAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(values["training"], values["held_out"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise CodecError(
+                f"{path}: cannot be read ({error}); without it a resumed run may train on files "
+                "that were held out; remove it if that does not matter"
+            ) from None
+
+    def write(self, folder: Path) -> None:
+        """Write :data:`FILES_NAME`."""
+        target = folder / FILES_NAME
+        with replacing(target) as path, writing(target):
+            values = {"training": self.training, "held_out": self.held_out}
+            path.write_text(json.dumps(values, indent=0), encoding="utf-8")
+
+    def held_out_paths(self, root: Path) -> list[Path]:
+        """The held-out files below ``root``."""
+        return [root / name if name != "." else root for name in self.held_out]
+
+    def changes(self, now: "RunFiles") -> str:
+        """What is different ``now``, in one line; empty if nothing is."""
+        before, after = {**self.training, **self.held_out}, {**now.training, **now.held_out}
+        counts = {
+            "added": len(after.keys() - before.keys()),
+            "gone": len(before.keys() - after.keys()),
+            "changed": sum(before[name] != after[name] for name in before.keys() & after.keys()),
+        }
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _name(file: Path, root: Path) -> str:
+    return str(file.relative_to(root)) if file.is_relative_to(root) else os.path.abspath(file)
+
+
+def _state(file: Path) -> list[float]:
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise CodecError(f"{file}: cannot be read ({error.strerror})") from None
+    return [status.st_size, round(status.st_mtime, 3)]
