@@ -22,7 +22,7 @@ from .options import (
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="IN... [OUT]")
+@click.argument("paths", nargs=-1, metavar="IN... [OUT]", type=click.Path())
 @files_from_option
 @num_codebooks_option
 @model_option

@@ -34,7 +34,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="IN... [OUT]")
+@click.argument("paths", nargs=-1, metavar="IN... [OUT]", type=click.Path())
 @files_from_option
 @num_codebooks_option
 @click.option(
