@@ -7,6 +7,7 @@ import os
 import platform
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -68,10 +69,14 @@ def find_inputs(
         CodecError: nothing at ``path``, or a folder without such files: ``none`` says so.
     """
     path = Path(path)
-    if path.is_file():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise CodecError(f"{path}: no such file or folder") from None
+    except OSError as error:
+        raise CodecError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if not stat.S_ISDIR(mode):
         return [path]
-    if not path.is_dir():
-        raise CodecError(f"{path}: no such file or folder")
     unlisted: list[tuple[Path, str]] = []
     found = find_files(path, suffixes, report and (lambda *entry: unlisted.append(entry)))
     if report:

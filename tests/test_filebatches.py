@@ -17,7 +17,7 @@ import torch
 from audiocodec import Codec, CodecError, encode_file, filebatches, load_codec
 from audiocodec.audio import find_audio
 from audiocodec.batch import Batch, Job, Plan, Stop, _batches, plan_jobs, run_jobs
-from audiocodec.done import check_done
+from audiocodec.done import check_done, cut_codebooks
 from audiocodec.filebatches import BatchEncoder
 from audiocodec.files import FileResult
 from audiocodec_cli.main import run
@@ -210,6 +210,28 @@ def test_what_is_there_is_passed_over_unless_it_is_something_else(
     assert not encode_all(plan, exact, overwrite=True).failures
     assert batches
     assert contents("out") == alone(exact)
+
+
+def test_what_is_cut_from_the_file_that_is_there_leaves_its_batch(
+    plan: Plan, exact: Codec, batches: list[int]
+) -> None:
+    encode_all(plan, exact)
+    batches.clear()
+    os.utime("in/07.wav")  # newer than its tokens: to be encoded again
+    done = run_jobs(
+        plan,
+        lambda job: encode_file(job.source, job.target, exact, 2),
+        overwrite=True,
+        together=BatchEncoder(exact, 2).together(lambda seconds: None),
+        reuse=lambda job: cut_codebooks(job.target, job.source, exact, 2),
+    )
+    assert not done.failures
+    assert [result.source.name for result in done.results if not result.reused] == ["07.wav"]
+    assert not batches  # one file is no batch
+    cut = contents("out")
+    for job in plan.jobs:
+        encode_file(job.source, job.target, exact, 2)
+    assert contents("out") == cut
 
 
 def test_on_a_cpu_the_command_does_without_batches(

@@ -238,3 +238,17 @@ def test_a_place_that_is_read_only_is_named_once_for_all_files(
         "error: tok/a.tok: cannot be written (Read-only file system)\n"
     )
     assert not list(Path("tok").iterdir())
+
+
+def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(
+    here: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record("a.wav")
+    long = "x" * 300 + ".wav"
+    assert run(["encode", long, "a.wav", "a.wav/b.wav", "tok/", "--model", model]) == 1
+    out, err = capsys.readouterr()
+    assert "1 files done" in out
+    assert err.splitlines() == [
+        f"error: {long}: cannot be read (File name too long)",
+        "error: a.wav/b.wav: no such file or folder",
+    ]

@@ -104,8 +104,8 @@ def test_a_length_that_a_header_only_estimates_makes_nothing_stale(
     assert run(["encode", "in", "tok", "--model", model]) == 0
     read_header = audio.AudioReader.__init__
 
-    def estimate(self: audio.AudioReader, *arguments: object) -> None:
-        read_header(self, *arguments)  # type: ignore[arg-type]
+    def estimate(self: audio.AudioReader, *arguments: object, **named: object) -> None:
+        read_header(self, *arguments, **named)  # type: ignore[arg-type]
         self.info = audio.AudioInfo(16000, 1, 30000)
 
     monkeypatch.setattr(audio.AudioReader, "__init__", estimate)
