@@ -216,7 +216,7 @@ def many(paths: Sequence[str], each_file: bool) -> Report:
             if kind == "model":
                 found.models.append(model_facts(given))
             elif kind == "folder":
-                todo |= {path: kind_of_file(path) for path in files_in(Path(given))}
+                todo |= {path: kind_of_file(path) for path in files_in(Path(given), found)}
             else:
                 todo[Path(given)] = kind
         except CodecError as error:
@@ -233,19 +233,20 @@ def many(paths: Sequence[str], each_file: bool) -> Report:
     return report_of(found)
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The token files and audio files in a folder. CodecError if there are none."""
+def files_in(folder: Path, found: Found) -> list[Path]:
+    """The token files and audio files in a folder. CodecError if there are none.
+
+    A folder in it that cannot be listed becomes a failure.
+    """
     from audiocodec.audio import READ_SUFFIXES
-    from audiocodec.errors import CodecError
-    from audiocodec.paths import find_files
+    from audiocodec.paths import find_inputs
     from audiocodec.tokenheader import SUFFIX
 
-    files = find_files(folder, {SUFFIX, *READ_SUFFIXES})
-    if not files and (folder / "model" / "config.json").is_file():
-        raise CodecError(f"{folder}: is the folder of a run; its model is {folder / 'model'}")
-    if not files:
-        raise CodecError(f"{folder}: no {SUFFIX} files, audio files or model in this folder")
-    return files
+    none = f"no {SUFFIX} files, audio files or model in this folder"
+    if (folder / "model" / "config.json").is_file():
+        none = f"is the folder of a run; its model is {folder / 'model'}"
+    suffixes = {SUFFIX, *READ_SUFFIXES}
+    return find_inputs(folder, suffixes, none, lambda _, line: found.failures.append(line))
 
 
 def report_of(found: Found) -> Report:

@@ -183,7 +183,7 @@ def _partners(references: Path, decoded: Path, unpaired: list[str]) -> list[tupl
 def _by_path(folder: Path, unpaired: list[str]) -> dict[Path, Path]:
     """Audio files by their path in ``folder`` without suffix; the second of a path is named."""
     found: dict[Path, Path] = {}
-    for file in find_audio(folder):
+    for file in find_audio(folder, lambda _, line: unpaired.append(line)):
         first = found.setdefault(file.relative_to(folder).with_suffix(""), file)
         if first != file:
             unpaired.append(f"{file}: {first} has the same name; only that one is scored")

@@ -17,12 +17,13 @@ import pydantic
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from audiocodec.audio import AudioReader, find_audio
 from audiocodec.config import Config
+from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
+from audiocodec.progress import progress_bar
 from audiocodec.training.corpora import librispeech
 
 GPU_RESIDENT_BYTES = 16 * 2**30
@@ -299,8 +300,12 @@ def _decode_all(
         return (mono * 32767).round().clip(-32768, 32767).astype("<i2").tobytes()
 
     unreadable: list[str] = []
-    bar = tqdm(total=len(files), desc="decoding", unit="file", disable=len(files) < 20)
-    with writing(target), temporary.open("wb") as out, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (
+        writing(target),
+        temporary.open("wb") as out,
+        ThreadPoolExecutor(available_cores()) as pool,
+        progress_bar(len(files), "files", "decoding") as bar,
+    ):
         for start in range(0, len(files), FILES_IN_HAND):
             for decoded in pool.map(decode, files[start : start + FILES_IN_HAND]):
                 if isinstance(decoded, str):
@@ -309,7 +314,6 @@ def _decode_all(
                     out.write(decoded)
                 bar.update()
             check_unreadable(unreadable, len(files))
-    bar.close()
     for reason in unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
     return unreadable
