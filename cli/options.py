@@ -192,8 +192,9 @@ def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Cod
     from audiocodec.errors import CodecError
 
     if engine == "torch":
-        # Else convolutions on a GPU round to ten bits, and codes are not those of a CPU.
-        torch.backends.cudnn.allow_tf32 = False
+        if device == "cuda":
+            # With TF32, convolutions round to ten bits, and codes differ from those of a CPU.
+            torch.backends.cudnn.allow_tf32 = False
         return load_codec(model, device, torch.float64 if exact else torch.float32)
     if exact:
         raise CodecError("--exact: --engine onnx computes in float32 only; use --engine torch")

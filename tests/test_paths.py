@@ -19,7 +19,7 @@ import torch
 
 from audiocodec import Codec, CodecError, evaluate, load_codec, paths, save_audio, save_codec
 from audiocodec.paths import find_files, replacing, replacing_folder
-from audiocodec.training.data import DataConfig, training_files
+from audiocodec.training.data import DataConfig, split_files
 from audiocodec_cli.main import run
 
 
@@ -75,7 +75,7 @@ def test_evaluate_does_the_rest_and_fails(
 
 def test_training_names_the_folder_and_does_not_begin(locked: Path) -> None:
     with pytest.raises(CodecError, match=r"^in/locked: this folder cannot be listed \(Permission"):
-        training_files(DataConfig(root="in"))
+        split_files(DataConfig(root="in"))
     with pytest.raises(CodecError, match=r"^in/locked"):
         find_files(Path("in"), {".wav"})
 
