@@ -84,8 +84,11 @@ class Split(NamedTuple):
 
     def describe(self) -> str:
         """One line: how many files there are for each purpose."""
-        if self.training == self.held_out:
-            return "one file: the model is trained and validated on it"
+        if set(self.held_out) & set(self.training):
+            return (
+                f"warning: no file is held out; {len(self.held_out)} of the files to train on "
+                "serve as validation too: their scores say nothing about other speech"
+            )
         count = len(self.training)
         return f"{count} file{'s' * (count != 1)} to train on, {len(self.held_out)} held out"
 
@@ -133,14 +136,13 @@ def split_files(config: DataConfig, held_out_before: Collection[Path] = ()) -> S
         validation = files[:: min(50, len(files))]
     excluded = {os.path.realpath(file) for file in (*validation, *held_out_before)}
     training = [file for file in files if os.path.realpath(file) not in excluded]
-    if not training and len(files) == 1 and not config.validation:
-        return Split(files, files)
-    if not training:
+    if not training and held_out_before:
         raise CodecError(
-            f"{root}: all files are held out for validation; add recordings, or name another "
-            "folder in data.validation"
+            f"{root}: only files that this run holds out are left; bring the others back, or name "
+            "another folder: --set data.root=FOLDER"
         )
-    return Split(training, validation)
+    # With one file, or one folder for both purposes, files are trained and validated on.
+    return Split(training or files, validation)
 
 
 class AudioCache:

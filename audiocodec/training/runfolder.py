@@ -161,8 +161,9 @@ class RunFiles:
             path.write_text(json.dumps(values, indent=0), encoding="utf-8")
 
     def held_out_paths(self, root: Path) -> list[Path]:
-        """The held-out files below ``root``."""
-        return [root / name if name != "." else root for name in self.held_out]
+        """The files below ``root`` that were held out and never trained on."""
+        names = self.held_out.keys() - self.training.keys()
+        return [root / name if name != "." else root for name in sorted(names)]
 
     def changes(self, now: "RunFiles") -> str:
         """What is different ``now``, in one line; empty if nothing is."""
