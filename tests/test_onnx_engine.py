@@ -88,16 +88,16 @@ def test_the_command_gives_the_same_files_there_and_back(
         soundfile.write(name, noise, 22_050)
     for engine in ("torch", "onnx"):
         options = ["--engine", engine, "--model", model]
-        assert run(["encode", "in", f"tok.{engine}", "--beam", "2", "--jobs", "2", *options]) == 0
+        assert run(["encode", "in", f"tok_{engine}", "--beam", "2", "--jobs", "2", *options]) == 0
         err = capsys.readouterr().err
-        assert run(["decode", "tok.torch/a.tok", f"{engine}.wav", *options]) == 0
+        assert run(["decode", "tok_torch/a.tok", f"{engine}.wav", *options]) == 0
         assert run(["stream", "--input", "in/a.wav", "--output", f"s.{engine}.wav", *options]) == 0
         assert "making" not in capsys.readouterr().err
     assert err.startswith("making the ONNX graphs of small, once, in ") and err.count("\n") == 1
     made = sorted(path.name for path in (here / "fresh").rglob("*") if path.is_file())
     assert made == ["decoder.onnx", "encoder.onnx"]
     for name in ("a.tok", "b.tok"):
-        assert Path("tok.onnx", name).read_bytes() == Path("tok.torch", name).read_bytes()
+        assert Path("tok_onnx", name).read_bytes() == Path("tok_torch", name).read_bytes()
     for name in ("{}.wav", "s.{}.wav"):
         heard, expected = (soundfile.read(name.format(e))[0] for e in ("onnx", "torch"))
         np.testing.assert_allclose(heard, expected, atol=1e-4)
