@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import device_option, json_option, resolve_device, threads_option, use_threads
+from .options import (
+    device_option,
+    json_option,
+    remark,
+    resolve_device,
+    threads_option,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from audiocodec.training.recipe import Recipe
@@ -66,8 +73,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 @device_option
 @threads_option("one a core, or OMP_NUM_THREADS where that is set")
 @json_option(
-    "folder, model, step, steps, skipped_steps, finished; with --check: recipe, name, parameters, "
-    "frame_rate, bitrates, steps, seconds_per_step, files."
+    "folder, model, step, steps, skipped_steps, finished, problem; with --check: recipe, name, "
+    "parameters, frame_rate, bitrates, files, held_out, hours_of_audio, speakers, to_download, "
+    "unreadable, near_silent, listened, quietest_db, device, steps, audio_seconds_per_step, "
+    "seconds_per_step, hours, memory_bytes, disk_bytes, folder, problem."
 )
 def command(
     recipe: str | None,
@@ -101,8 +110,12 @@ def command(
     import json
 
     from audiocodec.errors import CodecError
+    from audiocodec.extras import import_extra
+    from audiocodec.metrics import check_installed
 
     use_threads(threads, default=None)
+    import_extra("tensorboard", "train", "codec train")
+    check_installed("codec train")
     settings, folder = _resumed(recipe, overrides, out) if resume else _new(recipe, overrides, out)
     if check:
         from audiocodec.training.check import check as check_recipe
@@ -116,12 +129,8 @@ def command(
             raise CodecError(made["problem"])
         return
 
-    from audiocodec.extras import import_extra
-    from audiocodec.metrics import check_installed
     from audiocodec.training.trainer import Trainer
 
-    import_extra("tensorboard", "train", "codec train")
-    check_installed("codec train")
     trainer = Trainer(settings, folder, resolve_device(device), resume)
     finished = trainer.train(time_limit)
     result = {
@@ -194,7 +203,7 @@ def _resumed(
     settings = read_run_recipe(folder, overrides).with_absolute_paths()
     for change in recipe_changes(named, settings):
         if change.partition(":")[0] not in changed_keys(overrides):
-            click.echo(f"the run's own recipe is used, not {recipe}: {change}", err=True)
+            remark(f"the run's own recipe is used, not {recipe}: {change}")
     return settings, folder
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.audio import AudioReader, audio_info, save_audio
+from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
 from audiocodec.training.corpora import LIBRISPEECH_SUBSETS
 from audiocodec.training.data import (
@@ -167,7 +168,7 @@ def look_at(split: Split, recipe: Recipe) -> Audio:
     if recipe.data.librispeech:
         found.speakers = len({file.name.split("-")[0] for file in split.training})
     asked = spread(split.training, MOST_HEADERS)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         lengths = dict(zip(asked, pool.map(_seconds, asked), strict=True))
     found.unreadable = [reason for reason in lengths.values() if isinstance(reason, str)]
     check_unreadable(found.unreadable, len(asked))

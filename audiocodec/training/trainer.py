@@ -241,9 +241,10 @@ class Trainer:
         self._say(split.describe())
         schedule = self.recipe.schedule
         if not is_quantizing(self.recipe, schedule.steps - 1):
-            self._say(
+            print(
                 f"warning: schedule.steps is {schedule.steps}, but the codebooks are initialised "
-                f"at step {min(schedule.quantizer_start_steps)}: this run makes no usable model"
+                f"at step {min(schedule.quantizer_start_steps)}: this run makes no usable model",
+                file=sys.stderr,
             )
 
     def _say_what_differs(self, before: RunFiles | None, files: RunFiles) -> None:
@@ -258,8 +259,9 @@ class Trainer:
             )
 
     def _say(self, line: str) -> None:
-        """To the user now and into the log when it is open."""
-        print(line, file=sys.stderr)
+        """To the user now, unless progress is hidden, and into the log when it is open."""
+        if not progress_hidden():
+            print(line, file=sys.stderr)
         self._notes.append(line)
 
     # The run.
