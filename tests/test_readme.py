@@ -53,11 +53,12 @@ STAND_INS = {
     "arecord": "cat in.wav",
     "aplay": "cat > /dev/null",
     "ssh": 'bash -c "$2"',
-    # `codec train` takes small steps and stops after the first, as Ctrl-C would stop it.
+    # `codec train` trains a small network and stops after the first step, as Ctrl-C would stop it.
     "codec": """
 if [ "$1" = train ]; then
     [[ "$*" == *--check* ]] || set -- "$@" --time-limit 0.1s
-    [[ "$*" == *speech_16khz.yaml* ]] && set -- "$@" --set schedule.batch_size=1
+    [[ "$*" == *speech_16khz.yaml* ]] && set -- "$@" --set codec.seanet.channels=[4,8,12,16] \\
+        --set schedule.batch_size=1
 fi
 exec {python} -m audiocodec_cli "$@"
 """,
