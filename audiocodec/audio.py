@@ -60,14 +60,14 @@ class AudioInfo:
 
 
 def find_audio(path: str | Path, report: Report | None = None) -> list[Path]:
-    """The sound files in a folder and its subfolders, sorted; of a file, the file itself.
+    """The audio files in a folder and its subfolders, sorted; for a file, the file itself.
 
     Args:
         report: called with each folder in it that cannot be listed and the line that says why;
             without it that is an error.
 
     Raises:
-        CodecError: nothing at ``path``, a folder without sound files, or one that cannot be listed.
+        CodecError: nothing at ``path``, a folder without audio files, or one that cannot be listed.
     """
     none = f"no audio in this folder (looked for {' '.join(READ_SUFFIXES)})"
     return find_inputs(path, READ_SUFFIXES, none, report)
@@ -453,7 +453,7 @@ def _c_name(path: Path) -> str | bytes:
 
 def _open(path: Path) -> BinaryIO:
     try:
-        check_file(path, "sound")
+        check_file(path, "audio")
         return path.open("rb")
     except FileNotFoundError:
         raise CodecError(f"{path}: no such file") from None

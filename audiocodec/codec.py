@@ -1,4 +1,4 @@
-"""The codec: sound to codes and back, on one page.
+"""The codec: audio to codes and back, on one page.
 
 Shape letters, used in every docstring of this package:
 
@@ -76,7 +76,7 @@ class Codec(nn.Module):
         with torch.device("meta"):
             return cls(config)
 
-    # Sound flows down: audio -> latents -> codes -> latents -> audio.
+    # Audio flows down: audio -> latents -> codes -> latents -> audio.
 
     @inference
     def encode(
@@ -103,7 +103,7 @@ class Codec(nn.Module):
 
         Raises:
             CodecError: wrong shape or type, lengths outside 0 ... T, more codebooks than there are,
-                no beam, a sample rate that is none, or sound or weights that are not finite.
+                no beam, an invalid sample rate, or audio or weights that are not finite.
         """
         num_codebooks = self.resolve_num_codebooks(num_codebooks)
         audio = audio_tensor(audio)
@@ -135,7 +135,7 @@ class Codec(nn.Module):
         Args:
             codes: a tensor or NumPy array of integers of any width, on any device.
             lengths: of a padded batch, the samples ``[B]`` of each item, as in :meth:`encode`. They
-                sound as they would alone; what follows them is 0.
+                equal what is decoded from the item alone; what follows them is 0.
 
         Raises:
             CodecError: wrong shape or type, lengths outside 0 ... F * hop_length, more codebooks

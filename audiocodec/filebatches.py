@@ -1,4 +1,4 @@
-"""Short sound files side by side: those of like length are padded into one batch and coded at once.
+"""Short audio files side by side: those of like length are padded into one batch and coded at once.
 
 A short file alone leaves most of a GPU idle. On a CPU little is gained (docs/performance.md), so
 the command does without there. Long files are longer than a batch; they go on block by block.
@@ -32,7 +32,7 @@ from audiocodec.files import (
 from audiocodec.tokenfile import TokenWriter
 
 BATCH_SECONDS = {"cpu": 16.0, "cuda": 160.0}
-"""Of sound in a batch, padding and all channels counted. On a CPU more leaves the cache."""
+"""Of audio in a batch, padding and all channels counted. On a CPU more leaves the cache."""
 LEAST_SECONDS = 0.1
 """That a file counts as, so that a batch does not hold any number of empty ones."""
 MISJUDGED = 1.25
@@ -40,7 +40,7 @@ MISJUDGED = 1.25
 
 
 @dataclass(frozen=True)
-class _Sound:
+class _Loaded:
     """A whole file: ``audio [C, T]`` at the model's rate, and the seconds that reading it took."""
 
     job: Job
@@ -56,7 +56,7 @@ class BatchEncoder:
 
     Args:
         num_codebooks, beam: as in :func:`encode_file`.
-        batch_seconds: sound in a batch; by default :data:`BATCH_SECONDS` of the codec's device.
+        batch_seconds: audio in a batch; by default :data:`BATCH_SECONDS` of the codec's device.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class BatchEncoder:
         return Together(self.measure, self.batch_seconds, lambda jobs: self.encode(jobs, progress))
 
     def measure(self, job: Job) -> tuple[int, float]:
-        """Channels and seconds of a sound file, by its header."""
+        """Channels and seconds of an audio file, by its header."""
         info = audio_info(job.source)
         return info.channels, max(info.seconds, LEAST_SECONDS)
 
@@ -90,35 +90,35 @@ class BatchEncoder:
         block, as it would have alone.
 
         Args:
-            progress: called now and then with the seconds of sound that were read since.
+            progress: called now and then with the seconds of audio that were read since.
         """
         if len(jobs) == 1:
             return [attempt(lambda job: self._encode_alone(job, progress), jobs[0])]
-        sounds = [attempt(lambda job: self._read(job, progress), job) for job in jobs]
-        whole = [sound for sound in sounds if isinstance(sound, _Sound)]
+        files = [attempt(lambda job: self._read(job, progress), job) for job in jobs]
+        whole = [loaded for loaded in files if isinstance(loaded, _Loaded)]
         started = time.perf_counter()
-        codes = self._codes([sound.audio for sound in whole])
+        codes = self._codes([loaded.audio for loaded in whole])
         share = (time.perf_counter() - started) / max(1, len(whole))
         if codes is None:
-            del sounds, whole
+            del files, whole
             torch.cuda.empty_cache()
             half = len(jobs) // 2
             return self.encode(jobs[:half], progress) + self.encode(jobs[half:], progress)
 
-        def write(sound: _Sound) -> FileResult:
+        def write(loaded: _Loaded) -> FileResult:
             progress(0.0)
-            return self._write(sound, next(made), share)
+            return self._write(loaded, next(made), share)
 
         made = iter(codes)
-        return [attempt(write, sound) if isinstance(sound, _Sound) else sound for sound in sounds]
+        return [attempt(write, loaded) if isinstance(loaded, _Loaded) else loaded for loaded in files]
 
     def _encode_alone(self, job: Job, progress: Progress) -> FileResult:
         return encode_file(
             job.source, job.target, self.codec, self.num_codebooks, progress, self.beam
         )
 
-    def _read(self, job: Job, progress: Progress) -> _Sound:
-        """The file's sound; of one that no batch can hold, too much of it."""
+    def _read(self, job: Job, progress: Progress) -> _Loaded:
+        """The file's audio; of one that no batch can hold, too much of it."""
         started = time.perf_counter()
         check_distinct(job.source, job.target)
         with AudioReader(job.source, self.codec.sample_rate, allow_truncated=True) as reader:
@@ -131,17 +131,17 @@ class BatchEncoder:
                 if left < 0:
                     break
         audio = np.concatenate(blocks, axis=1)
-        return _Sound(job, reader, audio, time.perf_counter() - started)
+        return _Loaded(job, reader, audio, time.perf_counter() - started)
 
-    def _codes(self, sounds: Sequence[Samples]) -> list[Codes] | None:
+    def _codes(self, files: Sequence[Samples]) -> list[Codes] | None:
         """``[C, T]`` each -> its codes ``[C, K, F]``; nothing if they do not go into one batch."""
-        lengths = [sound.shape[1] for sound in sounds for _ in sound]
+        lengths = [loaded.shape[1] for loaded in files for _ in loaded]
         longest = max(lengths, default=0)
         if len(lengths) * longest > self._most_samples:
             return None
         batch = torch.zeros(len(lengths), 1, longest, dtype=torch.float32, device="cpu")
         rows = iter(batch)
-        for channel in (channel for sound in sounds for channel in sound):
+        for channel in (channel for loaded in files for channel in loaded):
             next(rows)[0, : len(channel)] = torch.from_numpy(channel)
         try:
             with self._turn:
@@ -151,25 +151,25 @@ class BatchEncoder:
         except (torch.OutOfMemoryError, CodecError):
             return None
         hop = self.codec.hop_length
-        ends = np.cumsum([len(sound) for sound in sounds])
+        ends = np.cumsum([len(loaded) for loaded in files])
         return [
-            codes[end - len(sound) : end, :, : -(-sound.shape[1] // hop)].numpy()
-            for sound, end in zip(sounds, ends, strict=True)
+            codes[end - len(loaded) : end, :, : -(-loaded.shape[1] // hop)].numpy()
+            for loaded, end in zip(files, ends, strict=True)
         ]
 
     @property
     def _most_samples(self) -> float:
         return MISJUDGED * self.batch_seconds * self.codec.sample_rate
 
-    def _write(self, sound: _Sound, codes: Codes, share: float) -> FileResult:
+    def _write(self, loaded: _Loaded, codes: Codes, share: float) -> FileResult:
         """The token file of ``codes [C, K, F]``, which took ``share`` seconds of a batch."""
         started = time.perf_counter()
-        reader = sound.reader
+        reader = loaded.reader
         header = token_header(
             self.codec, self.num_codebooks, reader.info.sample_rate, reader.info.channels
         )
-        with TokenWriter(sound.job.target, header) as writer:
+        with TokenWriter(loaded.job.target, header) as writer:
             writer.write(codes)
             writer.finish(reader.samples_read)
-        elapsed = sound.elapsed + share + time.perf_counter() - started
+        elapsed = loaded.elapsed + share + time.perf_counter() - started
         return encoded(reader, writer, elapsed)

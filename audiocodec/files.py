@@ -1,4 +1,4 @@
-"""A sound file to a token file and back, block by block, so that hours fit into bounded memory.
+"""An audio file to a token file and back, block by block, so that hours fit into bounded memory.
 
 Any sample rate and any number of channels: each channel is resampled to the model's rate and coded
 side by side with the others. Decoding gives the original rate, channels and exact length again.
@@ -80,9 +80,9 @@ def encode_file(
     Args:
         source: a path; or a binary stream, as in :class:`~audiocodec.audio.AudioReader`.
         target: a path; or an unbuffered binary stream, which gets the same bytes in short blocks of
-            :data:`PIPE_SECONDS`, each as soon as its sound has come.
+            :data:`PIPE_SECONDS`, each as soon as its audio has come.
         num_codebooks: how many to use; ``None`` for all.
-        progress: called after each block with the seconds of sound that it held.
+        progress: called after each block with the seconds of audio that it held.
         beam: sums of entries that the search keeps, as in :meth:`Codec.encode`. The file is as
             long as with 1 and decodes alike.
         raw: what a source stream brings if it is samples without a header.
@@ -130,9 +130,9 @@ def decode_file(
 
     Args:
         source: a path; or a binary stream, buffered for reading, that brings a ``.tok`` file.
-        target: a path; or an unbuffered binary stream, which gets a WAV as the sound is ready.
+        target: a path; or an unbuffered binary stream, which gets a WAV as the audio is ready.
         num_codebooks: how many of the file's codebooks to use; ``None`` for all.
-        progress: called after each block with the seconds of sound that it held.
+        progress: called after each block with the seconds of audio that it held.
         raw: give a target stream 16-bit samples without the WAV's header.
 
     Raises:
@@ -167,7 +167,7 @@ def decode_file(
 
 
 def encoded(reader: AudioReader, writer: TokenWriter, elapsed: float) -> FileResult:
-    """The result of a sound file that was read to its end and of its token file, now whole."""
+    """The result of an audio file that was read to its end and of its token file, now whole."""
     return FileResult(
         source=reader.path,
         target=writer.path,
@@ -274,7 +274,7 @@ def check_distinct(source: str | Path | BinaryIO, target: str | Path | BinaryIO)
 def _decoded(
     tokens: TokenFile | TokenPipe, codec: Codec, num_codebooks: int | None
 ) -> Iterator[Samples]:
-    """The sound ``[C, n]`` at the original rate, block by block, ``num_samples`` in all."""
+    """The audio ``[C, n]`` at the original rate, block by block, ``num_samples`` in all."""
     header = tokens.header
     device = next(codec.parameters()).device
     decoder = StreamDecoder(codec, batch_size=header.channels)

@@ -56,7 +56,7 @@ class MediaSource:
             if self._view.failure:
                 raise self._view.failure from None
             raise CodecError(
-                f"{name}: not a sound file that can be read ({error.strerror}); convert it to WAV "
+                f"{name}: not an audio file that can be read ({error.strerror}); convert it to WAV "
                 "or FLAC"
             ) from None
 

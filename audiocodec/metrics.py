@@ -89,7 +89,7 @@ def pesq_wb(reconstruction: Signal, reference: Signal, sample_rate: int) -> floa
         except pesq.NoUtterancesError:
             continue
         except (pesq.BufferTooShortError, ValueError) as error:
-            raise ScoreError("PESQ needs at least .25 s of sound") from error
+            raise ScoreError("PESQ needs at least 0.25 s of audio") from error
     if not scores:
         raise ScoreError("PESQ finds no speech")
     return float(np.mean(scores))
@@ -108,7 +108,7 @@ def stoi(reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
         try:
             return float(pystoi.stoi(reference, reconstruction, SPEECH_RATE, extended=False))
         except (RuntimeWarning, ValueError, IndexError) as error:
-            raise ScoreError("STOI needs at least .4 s of speech") from error
+            raise ScoreError("STOI needs at least 0.4 s of speech") from error
 
 
 def si_sdr(reconstruction: Signal, reference: Signal) -> float:

@@ -21,7 +21,7 @@ _UNKNOWN = 0xFFFFFFFF
 
 
 class PipeWriter:
-    """16-bit sound written into an unbuffered binary stream, which it leaves open.
+    """16-bit audio written into an unbuffered binary stream, which it leaves open.
 
     ``with PipeWriter(stream, 16000, channels=2) as writer: writer.write(block)``
 

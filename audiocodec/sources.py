@@ -271,7 +271,7 @@ def _open_seekable(stream: BinaryIO, start: int, name: Path) -> Source:
     end = file_end(stream)
     if end <= start:
         hint = "" if start == 0 else "; the stream stands at its end, seek(0) rewinds it"
-        raise CodecError(f"{name}: is empty (0 bytes), not a sound file{hint}")
+        raise CodecError(f"{name}: is empty (0 bytes), not an audio file{hint}")
     body = after_id3(stream, start)
     stream.seek(body)
     head = stream.read(64)
@@ -290,7 +290,7 @@ def _open_seekable(stream: BinaryIO, start: int, name: Path) -> Source:
     except (soundfile.LibsndfileError, TypeError, ValueError, IndexError):
         if not is_media(head):
             raise CodecError(
-                f"{name}: not a sound file that can be read; {_remedy(name)}"
+                f"{name}: not an audio file that can be read; {_remedy(name)}"
             ) from None
     links = other_links(stream, body, head)
     return JoinedSource(links, lambda link: MediaSource(stream, link, name))

@@ -51,7 +51,7 @@ class _Stream:
         """What the stream remembers, as copies, by names that depend on the architecture alone.
 
         ``torch.save`` and safetensors hold it. :meth:`load_state` takes it up, also in another
-        process, and goes on with the same codes or sound.
+        process, and goes on with the same codes or audio.
         """
         return {
             "model": torch.tensor(

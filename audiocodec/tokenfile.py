@@ -8,7 +8,7 @@ All numbers are little-endian and unsigned. A file is a header, blocks and a tra
               fingerprint  8 bytes  of the model; in text, 16 hex digits
               sample_rate  u32      Hz, what the model works at
               hop_length   u16      samples per frame: frame rate = sample_rate / hop_length, exact
-              original_sample_rate  u32  Hz, of the sound that was encoded
+              original_sample_rate  u32  Hz, of the audio that was encoded
               channels     u16
               block_frames u8       frames in every block but the last
               runs         u8       then, for each run of equal codebooks:

@@ -83,11 +83,11 @@ class TokenHeader:
         return self.frame_bits * self.frame_rate
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames of a sound of ``num_samples`` samples at the original rate."""
+        """Frames of audio of ``num_samples`` samples at the original rate."""
         return -(-self.codec_samples(num_samples) // self.hop_length)
 
     def codec_samples(self, num_samples: int) -> int:
-        """The same sound's samples at the model's rate."""
+        """Samples of the same audio at the model's rate."""
         return -(-num_samples * self.sample_rate // self.original_sample_rate)
 
     def block_bytes(self, frames: int) -> int:

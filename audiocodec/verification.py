@@ -1,6 +1,6 @@
 """Is a model what it was, and does it keep the token contract on this machine?
 
-The contract: the same sound has the same codes, whatever pieces it comes in, whatever stands beside
+The contract: the same audio has the same codes, whatever pieces it comes in, whatever stands beside
 it in a batch, and on any number of threads. In float64 all codes must be equal; in float32, where
 rounding may turn a near tie, the share of equal ones is told.
 
@@ -32,7 +32,7 @@ GOLDEN_NAME = "golden.tok"
 SECONDS = 10.0
 """What is heard of each file, at most."""
 BATCH = 8
-"""Sounds side by side: ten seconds of one take 160 MB in float64."""
+"""Clips in a batch: ten seconds of one take 160 MB in float64."""
 
 
 @dataclass(frozen=True)
@@ -55,29 +55,29 @@ def verify(
     device: str = "cpu",
     threads: int = 2,
 ) -> list[Check]:
-    """Check a model with the first :data:`SECONDS` of some sound files; by default bundled clips.
+    """Check a model with the first :data:`SECONDS` of some audio files; by default bundled clips.
 
     Codes of one thread are compared with those of ``threads``. Meanwhile the number of PyTorch's
     threads changes for the whole process; afterwards it is what it was.
 
     Raises:
         CodecError: a model that cannot be loaded, above all one that has changed since it was
-            saved; a sound file that cannot be read.
+            saved; an audio file that cannot be read.
     """
     folder = find_model(model)
     fast = load_codec(folder, device)
     exact = load_codec(folder, device, torch.float64)
     paths = [path for given in files for path in find_audio(given)] or find_audio(CLIPS)
-    sounds = [item for path in paths for item in _sounds(path, fast)]
+    clips = [item for path in paths for item in _clips(path, fast)]
     stated = "as stated" if stated_fingerprint(folder) else "nowhere stated; --seal does it"
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = {codec: [codec.encode(audio) for audio in sounds] for codec in (fast, exact)}
+        alone = {codec: [codec.encode(audio) for audio in clips] for codec in (fast, exact)}
         return [
             Check("fingerprint", f"{fast.fingerprint}, {stated}"),
-            _lengths(fast, sounds),
-            *_contract(fast, exact, sounds, alone, threads),
+            _lengths(fast, clips),
+            *_contract(fast, exact, clips, alone, threads),
             Check(
                 "float32 against float64",
                 float32=_share(alone[fast], alone[exact]),
@@ -100,53 +100,53 @@ def seal(model: str | Path) -> Path:
     return folder
 
 
-def _sounds(path: Path, codec: Codec) -> list[Tensor]:
+def _clips(path: Path, codec: Codec) -> list[Tensor]:
     """The channels of a file's beginning, each ``[1, 1, T]``, on the codec's device."""
     with AudioReader(path, codec.sample_rate) as reader:
         block = next(reader.blocks(SECONDS), None)
     if block is None:
-        raise CodecError(f"{path}: holds no sound to verify with")
+        raise CodecError(f"{path}: holds no audio to verify with")
     return list(torch.from_numpy(block.copy()).to(_device(codec)).unsqueeze(1).split(1))
 
 
-def _lengths(codec: Codec, sounds: list[Tensor]) -> Check:
+def _lengths(codec: Codec, clips: list[Tensor]) -> Check:
     """What is decoded is as long as what was encoded."""
     hop = codec.hop_length
     wrong = []
-    cuts = [sounds[0][..., :length] for length in (0, 1, hop - 1, hop, hop + 1)]
-    for audio in cuts + sounds:
+    cuts = [clips[0][..., :length] for length in (0, 1, hop - 1, hop, hop + 1)]
+    for audio in cuts + clips:
         length = audio.shape[-1]
         codes = codec.encode(audio)
         if codes.shape[-1] != -(-length // hop) or codec.decode(codes, length).shape != audio.shape:
             wrong.append(length)
-    failure = f"sounds of {wrong} samples come back with another length" if wrong else ""
-    return Check("lengths", f"{len(cuts + sounds)} sounds there and back", failure=failure)
+    failure = f"clips of {wrong} samples come back with another length" if wrong else ""
+    return Check("lengths", f"{len(cuts + clips)} clips encoded and decoded", failure=failure)
 
 
 def _contract(
     fast: Codec,
     exact: Codec,
-    sounds: list[Tensor],
+    clips: list[Tensor],
     alone: dict[Codec, list[Tensor]],
     threads: int,
 ) -> list[Check]:
-    """The codes of each sound by three other roads, against those of the sound alone."""
+    """The codes of each clip by three other paths, against those of the clip alone."""
     checks = []
-    for name, road in (
+    for name, encode in (
         ("streams against whole", _streamed),
         ("batches against alone", _batched),
         (f"{threads} threads against 1", partial(_threaded, threads)),
     ):
-        shares = {codec: _share(road(codec, sounds), alone[codec]) for codec in (fast, exact)}
+        shares = {codec: _share(encode(codec, clips), alone[codec]) for codec in (fast, exact)}
         checks.append(_compared(name, shares[fast], shares[exact]))
     return checks
 
 
-def _streamed(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
+def _streamed(codec: Codec, clips: list[Tensor]) -> list[Tensor]:
     """In pieces of random lengths up to ten frames."""
     generator = torch.Generator("cpu").manual_seed(0)
     found = []
-    for audio in sounds:
+    for audio in clips:
         encoder, codes, start = StreamEncoder(codec), [], 0
         while start < audio.shape[-1]:
             size = int(
@@ -158,29 +158,29 @@ def _streamed(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
     return found
 
 
-def _batched(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
+def _batched(codec: Codec, clips: list[Tensor]) -> list[Tensor]:
     """Side by side, :data:`BATCH` at a time, the shorter ones padded with noise."""
-    starts = range(0, len(sounds), BATCH)
-    return [codes for at in starts for codes in _batch(codec, sounds[at : at + BATCH])]
+    starts = range(0, len(clips), BATCH)
+    return [codes for at in starts for codes in _batch(codec, clips[at : at + BATCH])]
 
 
-def _batch(codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
-    lengths = [audio.shape[-1] for audio in sounds]
+def _batch(codec: Codec, clips: list[Tensor]) -> list[Tensor]:
+    lengths = [audio.shape[-1] for audio in clips]
     generator = torch.Generator("cpu").manual_seed(0)
-    shape = len(sounds), 1, max(lengths) + codec.hop_length
+    shape = len(clips), 1, max(lengths) + codec.hop_length
     batch = torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
-    batch = batch.to(sounds[0])
-    for row, audio in zip(batch, sounds, strict=True):
+    batch = batch.to(clips[0])
+    for row, audio in zip(batch, clips, strict=True):
         row[:, : audio.shape[-1]] = audio[0]
     codes = codec.encode(batch, lengths=lengths)
     ends = [-(-length // codec.hop_length) for length in lengths]
     return [row[None, :, :end] for row, end in zip(codes, ends, strict=True)]
 
 
-def _threaded(threads: int, codec: Codec, sounds: list[Tensor]) -> list[Tensor]:
+def _threaded(threads: int, codec: Codec, clips: list[Tensor]) -> list[Tensor]:
     torch.set_num_threads(threads)
     try:
-        return [codec.encode(audio) for audio in sounds]
+        return [codec.encode(audio) for audio in clips]
     finally:
         torch.set_num_threads(1)
 

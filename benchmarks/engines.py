@@ -24,7 +24,7 @@ from audiocodec import Codec, decode_file, encode_file, load_codec, save_audio
 from audiocodec.onnx_engine import use_onnx
 
 PIECES = {0.02: 4, 0.1: 8, 1.0: 16, 4.0: 16}
-"""Seconds of a piece: seconds of sound that are pushed in such pieces."""
+"""Seconds of a piece: seconds of audio that are pushed in such pieces."""
 
 
 def spent(work: Callable[..., object], *arguments: object) -> float:

@@ -27,7 +27,7 @@ BLOCK_SECONDS = 20.0
 @click.option("--hours", type=float, help="Stop after so much speech.")
 @click.option("--threads", default=2, show_default=True)
 def main(folders: tuple[Path, ...], model: str, hours: float | None, threads: int) -> None:
-    """Count the codes of all sound files in FOLDERS."""
+    """Count the codes of all audio files in FOLDERS."""
     torch.set_num_threads(threads)
     codec = load_codec(model)
     totals = [np.zeros(size, np.int64) for size in codec.codebook_sizes]

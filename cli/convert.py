@@ -90,7 +90,7 @@ def convert(
     not depend on how many files there are. A file alone has the threads that PyTorch has. Where
     ``together`` is given, several short ones are done in batches.
 
-    The report goes to stdout, unless sound or tokens go there: then to stderr.
+    The report goes to stdout, unless audio or tokens go there: then to stderr.
 
     The bar counts files; for a single file, seconds of audio out of ``seconds(job)``. With --quiet
     there is no bar and no report other than failures and what --json prints.
@@ -175,7 +175,7 @@ def summary(batch: Batch[FileResult], elapsed: float) -> str:
     seconds = sum(result.seconds for result in batch.results)
     parts = [f"{len(batch.results)} files done"]
     if batch.results:
-        parts[0] += f" ({seconds:.1f} s of sound, {seconds / elapsed:.0f}x real time)"
+        parts[0] += f" ({seconds:.1f} s of audio, {seconds / elapsed:.0f}x real time)"
     if reused := sum(result.reused for result in batch.results):
         parts.append(f"{reused} of them cut from the codes that were there")
     if batch.skipped:

@@ -1,4 +1,4 @@
-"""`codec decode`: token files to sound files."""
+"""`codec decode`: token files to audio files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def command(
 ) -> None:
     """Turn token files back into audio.
 
-    IN is a .tok file or a folder of them. OUT is the sound file of a single IN, 16-bit .wav or
+    IN is a .tok file or a folder of them. OUT is the audio file of a single IN, 16-bit .wav or
     .flac, or else a folder that the tree of IN is mirrored into, as .wav; with a slash at its end
     it is always a folder. Without OUT, or with the folder of in.tok itself as OUT, in.tok becomes
     in.decoded.wav, so that the recording in.wav stays as it is.

@@ -1,4 +1,4 @@
-"""`codec encode`: sound files to token files."""
+"""`codec encode`: audio files to token files."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def command(
 ) -> None:
     """Turn audio files into token files.
 
-    IN is a sound file of any sample rate and channel count (WAV, FLAC, Ogg, Opus, MP3), or a folder
+    IN is an audio file of any sample rate and channel count (WAV, FLAC, Ogg, Opus, MP3), or a folder
     of them. OUT is the .tok file of a single IN, or else a folder that the tree of IN is mirrored
     into; with a slash at its end it is always a folder. Without OUT each in.wav becomes in.tok
     beside it.
@@ -89,7 +89,7 @@ def command(
     From one that holds more codebooks than asked for, --overwrite cuts them, without encoding again
     where that gives the same file.
 
-    On a GPU short files of like length are computed side by side, 160 s of sound at once. With
+    On a GPU short files of like length are computed side by side, 160 s of audio at once. With
     --exact each has the codes that it has alone; without, rounding may turn a near tie.
 
     With --beam the file is as large and decodes alike; only the choice of codes is better. It is

@@ -139,9 +139,9 @@ def run(
         for piece in pieces:
             began = time.perf_counter()
             codes = encoder.push(torch.from_numpy(piece).unsqueeze(1))
-            sound = decoder.push(codes)[:, 0].float().cpu().numpy()
-            meter.see(piece, sound.shape[1], time.perf_counter() - began)
-            play(sound)
+            decoded = decoder.push(codes)[:, 0].float().cpu().numpy()
+            meter.see(piece, decoded.shape[1], time.perf_counter() - began)
+            play(decoded)
     except KeyboardInterrupt:
         pass  # how a live stream ends
     rest = torch.cat([decoder.push(encoder.flush()), decoder.flush()], dim=-1)
@@ -185,7 +185,7 @@ class Meter:
 
     @property
     def speed(self) -> float:
-        """Seconds of sound in a second of computing: below 1 it cannot keep up."""
+        """Seconds of audio in a second of computing: below 1 it cannot keep up."""
         return self.given / self.sample_rate / max(self.busy, 1e-9)
 
     def summary(self) -> str:
@@ -239,7 +239,7 @@ def open_output(
 
         return stack.enter_context(AudioWriter(target, codec.sample_rate, channels)).write
     speaker = stack.enter_context(sound_card("OutputStream", "loudspeaker", codec, channels))
-    return lambda sound: speaker.write(sound.T.copy())
+    return lambda audio: speaker.write(audio.T.copy())
 
 
 def sound_card(kind: str, name: str, codec: Codec, channels: int) -> Any:

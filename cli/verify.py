@@ -1,4 +1,4 @@
-"""`codec verify`: is a model what it was, and are its codes the same by every road?"""
+"""`codec verify`: is a model what it was, and are its codes the same on every path?"""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def command(
     """Check that a model is whole and gives the same codes everywhere.
 
     Looks at the fingerprint of config and weights, at lengths, and at codes: of a stream in pieces,
-    of sounds side by side in a padded batch, of several threads, and of the golden clip, whose
+    of clips in a padded batch, of several threads, and of the golden clip, whose
     codes are stored with the model. In float64 (codec encode --exact) all must be equal, or the
     exit code is 1; of float32 you are told how many are.
 
-    FILES are sound files or folders to do it with, ten seconds of each; without any, the bundled
+    FILES are audio files or folders to do it with, ten seconds of each; without any, the bundled
     clips.
 
     \b

@@ -1,4 +1,4 @@
-"""Sound files: found, read at any rate in any blocks, and written whole or not at all."""
+"""Audio files: found, read at any rate in any blocks, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -144,9 +144,9 @@ def test_a_folder_without_audio_and_a_missing_one_are_named(tmp_path: Path) -> N
     ("name", "content", "message"),
     [
         ("a.wav", b"", "is empty"),
-        ("a.wav", b"hello, world\n" * 9, "not a sound file"),
-        ("a.raw", b"\0\0\0\0", "not a sound file"),
-        ("a.flac", b"RIFF\0\0", "not a sound file"),
+        ("a.wav", b"hello, world\n" * 9, "not an audio file"),
+        ("a.raw", b"\0\0\0\0", "not an audio file"),
+        ("a.flac", b"RIFF\0\0", "not an audio file"),
     ],
 )
 def test_what_is_not_sound_is_refused(

@@ -73,7 +73,7 @@ def test_an_unreadable_file_among_others_is_named_and_fails_the_command(
     assert run(["evaluate", str(audio.parent), "--model", model, "-n", "1", "--jobs", "1"]) == 1
     told = capsys.readouterr().out
     assert "PESQ-WB" in told
-    assert "text.wav: not a sound file" in told
+    assert "text.wav: not an audio file" in told
 
 
 @pytest.mark.parametrize(

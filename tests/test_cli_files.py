@@ -103,7 +103,7 @@ def test_one_failure_among_many_is_listed_and_the_others_are_done(
         "error: missing.wav: no such file or folder",
         "error: in/b.wav: a NaN or infinite sample at 0.0 s; repair the file or cut it out",
         "error: in/c.wav: would become tok/in/c.tok, as in/c.flac does; rename one of them",
-        "error: in/d.wav: not a sound file that can be read; convert it to WAV or FLAC",
+        "error: in/d.wav: not an audio file that can be read; convert it to WAV or FLAC",
     ]
     assert tree(here / "tok") == ["in/a.tok", "in/c.tok"]
 
@@ -180,7 +180,7 @@ def test_json_is_one_object_on_stdout(
     assert made["truncated"] is False
     assert result["skipped"] == []
     assert result["failures"] == [
-        "in/b.wav: not a sound file that can be read; convert it to WAV or FLAC"
+        "in/b.wav: not an audio file that can be read; convert it to WAV or FLAC"
     ]
 
 
@@ -208,7 +208,7 @@ def test_a_cut_file_is_decoded_with_a_warning_and_exit_code_1(
         (["encode", "none.wav"], "none.wav: no such file or folder"),
         (["encode", "none.wav", "out.tok"], "none.wav: no such file"),
         (["encode", "empty"], "empty: no audio in this folder"),
-        (["encode", "text.wav"], "text.wav: not a sound file"),
+        (["encode", "text.wav"], "text.wav: not an audio file"),
         (["encode", "in.wav", "empty"], "empty: is a folder; name a file in it"),
         (["encode", "in.wav", "none/out.tok"], "none/out.tok: there is no folder none"),
         (["encode", "in.wav", "in.wav", "text.tok"], "text.tok: is a file; the output of several"),

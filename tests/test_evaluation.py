@@ -45,7 +45,7 @@ def test_speech_is_scored_and_the_rest_is_named_with_its_reason(evaluation: Eval
     told = "\n".join(evaluation.failures)
     assert "silence.wav: no PESQ-WB with 1, " in told
     assert "empty.wav: no STOI" in told
-    assert "text.wav: not a sound file" in told
+    assert "text.wav: not an audio file" in told
     assert "a.wav: no" not in told
     assert f"failed: {len(evaluation.failures)}" in evaluation.table()
 

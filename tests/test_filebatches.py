@@ -167,7 +167,7 @@ def test_one_that_fails_fails_alone(plan: Plan, exact: Codec) -> None:
         (
             "in/09.wav: would become out/09.tok, as in/09.flac does",
             "in/x1.wav: a NaN or infinite sample at 0.0 s",
-            "in/x2.wav: not a sound file",
+            "in/x2.wav: not an audio file",
             "in/x3.flac: damaged or cut short at",
         ),
         strict=True,

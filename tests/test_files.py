@@ -1,4 +1,4 @@
-"""A sound file to tokens and back: rate, channels, length and codes stay what they are."""
+"""An audio file to tokens and back: rate, channels, length and codes stay what they are."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_cut_media_files_are_told() -> None:
         load_audio(io.BytesIO(cut))
     assert 40000 < load_audio(io.BytesIO(cut), allow_truncated=True)[0].shape[1] < 50000
     data = made("mp4", "aac", 96000)
-    with pytest.raises(CodecError, match="not a sound file that can be read"):
+    with pytest.raises(CodecError, match="not an audio file that can be read"):
         load_audio(io.BytesIO(data[: len(data) // 2]))  # its index was at the end
 
 
@@ -129,7 +129,7 @@ def test_a_playlist_is_not_opened(tmp_path: Path) -> None:
     """FFmpeg would follow what it names."""
     for content in ("#EXTM3U\n#EXTINF:1,\nsecret.ts\n", "ffconcat version 1.0\nfile secret.wav\n"):
         (tmp_path / "a.m4a").write_text(content)
-        with pytest.raises(CodecError, match="not a sound file"):
+        with pytest.raises(CodecError, match="not an audio file"):
             load_audio(tmp_path / "a.m4a")
 
 

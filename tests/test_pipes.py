@@ -93,7 +93,7 @@ def test_raw_samples_are_what_they_are_said_to_be(name: str) -> None:
     ("data", "words"),
     [
         (b"", "<BytesIO>: is empty"),
-        (b"fLaC" + bytes(40), "<BytesIO>: not a sound file that can be read; convert it to WAV"),
+        (b"fLaC" + bytes(40), "<BytesIO>: not an audio file that can be read; convert it to WAV"),
         (wav(100)[:30], "header is damaged or cut short"),
     ],
 )

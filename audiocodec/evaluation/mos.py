@@ -28,7 +28,7 @@ def distill_mos(signal: Signal, sample_rate: int) -> float:
     """
     model = load_distill_mos()
     if len(signal) < sample_rate / 4 or not np.any(signal):
-        raise ScoreError("DistillMOS needs at least .25 s of sound")
+        raise ScoreError("DistillMOS needs at least 0.25 s of audio")
     heard = np.asarray(signal, np.float32)
     if sample_rate != SPEECH_RATE:
         heard = soxr.resample(heard, sample_rate, SPEECH_RATE, "HQ")

@@ -51,7 +51,7 @@ def evaluate(
     overwrite: bool = False,
     threads: int = 1,
 ) -> Evaluation:
-    """Encode, decode and score sound files, or all of those in folders.
+    """Encode, decode and score audio files, or all of those in folders.
 
     ``num_codebooks`` defaults to :func:`ladder`, ``jobs`` (processes that score) to the number of
     cores; ``mos`` adds DistillMOS; ``beam`` is as in :meth:`Codec.encode`; the codec runs on so

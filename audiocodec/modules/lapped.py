@@ -2,7 +2,7 @@
 
 A codec with random weights spends most of a short training on finding a filterbank and the way
 back. Both are known. So here the linear road through a fresh encoder (all but the residual units,
-which start small) is an MDCT with a hop of one frame, and the decoder's is its inverse: sound
+which start small) is an MDCT with a hop of one frame, and the decoder's is its inverse: audio
 passes unharmed before the first step, and only the code is left to learn (docs/log.md, 2026-11-24).
 
 A level whose columns stand for ``n`` samples carries the block's coordinates in an orthonormal

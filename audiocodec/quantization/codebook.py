@@ -3,7 +3,7 @@
 A codebook turns vectors into codes (:meth:`Codebook.nearest`) and codes into entries
 (:meth:`Codebook.lookup`), says what training should minimise (:meth:`Codebook.loss`), may place
 itself on data before training (:meth:`Codebook.start`) and may learn from what was chosen without a
-gradient (:meth:`Codebook.observe`). It knows nothing of stages or sound.
+gradient (:meth:`Codebook.observe`). It knows nothing of stages or audio.
 
 Shapes: ``N`` vectors, ``d`` = ``dim``.
 """

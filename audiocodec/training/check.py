@@ -259,7 +259,7 @@ def measure(trainer: Trainer, recipe: Recipe, held_out: int) -> Cost:
 
     validations = schedule.steps // schedule.validate_every + 1
     began = time.perf_counter()
-    _, sounds = trainer.validation.run(trainer.ema)
+    _, clips = trainer.validation.run(trainer.ema)
     clips = max(1, min(CLIPS, held_out))
     validating = (time.perf_counter() - began) * clips * validations
     trainer.save()
@@ -273,7 +273,7 @@ def measure(trainer: Trainer, recipe: Recipe, held_out: int) -> Cost:
         memory_bytes=memory,
         # A new one is written beside the old one.
         checkpoint_bytes=2 * (state + sum(p.stat().st_size for p in models)),
-        log_bytes=validations * (len(sounds) * clip + picture)
+        log_bytes=validations * (len(clips) * clip + picture)
         + schedule.steps // schedule.log_every * 8000,
     )
 

@@ -91,11 +91,11 @@ def level_loss(reconstruction: Tensor, reference: Tensor) -> Tensor:
 
 
 def buzz_loss(reconstruction: Tensor, reference: Tensor, hop_length: int) -> Tensor:
-    """How much more of the sound lies at multiples of the frame rate than half-way between them.
+    """How much more of the audio lies at multiples of the frame rate than half-way between them.
 
     A decoder that repeats a pattern frame by frame makes lines there, which spectra of short
     windows do not show. Of a clip as a whole: the lines' share of the power at lines and half-way
-    points, 1/2 for sound that knows nothing of frames; its batch mean over bands of
+    points, 1/2 for audio that is independent of the frames; its batch mean over bands of
     ``LINES_PER_BAND`` lines, absolute difference from the reference's, mean over bands: 0 to 1.
     """
     frames = reconstruction.shape[-1] // hop_length

@@ -1,4 +1,4 @@
-"""How much louder or softer each band of a reconstruction sounds than it should: a loss.
+"""How much louder or softer each band of a reconstruction is than it should be: a loss.
 
 Its structure is that of ITU-T P.862 (PESQ), as far as it matters to a gradient; its bands,
 threshold and loudness are the published psychoacoustics behind that. It is not PESQ: frames are not

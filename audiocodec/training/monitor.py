@@ -76,7 +76,7 @@ class MeanMeter:
 
 
 class Monitor:
-    """Writes numbers, sounds and pictures of a run under its folder.
+    """Writes numbers, audio and pictures of a run under its folder.
 
     A log that cannot be written (the disk is full) is told once on stderr; training goes on.
     """
@@ -121,12 +121,12 @@ class Monitor:
             self.note(step, text)
             tqdm.write(f"warning: {text}", file=sys.stderr)
 
-    def sounds(self, step: int, sounds: Mapping[str, Tensor], sample_rate: int) -> None:
+    def audio(self, step: int, clips: Mapping[str, Tensor], sample_rate: int) -> None:
         """Clips ``[T]`` to listen to and their spectrograms side by side."""
-        for name, audio in sounds.items():
+        for name, audio in clips.items():
             self._show("add_audio", name, audio.clamp(-1, 1).unsqueeze(0), step, sample_rate)
         canvas: Any = draw_spectrograms(
-            {name: audio.numpy() for name, audio in sounds.items()}, sample_rate
+            {name: audio.numpy() for name, audio in clips.items()}, sample_rate
         ).canvas
         canvas.draw()
         picture = np.asarray(canvas.buffer_rgba())[..., :3]

@@ -319,7 +319,7 @@ class Trainer:
     def _find_problem(self, numbers: dict[str, float]) -> str:
         """Why a finished model is of no use, from its last validation; empty if nothing is wrong.
 
-        A short run may sound bad and is no problem; one that has learned nothing is.
+        A short run may have poor quality and is no problem; one that has learned nothing is.
         """
         if not is_quantizing(self.recipe, self.step - 1):
             return ""  # it was said at the start
@@ -565,9 +565,9 @@ class Trainer:
         }
 
     def _validate(self) -> dict[str, float]:
-        numbers, sounds = self.validation.run(self.ema)
+        numbers, clips = self.validation.run(self.ema)
         self.monitor.numbers(self.step, numbers)
-        self.monitor.sounds(self.step, sounds, self.codec.sample_rate)
+        self.monitor.audio(self.step, clips, self.codec.sample_rate)
         shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
         if not progress_hidden():
             tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)

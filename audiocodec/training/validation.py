@@ -48,13 +48,13 @@ class ValidationSet:
 
     @torch.no_grad()
     def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """Mel loss and STOI at few and at all codebooks; one clip's sounds to show."""
+        """Mel loss and STOI at few and at all codebooks; one clip's audio to show."""
         device = next(codec.parameters()).device
         was_training = codec.training
         codec.eval()
         audio = self.audio.to(device)
         numbers: dict[str, float] = {}
-        sounds = {"reference": self.audio[0, 0]}
+        clips = {"reference": self.audio[0, 0]}
         for n in sorted({1, (codec.num_codebooks + 3) // 4, codec.num_codebooks}):
             made = codec(audio, n).audio
             mel, _ = spectral_losses(made, audio, self.sample_rate, self.losses)
@@ -67,6 +67,6 @@ class ValidationSet:
             numbers[f"validation/mel_{n}"] = mel.item()
             if scores:
                 numbers[f"validation/stoi_{n}"] = sum(scores) / len(scores)
-            sounds[f"{n} codebooks"] = made[0, 0]
+            clips[f"{n} codebooks"] = made[0, 0]
         codec.train(was_training)
-        return numbers, sounds
+        return numbers, clips
