@@ -26,7 +26,7 @@ from audiocodec.errors import CodecError
 from audiocodec.inference import inference
 from audiocodec.inputs import audio_tensor, code_tensor, resampled
 from audiocodec.modules.conv import StreamState, fold_weight_norm, has_weight_norm
-from audiocodec.modules.lapped import start_lapped
+from audiocodec.modules.mdct import initialise_mdct
 from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
 
@@ -65,7 +65,7 @@ class Codec(nn.Module):
         self.decoder = SEANetDecoder(config.seanet)
         self.float()  # the caller's default dtype may be another
         if self.device.type != "meta":
-            start_lapped(self.encoder, self.decoder, config.seanet)
+            initialise_mdct(self.encoder, self.decoder, config.seanet)
 
     @classmethod
     def without_weights(cls, config: CodecConfig) -> Self:
@@ -154,9 +154,9 @@ class Codec(nn.Module):
             raise CodecError(f"num_samples must lie in 0 ... {most}, not {num_samples}")
         latents = self.quantizer.decode(codes)
         if lengths is None:
-            return self._speak(latents)[..., :num_samples]
+            return self._decode_latents(latents)[..., :num_samples]
         latents = latents.where(self._inside(lengths, latents, self.hop_length), 0.0)
-        audio = self._speak(latents)
+        audio = self._decode_latents(latents)
         return audio.where(self._inside(lengths, audio, 1), 0.0)[..., :num_samples]
 
     _decode_in_use = inference(_decode)
@@ -167,11 +167,13 @@ class Codec(nn.Module):
         ``num_codebooks`` may be a tensor ``[B]``, one number for each item.
         """
         quantized = self.quantizer(self.latents(audio), num_codebooks)
-        return CodecOutput(self._speak(quantized.latents)[..., : audio.shape[-1]], quantized)
+        return CodecOutput(
+            self._decode_latents(quantized.latents)[..., : audio.shape[-1]], quantized
+        )
 
     def autoencode(self, audio: Tensor) -> Tensor:
         """Audio ``[B, 1, T]`` -> the same, without the bottleneck: what quantising starts from."""
-        return self._speak(self.latents(audio))[..., : audio.shape[-1]]
+        return self._decode_latents(self.latents(audio))[..., : audio.shape[-1]]
 
     def latents(self, audio: Tensor) -> Tensor:
         """Audio, as in :meth:`encode`, -> latents ``[B, D, F]``, in the weights' dtype."""
@@ -192,8 +194,8 @@ class Codec(nn.Module):
         starts = torch.arange(0, most, per_column, device=batch.device)
         return (starts < ends.unsqueeze(1)).unsqueeze(1)
 
-    def _speak(self, latents: Tensor) -> Tensor:
-        """Latents -> audio. The decoder runs ``lookahead`` frames behind what it hears."""
+    def _decode_latents(self, latents: Tensor) -> Tensor:
+        """Latents -> audio. The decoder runs ``lookahead`` frames behind its input."""
         if latents.shape[-1] == 0:
             return latents.new_zeros(latents.shape[0], 1, 0)
         late = self.decoder(F.pad(latents, (0, self.lookahead)))
@@ -207,7 +209,7 @@ class Codec(nn.Module):
         """Whole frames of a stream ``[B, 1, F * hop_length]`` -> codes ``[B, K, F]``."""
         return self.quantizer.encode(self.encoder(audio, state), num_codebooks, beam)
 
-    def speak_frames(self, latents: Tensor, state: StreamState) -> Tensor:
+    def decode_frames(self, latents: Tensor, state: StreamState) -> Tensor:
         """Latents of a stream -> audio ``[B, 1, F * hop_length]``, ``lookahead`` frames late."""
         return self.decoder(latents, state)
 

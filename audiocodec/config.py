@@ -108,7 +108,7 @@ def read_with_base(path: str | Path) -> dict[str, Any]:
 
 
 def _merge(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
-    """``upper`` laid over ``lower``, storey by storey."""
+    """``upper`` laid over ``lower``, level by level."""
     merged = dict(lower)
     for key, value in upper.items():
         below = merged.get(key)

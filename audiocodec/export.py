@@ -138,7 +138,7 @@ class DecoderStep(Step):
             )
         ]
         latents = (reduce(torch.add, entries) + quantizer.center) * used[:, 0]
-        return self.codec.speak_frames(latents, state)
+        return self.codec.decode_frames(latents, state)
 
 
 class GraphTable(FixedTable):
@@ -169,9 +169,9 @@ def _compare(
     equal = float((found == codes.numpy()).mean())
     ending = np.full((1, codec.num_codebooks, lookahead), -1)
     late = np.split(np.concatenate([codes.numpy(), ending], axis=-1), cuts, axis=-1)
-    heard = _stream(page["decoder"], folder, [p for p in late if p.size], onnxruntime)
+    decoded = _stream(page["decoder"], folder, [p for p in late if p.size], onnxruntime)
     expected = codec.decode(codes).numpy()
-    error = float(np.abs(heard[..., lookahead * hop :] - expected).max())
+    error = float(np.abs(decoded[..., lookahead * hop :] - expected).max())
     if equal < LEAST_EQUAL or error > MOST_DIFFERENT * max(1.0, float(np.abs(expected).max())):
         raise CodecError(
             f"ONNX Runtime {onnxruntime.__version__} does not give what PyTorch gives: "

@@ -35,7 +35,7 @@ BATCH_SECONDS = {"cpu": 16.0, "cuda": 160.0}
 """Of audio in a batch, padding and all channels counted. On a CPU more leaves the cache."""
 LEAST_SECONDS = 0.1
 """That a file counts as, so that a batch does not hold any number of empty ones."""
-MISJUDGED = 1.25
+HEADER_TOLERANCE = 1.25
 """Times what was planned that a batch may hold: headers, an MP3's above all, may only estimate."""
 
 
@@ -110,7 +110,9 @@ class BatchEncoder:
             return self._write(loaded, next(made), share)
 
         made = iter(codes)
-        return [attempt(write, loaded) if isinstance(loaded, _Loaded) else loaded for loaded in files]
+        return [
+            attempt(write, loaded) if isinstance(loaded, _Loaded) else loaded for loaded in files
+        ]
 
     def _encode_alone(self, job: Job, progress: Progress) -> FileResult:
         return encode_file(
@@ -159,7 +161,7 @@ class BatchEncoder:
 
     @property
     def _most_samples(self) -> float:
-        return MISJUDGED * self.batch_seconds * self.codec.sample_rate
+        return HEADER_TOLERANCE * self.batch_seconds * self.codec.sample_rate
 
     def _write(self, loaded: _Loaded, codes: Codes, share: float) -> FileResult:
         """The token file of ``codes [C, K, F]``, which took ``share`` seconds of a batch."""

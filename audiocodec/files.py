@@ -31,7 +31,7 @@ from audiocodec.wav import RawFormat
 
 BLOCK_SECONDS = 4.0
 PIPE_SECONDS = 0.2
-"""Of a block that goes into a pipe: what is heard waits no longer; 5 bytes a block."""
+"""Of a block that goes into a pipe: the delay that a block adds; each costs 5 bytes."""
 
 Progress = Callable[[float], object]
 

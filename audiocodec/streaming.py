@@ -166,7 +166,7 @@ class StreamEncoder(_Stream):
 class StreamDecoder(_Stream):
     """Codes in pieces -> audio.
 
-    ``latency`` is the seconds of ``lookahead`` that the decoder waits before it speaks.
+    ``latency`` is the seconds of ``lookahead`` that the decoder is behind its input.
     """
 
     def __init__(self, codec: Codec, batch_size: int = 1) -> None:
@@ -177,7 +177,7 @@ class StreamDecoder(_Stream):
     def _fresh(self) -> dict[str, Tensor]:
         latents = self.codec.padding(self.batch_size)
         return {
-            # frames to hold back, frames heard, frames lost since the last one that arrived
+            # frames to hold back, frames decoded, frames lost since the last one that arrived
             "counts": torch.tensor([self.codec.lookahead, 0, 0], device="cpu"),
             # the last frame that arrived [B, D, 0 or 1]
             "latents": latents[..., :0],
@@ -198,7 +198,7 @@ class StreamDecoder(_Stream):
         if codes.shape[-1] == 0:
             return self.codec.padding(self.batch_size).new_zeros(self.batch_size, 1, 0)
         latents = self.codec.quantizer.decode(codes)
-        return self._speak(latents, last=latents[..., -1:].clone(), lost=0)
+        return self._decode_latents(latents, last=latents[..., -1:].clone(), lost=0)
 
     @inference
     def conceal(self, frames: int) -> Tensor:
@@ -222,7 +222,7 @@ class StreamDecoder(_Stream):
         held = last if last.shape[-1] else self._silence.expand(self.batch_size, -1, -1)
         ages = torch.arange(lost + 1, lost + frames + 1, device=held.device)
         latents = self._silence + (held - self._silence) * FADE ** ages.to(held)
-        return self._speak(latents, last=last, lost=lost + frames)
+        return self._decode_latents(latents, last=last, lost=lost + frames)
 
     @inference
     def flush(self) -> Tensor:
@@ -230,18 +230,18 @@ class StreamDecoder(_Stream):
         rest = self.codec.padding(self.batch_size)
         if not self._values["counts"][1]:
             rest = rest[..., :0]
-        audio = self._speak(rest, last=self._values["latents"], lost=0)
+        audio = self._decode_latents(rest, last=self._values["latents"], lost=0)
         self.reset()
         return audio
 
-    def _speak(self, latents: Tensor, last: Tensor, lost: int) -> Tensor:
+    def _decode_latents(self, latents: Tensor, last: Tensor, lost: int) -> Tensor:
         """The audio of ``latents [B, D, f]``, less what is held back for the look-ahead."""
         if latents.shape[-1] == 0:
             return latents.new_zeros(self.batch_size, 1, 0)
-        hold, heard, _ = self._values["counts"].tolist()
+        hold, decoded, _ = self._values["counts"].tolist()
         state = self._state.copy()
-        late = self.codec.speak_frames(latents, state)
+        late = self.codec.decode_frames(latents, state)
         skipped = min(hold, latents.shape[-1])
-        counts = torch.tensor([hold - skipped, heard + latents.shape[-1], lost], device="cpu")
+        counts = torch.tensor([hold - skipped, decoded + latents.shape[-1], lost], device="cpu")
         self._state, self._values = state, {"counts": counts, "latents": last}
         return late[..., skipped * self.codec.hop_length :]

@@ -27,7 +27,7 @@ a channel by codebook. A code of a codebook of `size` entries takes ceil(log2(si
 bit first, with no gap between codes.
 
 Every block but the last is equally long, so block i begins at `header + i * block` and no index
-has to be stored. Nothing is rounded either: the signal that the model heard has
+has to be stored. Nothing is rounded either: the signal that the model encoded has
 ceil(num_samples * sample_rate / original_sample_rate) samples, and ceil(that / hop_length) frames.
 A reader passes over header bytes that follow the fields it knows, and refuses a greater version.
 
@@ -189,9 +189,9 @@ class TokenFile:
             self.truncated = self.num_samples < 0
             if self.truncated:
                 self.num_frames = self._frames_before_cut()
-                heard = self.num_frames * self.header.hop_length
+                encoded = self.num_frames * self.header.hop_length
                 self.num_samples = (
-                    heard * self.header.original_sample_rate // self.header.sample_rate
+                    encoded * self.header.original_sample_rate // self.header.sample_rate
                 )
             else:
                 self.num_frames = self.header.num_frames(self.num_samples)

@@ -30,7 +30,7 @@ CLIPS = Path(__file__).parent / "clips"
 GOLDEN_CLIP = CLIPS / "female.flac"
 GOLDEN_NAME = "golden.tok"
 SECONDS = 10.0
-"""What is heard of each file, at most."""
+"""What is used of each file, at most."""
 BATCH = 8
 """Clips in a batch: ten seconds of one take 160 MB in float64."""
 

@@ -1,4 +1,4 @@
-"""How fast a recipe trains, with and without judges, and where a step's time goes.
+"""How fast a recipe trains, with and without discriminators, and where a step's time goes.
 
     python benchmarks/training_speed.py recipes/speech_16khz.yaml --set data.root=FOLDER
 
@@ -21,7 +21,7 @@ from audiocodec.training import trainer as trainer_module
 from audiocodec.training.replay import WARM_UP_CALLS
 
 NOT_TIMED = 2 * (WARM_UP_CALLS + 1)
-"""Steps until those with and without learning judges have both been recorded, on a GPU."""
+"""Steps until those with and without learning discriminators have both been recorded, on a GPU."""
 
 JUDGES = "discriminators={start_step: 0, every: 2}"
 
@@ -36,7 +36,7 @@ JUDGES = "discriminators={start_step: 0, every: 2}"
 @click.option("--device", default="cpu", show_default=True)
 def main(recipe: Path, overrides: tuple[str, ...], steps: int, threads: int, device: str) -> None:
     torch.set_num_threads(threads)
-    for name, extra in (("codec only", []), ("with judges, every 2nd step", [JUDGES])):
+    for name, extra in (("codec only", []), ("with discriminators, every 2nd step", [JUDGES])):
         settings = Recipe.from_yaml(
             recipe,
             [
@@ -69,7 +69,7 @@ def report(name: str, trainer: Trainer, steps: int) -> None:
     if trainer.device.type == "cpu":
         trainer.sampler.batch = timed("data", trainer.sampler.batch)  # type: ignore[method-assign]
         trainer.codec.forward = timed("codec forward", trainer.codec.forward)  # type: ignore[method-assign]
-        trainer._judge = timed("judges", trainer._judge)  # type: ignore[method-assign]
+        trainer._adversarial = timed("discriminators", trainer._adversarial)  # type: ignore[method-assign]
         trainer.optimizer.step = timed("optimizer", trainer.optimizer.step)  # type: ignore[method-assign]
         trainer_module.spectral_losses = timed("spectral losses", losses)
     for _ in range(NOT_TIMED):

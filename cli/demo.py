@@ -1,4 +1,4 @@
-"""codec demo: hear the model on a bundled clip at three bitrates, and see it."""
+"""codec demo: run the model on a bundled clip at three bitrates, with audio and pictures."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
         tokens, wav = out / f"{kbps:g}kbps.tok", out / f"{kbps:g}kbps.wav"
         encoded = encode_file(source, tokens, codec, num_codebooks)
         decoded = decode_file(tokens, wav, codec)
-        heard, _ = load_audio(wav)
-        _, scores, _ = score_pair(heard.numpy(), original.numpy(), sample_rate)
-        pictures[f"{kbps:g} kbps"] = heard[0].numpy()
+        decoded_audio, _ = load_audio(wav)
+        _, scores, _ = score_pair(decoded_audio.numpy(), original.numpy(), sample_rate)
+        pictures[f"{kbps:g} kbps"] = decoded_audio[0].numpy()
         levels.append(
             {
                 "num_codebooks": num_codebooks,

@@ -78,10 +78,10 @@ def command(
 ) -> None:
     """Turn audio files into token files.
 
-    IN is an audio file of any sample rate and channel count (WAV, FLAC, Ogg, Opus, MP3), or a folder
-    of them. OUT is the .tok file of a single IN, or else a folder that the tree of IN is mirrored
-    into; with a slash at its end it is always a folder. Without OUT each in.wav becomes in.tok
-    beside it.
+    IN is an audio file of any sample rate and channel count (WAV, FLAC, Ogg, Opus, MP3; with the
+    extra `av` also AAC, MP4, WebM and others), or a folder of them. OUT is the .tok file of a
+    single IN, or else a folder that the tree of IN is mirrored into; with a slash at its end it is
+    always a folder. Without OUT each in.wav becomes in.tok beside it.
 
     An output that is there already is not made again without --overwrite. A single one is an error.
     Among several files it is passed over, unless it differs: cut short, of another model, number of
@@ -94,9 +94,10 @@ def command(
 
     With --beam the file is as large and decodes alike; only the choice of codes is better. It is
     the best for all codebooks together: fewer of them, encoded on their own, may be better still.
-    As IN, - is a WAV from stdin (or --raw samples); as OUT, a .tok to stdout, in blocks of a fifth
-    of a second that leave while the input is still open. Messages, and what --json prints,
-    then go to stderr.
+    As IN, - is audio of any of these kinds from stdin (or --raw samples). WAV and raw samples are
+    encoded as they arrive, the others when stdin has ended. As OUT, - is a .tok to stdout, in
+    blocks of a fifth of a second that leave while the input is still open. Messages, and what
+    --json prints, then go to stderr.
 
     \b
     codec encode in.wav                     writes in.tok

@@ -21,14 +21,14 @@ from .options import quiet_option
 from .process import end_on_signals, open_closed_streams
 
 # command -> (module beside this one, its line in `codec --help`), in the order of the help page
-VERBS: dict[str, tuple[str, str]] = {
+COMMANDS: dict[str, tuple[str, str]] = {
     "encode": ("encode", "Turn audio files into token files."),
     "decode": ("decode", "Turn token files back into audio."),
     "info": ("info", "Say what token files, models or audio files hold."),
     "verify": ("verify", "Check that a model is whole and gives the same codes everywhere."),
     "export": ("export", "Write a model as ONNX graphs, for programs without PyTorch."),
-    "stream": ("stream", "Hear yourself through the codec, live."),
-    "demo": ("demo", "Hear the bundled model on a bundled clip."),
+    "stream": ("stream", "Run live audio through the codec."),
+    "demo": ("demo", "Try the bundled model on a bundled clip."),
     "evaluate": ("evaluate", "Score models on audio files: quality, bitrate and speed."),
     "score": ("score", "Score decoded audio files against their references, of any codec."),
     "train": ("train", "Train a codec from a recipe."),
@@ -43,16 +43,16 @@ class LazyGroup(click.Group):
     """A click group that imports a command's module when the command is asked for, not before."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{VERBS[cmd_name][0]}", __package__)
+        module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
         command: click.Command = module.command
         if command.name != cmd_name:  # as imported: the function's name
             command.name = cmd_name
-            command.short_help = VERBS[cmd_name][1]
+            command.short_help = COMMANDS[cmd_name][1]
             quiet_option(command)
         return command
 
@@ -60,9 +60,9 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(name.lower(), VERBS, n=1)
-            remedy = f"Did you mean '{near[0]}'?" if near else f"Commands: {', '.join(VERBS)}."
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name.lower(), COMMANDS, n=1)
+            remedy = f"Did you mean '{near[0]}'?" if near else f"Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"No such command '{name}'. {remedy}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -100,7 +100,7 @@ def codec() -> None:
     """A small neural speech codec: audio to tokens and back.
 
     \b
-    codec demo                     hear it
+    codec demo                     try it on a bundled clip
     codec encode in.wav out.tok    audio to tokens
     codec decode out.tok out.wav   tokens to audio
 

@@ -1,4 +1,4 @@
-"""Options that mean the same in every verb that takes them."""
+"""Options that mean the same in every command that takes them."""
 
 from __future__ import annotations
 

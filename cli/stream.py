@@ -74,7 +74,7 @@ def command(
     raw_channels: int,
     raw_format: str,
 ) -> None:
-    """Hear yourself through the codec, live.
+    """Run live audio through the codec.
 
     Audio passes in chunks of 20 ms from the microphone through encoder and decoder to the
     loudspeaker (wear headphones), with a level meter and the speed on stderr. Ctrl-C ends it. Needs

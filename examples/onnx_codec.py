@@ -50,10 +50,10 @@ def code(folder, source, target, frames=50):
     for start in range(0, samples, frames * hop):
         codes.append(encoder.push(audio[..., start : start + frames * hop]))
         late.append(decoder.push(codes[-1]))  # here codes could travel, or be kept
-    if lookahead:  # the decoder speaks so many frames late: -1 stands for the end
+    if lookahead:  # the decoder is so many frames late: -1 stands for the end
         late.append(decoder.push(np.full((channels, len(model["codebook_sizes"]), lookahead), -1)))
-    heard = np.concatenate(late, axis=-1)[:, 0, lookahead * hop :][:, :samples]
-    soundfile.write(target, heard.T.clip(-1, 1), rate)
+    audio = np.concatenate(late, axis=-1)[:, 0, lookahead * hop :][:, :samples]
+    soundfile.write(target, audio.T.clip(-1, 1), rate)
     return np.concatenate(codes, axis=-1)
 
 

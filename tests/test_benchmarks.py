@@ -151,7 +151,7 @@ def test_new_codebooks_leave_less_than_those_of_an_untrained_model(tmp_path: Pat
     assert torch.equal(before.decoder.last.conv.weight, placed.decoder.last.conv.weight)
 
 
-def test_a_grown_model_sounds_as_it_did_and_can_only_grow(codec: Codec) -> None:
+def test_a_grown_model_decodes_as_it_did_and_can_only_grow(codec: Codec) -> None:
     script = load("grow")
     units = codec.config.seanet.residual_units
     deeper = script.grown(codec, tuple(number + 1 for number in units))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec_cli.main import VERBS, codec, run
+from audiocodec_cli.main import COMMANDS, codec, run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,7 +43,7 @@ def test_python_m_audiocodec_is_the_command() -> None:
     [
         ("enode", "Did you mean 'encode'?"),
         ("Info", "Did you mean 'info'?"),
-        ("xyz", f"Commands: {', '.join(VERBS)}."),
+        ("xyz", f"Commands: {', '.join(COMMANDS)}."),
     ],
 )
 def test_a_command_that_does_not_exist_has_a_suggestion(

@@ -89,7 +89,7 @@ def test_an_entry_is_the_moving_average_of_the_vectors_that_chose_it() -> None:
     codebook.entries.copy_(torch.tensor([[0.0], [10.0]]))
     codebook.observe(torch.tensor([[1.0], [2.0], [3.0], [9.0]]), torch.tensor([0, 0, 0, 1]))
     # Counts are shares of even use: 3 of 4 vectors are 1.5 of it, 1 of 4 is .5.
-    torch.testing.assert_close(codebook.census.counts, torch.tensor([1.125, 0.875]))
+    torch.testing.assert_close(codebook.usage.counts, torch.tensor([1.125, 0.875]))
     first = (0.75 * 0 + 0.25 * 1.5 * 2) / 1.125
     second = (0.75 * 10 + 0.25 * 0.5 * 9) / 0.875
     torch.testing.assert_close(codebook.entries, torch.tensor([[first], [second]]))
@@ -113,7 +113,7 @@ def test_a_dead_entry_is_alive_after_the_step(settings: dict[str, object]) -> No
     with torch.no_grad():
         table = codebook.entries if isinstance(codebook, EMAVQ) else codebook.frozen
         table[3], table[7] = 1e3, -1e3  # nobody's nearest
-        codebook.census.counts[[3, 7]] = 0.001
+        codebook.usage.counts[[3, 7]] = 0.001
     dead = torch.tensor([3, 7])
     assert not torch.isin(dead, quantizer.encode(latents)).any()
     quantizer(latents).loss.backward()

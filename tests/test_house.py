@@ -13,7 +13,7 @@ import pytest
 import audiocodec
 
 ROOT = Path(__file__).resolve().parents[1]
-VERBS = [
+COMMANDS = [
     "encode",
     "decode",
     "info",
@@ -52,7 +52,10 @@ def test_imports_run_down_the_house_only() -> None:
     check("-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([v, "--help"] for v in VERBS)])
+HELP = [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)]
+
+
+@pytest.mark.parametrize("arguments", HELP)
 def test_help_answers_without_anything_heavy(arguments: list[str]) -> None:
     program = f"""
 import sys

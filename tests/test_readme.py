@@ -122,7 +122,7 @@ DOCUMENTS += [*sorted((ROOT / "recipes").rglob("*.yaml")), ROOT / "benchmarks" /
 def test_every_command_in_the_documents_exists_with_those_options() -> None:
     from click import Context
 
-    from audiocodec_cli.main import VERBS, codec
+    from audiocodec_cli.main import COMMANDS, codec
 
     for document in DOCUMENTS:
         if document.name == "log.md":  # what was done at the time
@@ -134,7 +134,7 @@ def test_every_command_in_the_documents_exists_with_those_options() -> None:
             lines = "\n".join(re.findall(r"^# +(codec .*)", text, re.MULTILINE))
         lines = lines.replace("\\\n", " ")
         for verb, rest in re.findall(r"(?<![./_-])\bcodec ([a-z]+)\b([^\n`#&]*)", lines):
-            assert verb in VERBS, f"{document.name}: codec {verb}"
+            assert verb in COMMANDS, f"{document.name}: codec {verb}"
             command = codec.get_command(Context(codec), verb)
             assert command is not None
             known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
@@ -143,9 +143,9 @@ def test_every_command_in_the_documents_exists_with_those_options() -> None:
 
 
 def test_the_readme_has_an_example_of_every_command() -> None:
-    from audiocodec_cli.main import VERBS
+    from audiocodec_cli.main import COMMANDS
 
-    assert {verb for verb in VERBS if f"`codec {verb}" in README} == set(VERBS)
+    assert {verb for verb in COMMANDS if f"`codec {verb}" in README} == set(COMMANDS)
 
 
 def test_nothing_that_ships_names_a_path_outside_the_repository() -> None:

@@ -354,7 +354,7 @@ from audiocodec.pictures import draw_spectrograms
 from audiocodec.training.monitor import Monitor
 monitor = Monitor(Path("."), 0)
 sound = {"reference": torch.randn(8000)}
-monitor.sounds(1, sound, 16000)
+monitor.audio(1, sound, 16000)
 monitor.close()
 draw_spectrograms({"original": sound["reference"].numpy()}, 16000).savefig("spectrograms.png")
 print("pyplot", "matplotlib.pyplot" in sys.modules)
@@ -427,7 +427,7 @@ def test_a_number_without_sense_is_refused_in_one_line_or_trains(
         "losses.mel_bands=[10]",
     ]
     if key.startswith("losses."):
-        overrides += [f"losses.{name}=1" for name in ("level", "buzz", "loudness")]
+        overrides += [f"losses.{name}=1" for name in ("level", "tonal", "loudness")]
     if key.startswith(("losses.", "discriminators.")):
         overrides.append("discriminators.start_step=0")
     else:

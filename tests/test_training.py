@@ -21,15 +21,15 @@ from audiocodec.training.discriminators import DiscriminatorConfig, Discriminato
 from audiocodec.training.losses import (
     LossConfig,
     adversarial_loss,
-    buzz_loss,
     discriminator_loss,
     feature_matching_loss,
     level_loss,
     spectral_losses,
+    tonal_loss,
 )
 from audiocodec.training.loudness import loudness_loss
 from audiocodec.training.monitor import MeanMeter, UsageMeter
-from audiocodec.training.schedule import is_quantizing, judges_in_use
+from audiocodec.training.schedule import discriminators_in_use, is_quantizing
 from audiocodec.training.trainer import step_if
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,7 +145,7 @@ def test_resumed_equals_never_stopped(speech_folder: Path, tmp_path: Path) -> No
     assert not first.train(time_limit=0)  # one step, and a whole checkpoint
     assert first.step == 1
     second = Trainer(tiny(speech_folder, steps), tmp_path / "b", resume=True)
-    for _ in range(24):  # over the start of the codebooks and of the judges
+    for _ in range(24):  # over the start of the codebooks and of the discriminators
         second.train_step()
     second.save()
     third = Trainer(tiny(speech_folder, steps), tmp_path / "b", resume=True)
@@ -157,7 +157,7 @@ def test_resumed_equals_never_stopped(speech_folder: Path, tmp_path: Path) -> No
     assert steps_logged == sorted(steps_logged)
 
 
-def test_a_run_leaves_a_model_judges_curves_and_its_recipe(
+def test_a_run_leaves_a_model_discriminators_curves_and_its_recipe(
     speech_folder: Path, tmp_path: Path
 ) -> None:
     trainer = Trainer(tiny(speech_folder), tmp_path / "run")
@@ -183,9 +183,9 @@ def test_a_run_leaves_a_model_judges_curves_and_its_recipe(
     tuned = Trainer(fine, tmp_path / "fine")
     for name, value in trainer.ema.state_dict().items():
         assert torch.equal(tuned.codec.state_dict()[name], value)
-    assert tuned.judges is not None and trainer.judges is not None
-    for name, value in trainer.judges.state_dict().items():
-        assert torch.equal(tuned.judges.state_dict()[name], value)
+    assert tuned.discriminators is not None and trainer.discriminators is not None
+    for name, value in trainer.discriminators.state_dict().items():
+        assert torch.equal(tuned.discriminators.state_dict()[name], value)
     before = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.members])
     tuned.train()
     after = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.members])
@@ -340,7 +340,7 @@ def test_losses_have_finite_gradients_at_silence() -> None:
         *spectral_losses(made, silence, 16000, LossConfig()),
         loudness_loss(made, silence, 16000),
         level_loss(made, silence),
-        buzz_loss(made, silence, 320),
+        tonal_loss(made, silence, 320),
     ]
     torch.stack(terms).sum().backward()
     assert made.grad is not None and torch.isfinite(made.grad).all()
@@ -416,49 +416,51 @@ def test_the_level_loss_is_the_change_of_level(speech: torch.Tensor) -> None:
         torch.testing.assert_close(loss, torch.tensor(abs(decibels) / 20), rtol=1e-3, atol=1e-5)
 
 
-def test_the_buzz_loss_hears_what_repeats_frame_by_frame_and_nothing_else() -> None:
+def test_the_tonal_loss_finds_what_repeats_frame_by_frame_and_nothing_else() -> None:
     hop = 320
     noise = 0.01 * torch.randn(8, 1, 48 * hop)
-    assert buzz_loss(noise, noise, hop) == 0
-    other = buzz_loss(0.01 * torch.randn_like(noise), noise, hop)
+    assert tonal_loss(noise, noise, hop) == 0
+    other = tonal_loss(0.01 * torch.randn_like(noise), noise, hop)
     changing = torch.randn(1, 1, hop).repeat(8, 1, 48) * torch.randn(8, 1, 48).repeat_interleave(
         hop, dim=-1
     )
     repeating = torch.randn(1, 1, hop).repeat(8, 1, 48)
     twice = torch.randn(1, 1, 2 * hop).repeat(8, 1, 24)
     assert other < 0.1
-    assert buzz_loss(noise + 0.01 * changing, noise, hop) < 0.1
-    losses = [float(buzz_loss(noise + gain * repeating, noise, hop)) for gain in (0.001, 0.01, 0.1)]
+    assert tonal_loss(noise + 0.01 * changing, noise, hop) < 0.1
+    losses = [
+        float(tonal_loss(noise + gain * repeating, noise, hop)) for gain in (0.001, 0.01, 0.1)
+    ]
     assert losses == sorted(losses) and losses[1] > 0.3 and losses[2] > 0.45
     # Every other frame turned round: lines half-way between, which are no better.
-    assert buzz_loss(noise + 0.01 * twice, noise, hop) > 0.05
+    assert tonal_loss(noise + 0.01 * twice, noise, hop) > 0.05
     turned = repeating * torch.tensor([1.0, -1.0]).repeat(24).repeat_interleave(hop)
-    assert buzz_loss(noise + 0.01 * turned, noise, hop) > 0.3
+    assert tonal_loss(noise + 0.01 * turned, noise, hop) > 0.3
 
 
-def test_judges_learn_to_tell_noise_from_tone_and_hinge_losses_say_so() -> None:
-    judges = Discriminators(
+def test_discriminators_learn_to_tell_noise_from_tone_and_hinge_losses_say_so() -> None:
+    discriminators = Discriminators(
         DiscriminatorConfig(
             start_step=0, stft_windows=(256,), stft_channels=4, periods=(3,), period_channels=(4, 8)
         )
     )
     real = torch.sin(torch.arange(2048) / 4).repeat(2, 1, 1)
     fake = torch.randn(2, 1, 2048)
-    optimizer = torch.optim.Adam(judges.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(discriminators.parameters(), 3e-3)
     losses = []
     for _ in range(60):
-        loss = discriminator_loss(judges(real), judges(fake))
+        loss = discriminator_loss(discriminators(real), discriminators(fake))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
-    assert adversarial_loss(judges(fake)) > adversarial_loss(judges(real))
-    assert feature_matching_loss(judges(real), judges(real)) == 0
-    assert feature_matching_loss(judges(real), judges(fake)) > 0
+    assert adversarial_loss(discriminators(fake)) > adversarial_loss(discriminators(real))
+    assert feature_matching_loss(discriminators(real), discriminators(real)) == 0
+    assert feature_matching_loss(discriminators(real), discriminators(fake)) > 0
 
 
-def test_a_step_hears_some_judges_and_all_have_their_turn(
+def test_a_step_uses_some_discriminators_and_all_have_their_turn(
     speech_folder: Path, tmp_path: Path
 ) -> None:
     recipe = tiny(
@@ -469,25 +471,33 @@ def test_a_step_hears_some_judges_and_all_have_their_turn(
         "discriminators.periods=[2, 3, 5]",
     )
     trainer = Trainer(recipe, tmp_path / "run")
-    judges = trainer.judges
-    assert judges is not None and len(judges.judges) == 4
-    names = judges.names
-    assert set(judges_in_use(tiny(speech_folder), 0, names)) == set(names)
-    assert judges_in_use(recipe, 5, names) == judges_in_use(recipe, 5, names)
-    assert set().union(*(judges_in_use(recipe, step, names) for step in range(40))) == set(names)
+    discriminators = trainer.discriminators
+    assert discriminators is not None and len(discriminators.networks) == 4
+    names = discriminators.names
+    assert set(discriminators_in_use(tiny(speech_folder), 0, names)) == set(names)
+    assert discriminators_in_use(recipe, 5, names) == discriminators_in_use(recipe, 5, names)
+    assert set().union(*(discriminators_in_use(recipe, step, names) for step in range(40))) == set(
+        names
+    )
     before = {
-        name: [p.clone() for p in judge.parameters()] for name, judge in judges.judges.items()
+        name: [p.clone() for p in discriminator.parameters()]
+        for name, discriminator in discriminators.networks.items()
     }
     trainer.train_step()
     learned = {
         name
-        for name, judge in judges.judges.items()
-        if any(not torch.equal(a, b) for a, b in zip(before[name], judge.parameters(), strict=True))
+        for name, discriminator in discriminators.networks.items()
+        if any(
+            not torch.equal(a, b)
+            for a, b in zip(before[name], discriminator.parameters(), strict=True)
+        )
     }
     assert len(learned) == 2
 
 
-def test_without_an_adversarial_loss_no_judge_is_heard(speech_folder: Path, tmp_path: Path) -> None:
+def test_without_an_adversarial_loss_no_discriminator_is_used(
+    speech_folder: Path, tmp_path: Path
+) -> None:
     recipe = tiny(speech_folder, "discriminators.start_step=0", "losses.adversarial=0")
     assert recipe.losses.feature_matching > 0
     trainer = Trainer(recipe, tmp_path / "run")
@@ -498,34 +508,36 @@ def test_without_an_adversarial_loss_no_judge_is_heard(speech_folder: Path, tmp_
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_judges_that_are_known_are_taken_over_and_others_start_anew() -> None:
+def test_discriminators_that_are_known_are_taken_over_and_others_start_anew() -> None:
     narrow = {"start_step": 0, "stft_channels": 4, "period_channels": (4, 8)}
     old = Discriminators(DiscriminatorConfig(stft_windows=(256, 512), periods=(3,), **narrow))
     settings = DiscriminatorConfig(stft_windows=(1024, 256), periods=(3, 5), **narrow)
-    judges = Discriminators(settings)
-    before = {name: value.clone() for name, value in judges.state_dict().items()}
-    assert judges.load_known(old.state_dict()) == ["stft_1024", "period_5"]
-    for name, value in judges.state_dict().items():
+    discriminators = Discriminators(settings)
+    before = {name: value.clone() for name, value in discriminators.state_dict().items()}
+    assert discriminators.load_known(old.state_dict()) == ["stft_1024", "period_5"]
+    for name, value in discriminators.state_dict().items():
         assert torch.equal(value, old.state_dict().get(name, before[name])), name
     wider = Discriminators(settings.model_copy(update={"stft_channels": 8}))
     assert wider.load_known(old.state_dict()) == ["stft_1024", "stft_256", "period_5"]
 
 
-def test_the_codecs_step_leaves_the_judges_alone(speech_folder: Path, tmp_path: Path) -> None:
+def test_the_codecs_step_leaves_the_discriminators_alone(
+    speech_folder: Path, tmp_path: Path
+) -> None:
     recipe = tiny(speech_folder, "discriminators.start_step=0", "discriminators.every=2")
     trainer = Trainer(recipe, tmp_path / "run")
-    assert trainer.judges is not None
+    assert trainer.discriminators is not None
 
-    def judges() -> list[torch.Tensor]:
-        assert trainer.judges is not None
-        return [value.clone() for value in trainer.judges.state_dict().values()]
+    def discriminators() -> list[torch.Tensor]:
+        assert trainer.discriminators is not None
+        return [value.clone() for value in trainer.discriminators.state_dict().values()]
 
-    start = judges()
+    start = discriminators()
     trainer.train_step()  # step 0: their turn
-    learned = judges()
+    learned = discriminators()
     trainer.train_step()  # step 1: not their turn
     assert any(not torch.equal(a, b) for a, b in zip(start, learned, strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(learned, judges(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(learned, discriminators(), strict=True))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

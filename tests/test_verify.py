@@ -146,9 +146,9 @@ def test_a_broken_stream_fails(
     assert err.count("\n") == 1
 
 
-def test_a_file_without_sound_is_told(model: Path, tmp_path: Path) -> None:
+def test_a_file_without_audio_is_named(model: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "none.wav", torch.zeros(0, 1).numpy(), 16000)
-    with pytest.raises(CodecError, match=r"none\.wav: holds no sound"):
+    with pytest.raises(CodecError, match=r"none\.wav: holds no audio"):
         verify(model, [tmp_path / "none.wav"])
 
 

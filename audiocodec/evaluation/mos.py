@@ -1,6 +1,6 @@
 """A learned score: what listeners would say, by DistillMOS (Stahl and Gamper 2025; extra `mos`).
 
-It hears the reconstruction alone. Between neural codecs it agrees with listeners where PESQ and
+It looks at the reconstruction alone. Between neural codecs it agrees with listeners where PESQ and
 STOI do not.
 """
 
@@ -29,11 +29,11 @@ def distill_mos(signal: Signal, sample_rate: int) -> float:
     model = load_distill_mos()
     if len(signal) < sample_rate / 4 or not np.any(signal):
         raise ScoreError("DistillMOS needs at least 0.25 s of audio")
-    heard = np.asarray(signal, np.float32)
+    audio = np.asarray(signal, np.float32)
     if sample_rate != SPEECH_RATE:
-        heard = soxr.resample(heard, sample_rate, SPEECH_RATE, "HQ")
+        audio = soxr.resample(audio, sample_rate, SPEECH_RATE, "HQ")
     with torch.inference_mode():
-        return float(model(torch.from_numpy(heard)[None]))
+        return float(model(torch.from_numpy(audio)[None]))
 
 
 @lru_cache(maxsize=1)

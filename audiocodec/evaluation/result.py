@@ -216,7 +216,7 @@ class Evaluation:
 class Comparison:
     """Several models on the same files.
 
-    Means are over the files for which every model has the score, so that no model is judged on
+    Means are over the files for which every model has the score, so that no model is compared on
     easier files than another; :attr:`evaluations` and the CSV have every row.
     """
 

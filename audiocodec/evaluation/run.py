@@ -224,13 +224,13 @@ def _code_file(codec: Codec, file: Path, result: Evaluation) -> list[Pair[Row]]:
         if beam > 1 and count < counts[-1]:
             codes, encode_time = _timed(encode, audio, count)
         stored, payload, total_bytes = _through_token_file(codec, codes, samples)
-        heard, decode_time = _timed(codec.decode, stored.to(parameter.device), samples)
+        decoded, decode_time = _timed(codec.decode, stored.to(parameter.device), samples)
         row = Row(str(file), samples / codec.sample_rate, channels, num_codebooks=count)
         if samples:
             span = channels * row.seconds
             row.payload_kbps, row.file_kbps = 8e-3 * payload / span, 8e-3 * total_bytes / span
             row.encode_factor, row.decode_factor = encode_time / span, decode_time / span
-        reconstruction = heard[:, 0].float().numpy()
+        reconstruction = decoded[:, 0].float().numpy()
         pairs.append(Pair(row, reconstruction, reference.numpy(), codec.sample_rate))
     return pairs
 

@@ -8,7 +8,7 @@ The waveform enters and leaves in patches of ``patch`` samples: convolutions at 
 are narrow, hence slow on every machine, and a first layer of a few taps does their work.
 
 What leads from level to level is linear; activations stand inside the residual units alone, which
-start small. So the linear road can start as a transform and its inverse (:mod:`.lapped`); with an
+start small. So the linear path can start as a transform and its inverse (:mod:`.mdct`); with an
 activation before each change of level, speech arrives at the latents as little more than its
 envelope (docs/log.md, 2026-11-23).
 """
@@ -77,7 +77,7 @@ class SEANetConfig(Config):
     activation: Literal["leaky_relu", "elu", "silu"] = "leaky_relu"
     latent_dim: Channels = pydantic.Field(192, description="width of the latents")
     lookahead: Annotated[int, pydantic.Field(ge=0, le=8)] = pydantic.Field(
-        1, description="frames the decoder waits for before it speaks"
+        1, description="frames that the decoder is behind its input"
     )
 
     @pydantic.model_validator(mode="after")
@@ -221,7 +221,7 @@ class SEANetDecoder(nn.Module):
         self.last = CausalConv1d(
             config.channels[0], config.patch, config.kernel_size, gain=SPEECH_LEVEL
         )
-        # An offset that nobody hears, with the wildest gradient of all (docs/log.md, 2026-11-25).
+        # An inaudible offset, with the wildest gradient of all (docs/log.md, 2026-11-25).
         self.last.conv.get_parameter("bias").requires_grad_(False)
 
     def forward(self, latents: Tensor, state: StreamState | None = None) -> Tensor:

@@ -213,7 +213,7 @@ def kmeans(vectors: Tensor, size: int, generator: torch.Generator, iterations: i
 
     A centre that loses all its vectors is placed on a random vector again. With fewer vectors than
     centres, vectors are repeated with a little noise so that no two centres agree. More than
-    :data:`FLAT_CENTRES` are found in two storeys: `sqrt(size)` groups, and within each group as
+    :data:`FLAT_CENTRES` are found at two levels: `sqrt(size)` groups, and within each group as
     many centres as its share of the vectors. For 65,536 that is a hundredth of the work, and of
     vectors that were not among these it leaves no more.
     """

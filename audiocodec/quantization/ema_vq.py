@@ -1,4 +1,4 @@
-"""Vector quantisation by moving averages: an online k-means whose dead entries are reborn."""
+"""Vector quantisation by moving averages: an online k-means with dead-code resets."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -6,13 +6,13 @@ import pydantic
 import torch
 from torch import Tensor
 
-from audiocodec.quantization.census import Census
 from audiocodec.quantization.codebook import (
     CodebookConfig,
     TableCodebook,
     gaussian_table,
     kmeans,
 )
+from audiocodec.quantization.usage import EntryUsage
 
 
 class EMAVQConfig(CodebookConfig):
@@ -39,7 +39,7 @@ class EMAVQ(TableCodebook):
         super().__init__(config)
         self.start_kind = config.start
         self.register_buffer("entries", gaussian_table(self.size, self.dim))
-        self.census = Census(self.size, config.decay, config.rebirth)
+        self.usage = EntryUsage(self.size, config.decay, config.rebirth)
 
     def table(self) -> Tensor:
         return self.entries
@@ -52,16 +52,16 @@ class EMAVQ(TableCodebook):
 
         which leaves an entry that was not chosen exactly where it is.
         """
-        seen = self.census.add(codes)
+        seen = self.usage.add(codes)
         sums = torch.zeros_like(self.entries).index_add_(0, codes, vectors)
-        rate = (1 - self.census.decay) * (self.size / len(codes))
+        rate = (1 - self.usage.decay) * (self.size / len(codes))
         move = (sums - seen.unsqueeze(1) * self.entries) * rate
-        self.entries += move / self.census.counts.clamp(min=1e-12).unsqueeze(1)
-        dead, fresh = self.census.reborn(vectors, codes)
+        self.entries += move / self.usage.counts.clamp(min=1e-12).unsqueeze(1)
+        dead, fresh = self.usage.reset_dead(vectors, codes)
         self.entries[dead] = fresh
 
     @torch.no_grad()
     def start(self, vectors: Tensor, generator: torch.Generator) -> None:
-        self.census.restart()
+        self.usage.restart()
         if self.start_kind == "data":
             self.entries.copy_(kmeans(vectors, self.size, generator))

@@ -222,23 +222,23 @@ class ResidualQuantizer(nn.Module):
         else:  # all of them on a GPU, which would have to be waited for
             most = None if num_codebooks.is_cuda else int(num_codebooks.max())
         steps = list(self._steps(latents, most))
-        heard, losses = [], []
+        used, losses = [], []
         for index, (stage, step) in enumerate(zip(self.members, steps, strict=False)):
             residual, quantized = step.residual, step.quantized
             if in_use is not None:
-                # A stage that an item does not use is neither heard nor trained on it.
+                # A stage that an item does not use is neither decoded nor trained on it.
                 on = (in_use > index).to(residual).view(-1, 1, 1)
                 residual, quantized = residual * on, quantized * on
-            heard.append(quantized)
+            used.append(quantized)
             losses.append(stage.codebook.loss(residual, quantized))
         if self.observes and self.training and torch.is_grad_enabled():
             for index, (stage, step) in enumerate(zip(self.members, steps, strict=False)):
-                hears = slice(None) if in_use is None else in_use > index
-                stage.observe(step.residual[hears], step.codes[hears])
+                active = slice(None) if in_use is None else in_use > index
+                stage.observe(step.residual[active], step.codes[active])
         stages_in_use = len(steps) if in_use is None else in_use.float().mean()
         residuals = [step.residual for step in steps] + [steps[-1].residual - steps[-1].quantized]
         return Quantized(
-            latents=self.estimate(latents, self._join(heard)),
+            latents=self.estimate(latents, self._join(used)),
             codes=torch.stack([step.codes for step in steps], dim=1),
             loss=torch.stack(losses).sum() / stages_in_use / self.energy,
             residual_energy=torch.stack([x.detach().square().mean() for x in residuals])

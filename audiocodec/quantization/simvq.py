@@ -13,13 +13,13 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from audiocodec.quantization.census import Census
 from audiocodec.quantization.codebook import (
     CodebookConfig,
     TableCodebook,
     gaussian_table,
     kmeans,
 )
+from audiocodec.quantization.usage import EntryUsage
 
 
 class SimVQConfig(CodebookConfig):
@@ -61,9 +61,9 @@ class SimVQ(TableCodebook):
             self.frozen = nn.Parameter(frozen)
         self.transform = nn.Parameter(self._identity())
         self.bias = nn.Parameter(torch.zeros(self.dim))
-        reborn = config.rebirth > 0
-        self.census = Census(self.size, config.decay, config.rebirth) if reborn else None
-        self.observes = reborn
+        resets = config.rebirth > 0
+        self.usage = EntryUsage(self.size, config.decay, config.rebirth) if resets else None
+        self.observes = resets
 
     def matrix(self) -> Tensor:
         """``W [d, d]``, differentiable."""
@@ -73,26 +73,26 @@ class SimVQ(TableCodebook):
 
     def table(self) -> Tensor:
         with torch.autocast(self.bias.device.type, enabled=False):
-            # The gradient of W needs the C of now, and a rebirth writes into it before that.
-            frozen = self.frozen if self.census is None else self.frozen.clone()
+            # The gradient of W needs the C of now, and a dead-code reset writes into it before.
+            frozen = self.frozen if self.usage is None else self.frozen.clone()
             if self.shape == "diagonal":
                 return frozen * self.transform + self.bias
             return frozen @ self.matrix() + self.bias
 
     @torch.no_grad()
     def observe(self, vectors: Tensor, codes: Tensor) -> None:
-        """A dead entry is reborn through the map: ``c = (vector - b) W^-1``."""
-        if self.census is None:
+        """A dead entry is reset through the map: ``c = (vector - b) W^-1``."""
+        if self.usage is None:
             return
-        self.census.add(codes)
-        dead, fresh = self.census.reborn(vectors, codes)
+        self.usage.add(codes)
+        dead, fresh = self.usage.reset_dead(vectors, codes)
         if len(dead):
             self.frozen[dead] = torch.linalg.solve(self.matrix(), fresh - self.bias, left=False)
 
     @torch.no_grad()
     def start(self, vectors: Tensor, generator: torch.Generator) -> None:
-        if self.census is not None:
-            self.census.restart()
+        if self.usage is not None:
+            self.usage.restart()
         if self.start_kind == "default":
             return
         self.transform.copy_(self._identity())

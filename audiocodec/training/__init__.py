@@ -1,4 +1,4 @@
-"""Training: recipes, speech, losses, judges and the one loop. Nothing below imports this."""
+"""Training: recipes, data, losses, discriminators and the one loop. Nothing below imports it."""
 
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.trainer import Trainer

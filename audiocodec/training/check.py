@@ -259,7 +259,7 @@ def measure(trainer: Trainer, recipe: Recipe, held_out: int) -> Cost:
 
     validations = schedule.steps // schedule.validate_every + 1
     began = time.perf_counter()
-    _, clips = trainer.validation.run(trainer.ema)
+    _, shown = trainer.validation.run(trainer.ema)
     clips = max(1, min(CLIPS, held_out))
     validating = (time.perf_counter() - began) * clips * validations
     trainer.save()
@@ -273,19 +273,19 @@ def measure(trainer: Trainer, recipe: Recipe, held_out: int) -> Cost:
         memory_bytes=memory,
         # A new one is written beside the old one.
         checkpoint_bytes=2 * (state + sum(p.stat().st_size for p in models)),
-        log_bytes=validations * (len(clips) * clip + picture)
+        log_bytes=validations * (len(shown) * clip + picture)
         + schedule.steps // schedule.log_every * 8000,
     )
 
 
 def parts(recipe: Recipe) -> list[int]:
     """First steps of the parts of the schedule whose steps differ in cost."""
-    schedule, judges = recipe.schedule, recipe.discriminators
+    schedule, discriminators = recipe.schedule, recipe.discriminators
     steps = {0}
     if recipe.init_from is None:
         steps.add(min(schedule.quantizer_start_steps))
-    if judges is not None and recipe.losses.adversarial > 0:
-        steps.add(judges.start_step)
+    if discriminators is not None and recipe.losses.adversarial > 0:
+        steps.add(discriminators.start_step)
     if schedule.decoder_only_step is not None:
         steps.add(schedule.decoder_only_step)
     return sorted(step for step in steps if step < schedule.steps)

@@ -1,8 +1,8 @@
-"""The judges of adversarial training: complex spectra at several windows, and periods.
+"""The discriminators of adversarial training: complex spectra at several windows, and periods.
 
 Each discriminator maps audio ``[B, 1, T]`` to the outputs of its layers, its verdict last.
 Multi-scale STFT: Defossez et al. 2022, arXiv 2210.13438. Multi-period: Kong et al. 2020,
-arXiv 2010.05646. Both narrow here: a judge may cost about what the codec costs.
+arXiv 2010.05646. Both narrow here: a discriminator may cost about what the codec costs.
 """
 
 from itertools import pairwise
@@ -22,23 +22,24 @@ Positive = Annotated[int, pydantic.Field(ge=1, le=10**9)]
 Channels = Annotated[int, pydantic.Field(ge=1, le=4096)]
 
 COMPRESSION = 0.3
-"""Power of a bin's magnitude that a spectral judge sees; phases are kept."""
+"""Power of a bin's magnitude that a spectral discriminator sees; phases are kept."""
 
 EDGE_BINS = 2
-"""Bins next to 0 Hz and to half the sample rate that it does not see: an offset that nobody hears
-gives a verdict away, and its gradient would be most of the whole (docs/log.md, 2026-11-24)."""
+"""Bins next to 0 Hz and to half the sample rate that it does not see: an inaudible offset
+gives the answer away, and its gradient would be most of the whole (docs/log.md, 2026-11-24)."""
 
 
 class DiscriminatorConfig(Config):
-    """Which judges there are, how wide, and when they come in."""
+    """Which discriminators there are, how wide, and when they come in."""
 
     start_step: Annotated[int, pydantic.Field(ge=0, le=10**9)] = pydantic.Field(
         description="first step with adversarial losses"
     )
     ramp_steps: Positive = pydantic.Field(1000, description="over which their weight rises to full")
-    every: Positive = pydantic.Field(2, description="judges learn on every so manieth step")
+    every: Positive = pydantic.Field(2, description="discriminators learn every so many steps")
     per_step: Positive | None = pydantic.Field(
-        None, description="judges heard in a step, drawn anew for each; all of them if null"
+        None,
+        description="discriminators in use in a step, drawn anew for each step; null: all of them",
     )
     learning_rate: Annotated[float, pydantic.Field(gt=0, le=1)] = 3e-4
     stft_windows: tuple[Annotated[int, pydantic.Field(ge=16, le=65_536)], ...] = (1024, 512, 256)
@@ -54,7 +55,7 @@ class DiscriminatorConfig(Config):
 
 
 class STFTDiscriminator(nn.Module):
-    """Judges the complex spectrum of one window length as a two-channel picture."""
+    """Looks at the complex spectrum of one window length as a two-channel picture."""
 
     def __init__(self, window_length: int, channels: int) -> None:
         super().__init__()
@@ -90,7 +91,7 @@ class STFTDiscriminator(nn.Module):
 
 
 class PeriodDiscriminator(nn.Module):
-    """Judges the signal folded at one period: samples a period apart stand in one column."""
+    """Looks at the signal folded at one period: samples a period apart stand in one column."""
 
     def __init__(self, period: int, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -108,40 +109,40 @@ class PeriodDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Judges: audio ``[B, 1, T]`` -> the outputs of the layers of each that is heard, or of all."""
+    """Audio ``[B, 1, T]`` -> the outputs of the layers of each discriminator in use, or of all."""
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
-        self.judges = nn.ModuleDict()
+        self.networks = nn.ModuleDict()
         for window in config.stft_windows:
-            self.judges[f"stft_{window}"] = STFTDiscriminator(window, config.stft_channels)
+            self.networks[f"stft_{window}"] = STFTDiscriminator(window, config.stft_channels)
         for period in config.periods:
-            self.judges[f"period_{period}"] = PeriodDiscriminator(period, config.period_channels)
+            self.networks[f"period_{period}"] = PeriodDiscriminator(period, config.period_channels)
 
-    def forward(self, audio: Tensor, heard: tuple[str, ...] | None = None) -> list[list[Tensor]]:
-        return [self.judges[name](audio) for name in heard or self.judges]
+    def forward(self, audio: Tensor, in_use: tuple[str, ...] | None = None) -> list[list[Tensor]]:
+        return [self.networks[name](audio) for name in in_use or self.networks]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all judges."""
-        return tuple(self.judges)
+        """Names of all discriminators."""
+        return tuple(self.networks)
 
     def load_known(self, tensors: dict[str, Tensor]) -> list[str]:
-        """Take over those judges that ``tensors`` (a state dict) has in the same shape.
+        """Load the discriminators that ``tensors`` (a state dict) has in the same shape.
 
         Returns the names of the others, which stay as they are.
         """
         new = []
-        for name, judge in self.judges.items():
-            wanted = judge.state_dict()
-            found = {key: tensors.get(f"judges.{name}.{key}") for key in wanted}
+        for name, network in self.networks.items():
+            wanted = network.state_dict()
+            found = {key: tensors.get(f"networks.{name}.{key}") for key in wanted}
             known = {
                 key: value
                 for key, value in found.items()
                 if value is not None and value.shape == wanted[key].shape
             }
             if len(known) == len(wanted):
-                judge.load_state_dict(known)
+                network.load_state_dict(known)
             else:
                 new.append(name)
         return new

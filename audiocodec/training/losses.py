@@ -19,7 +19,7 @@ FeatureMaps = list[list[Tensor]]
 
 
 LINES_PER_BAND = 10
-LEAST_BUZZ_HOP = 16
+LEAST_TONAL_HOP = 16
 """Samples in a frame; fewer have no lines at multiples of the frame rate to look at."""
 
 
@@ -31,7 +31,7 @@ class LossConfig(Config):
     waveform: Weight = pydantic.Field(5.0, description="L1 between samples, relative")
     loudness: Weight = pydantic.Field(0.0, description="loudness in Bark bands, after P.862")
     level: Weight = pydantic.Field(0.0, description="level of each clip, in units of 20 dB")
-    buzz: Weight = pydantic.Field(0.0, description="lines at multiples of the frame rate")
+    tonal: Weight = pydantic.Field(0.0, description="lines at multiples of the frame rate")
     quantizer: Weight = 1.0
     adversarial: Weight = 1.0
     feature_matching: Weight = 2.0
@@ -90,7 +90,7 @@ def level_loss(reconstruction: Tensor, reference: Tensor) -> Tensor:
     return (level[0] - level[1]).abs().mean()
 
 
-def buzz_loss(reconstruction: Tensor, reference: Tensor, hop_length: int) -> Tensor:
+def tonal_loss(reconstruction: Tensor, reference: Tensor, hop_length: int) -> Tensor:
     """How much more of the audio lies at multiples of the frame rate than half-way between them.
 
     A decoder that repeats a pattern frame by frame makes lines there, which spectra of short
@@ -117,7 +117,7 @@ def buzz_loss(reconstruction: Tensor, reference: Tensor, hop_length: int) -> Ten
 
 
 def discriminator_loss(real: FeatureMaps, fake: FeatureMaps) -> Tensor:
-    """Hinge loss of the judges, a mean over them: real above 1, fake below -1."""
+    """Hinge loss of the discriminators, a mean over them: real above 1, fake below -1."""
     terms = [
         F.relu(1 - a[-1].float()).mean() + F.relu(1 + b[-1].float()).mean()
         for a, b in zip(real, fake, strict=True)
@@ -126,12 +126,12 @@ def discriminator_loss(real: FeatureMaps, fake: FeatureMaps) -> Tensor:
 
 
 def adversarial_loss(fake: FeatureMaps) -> Tensor:
-    """Hinge loss of the codec: every judge's verdict on a reconstruction, up."""
+    """Hinge loss of the codec: every discriminator's verdict on a reconstruction, up."""
     return torch.stack([-maps[-1].float().mean() for maps in fake]).mean()
 
 
 def feature_matching_loss(real: FeatureMaps, fake: FeatureMaps) -> Tensor:
-    """L1 between the judges' inner layers, each as a share of the real layer's mean size."""
+    """L1 between inner layers of the discriminators, each relative to the real layer's mean."""
     terms = [
         F.l1_loss(b.float(), a.detach().float()) / (a.detach().float().abs().mean() + 1e-5)
         for real_maps, fake_maps in zip(real, fake, strict=True)

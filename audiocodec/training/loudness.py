@@ -23,7 +23,7 @@ BAND_WIDTH = 0.45
 """Bark, or one bin of the spectrum where that is wider."""
 
 PLAYED_DB = 89.0
-"""Level, in dB SPL, at which a clip is heard, whatever level it has."""
+"""Level, in dB SPL, at which a clip is played, whatever level it has."""
 
 QUIETEST_POWER = 1e-6
 """Mean square that a clip is taken to have at least, so that no noise is played at full level."""
@@ -32,7 +32,7 @@ HIGH_PASS_HERTZ = 120.0
 ZWICKER_POWER = 0.23
 SONES = 0.1866
 DEAD_ZONE = 0.25
-"""A change of loudness below this share of the softer of both is not heard (P.862)."""
+"""A change of loudness below this share of the softer of both is inaudible (P.862)."""
 
 ADDED_SHARE = 0.2
 """Weight of what was added beside all changes, as a share of P.862's: there it is capped in every
@@ -47,7 +47,7 @@ class BarkBands(NamedTuple):
     widths: Tensor
     """``[M, 1]``, Bark."""
     threshold: Tensor
-    """``[M, 1]``: power in quiet that is just heard, as 10 ** (dB SPL / 10)."""
+    """``[M, 1]``: power in quiet that is just audible, as 10 ** (dB SPL / 10)."""
 
 
 def loudness_loss(reconstruction: Tensor, reference: Tensor, sample_rate: int) -> Tensor:
@@ -80,12 +80,12 @@ def disturbances(
 
     loud, wanted_loud = _loudness(made, bands), _loudness(wanted, bands)
     change = loud - wanted_loud
-    heard = change.sign() * F.relu(change.abs() - DEAD_ZONE * torch.minimum(loud, wanted_loud))
+    audible = change.sign() * F.relu(change.abs() - DEAD_ZONE * torch.minimum(loud, wanted_loud))
     width = bands.widths.sum()
-    changed = ((heard * bands.widths).square().sum(dim=1) / width + 1e-8).sqrt() * width
+    changed = ((audible * bands.widths).square().sum(dim=1) / width + 1e-8).sqrt() * width
     ratio = ((made + 50) / (wanted + 50)) ** 1.2
     weight = ratio.clamp(max=12.0).where(ratio >= 3, 0.0)
-    added = ((heard * weight).abs() * bands.widths).sum(dim=1)
+    added = ((audible * weight).abs() * bands.widths).sum(dim=1)
     softer_counts_more = ((power_wanted.squeeze(1) + 1e5) / 1e7) ** 0.04
     return changed / softer_counts_more, added / softer_counts_more
 

@@ -10,7 +10,7 @@ from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
 from audiocodec.training.data import BUNDLED_CLIPS, DataConfig
 from audiocodec.training.discriminators import DiscriminatorConfig
-from audiocodec.training.losses import LEAST_BUZZ_HOP, LossConfig
+from audiocodec.training.losses import LEAST_TONAL_HOP, LossConfig
 
 MOST_STEPS = 10**9
 
@@ -68,7 +68,8 @@ class Recipe(Config):
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
     init_from: str | None = pydantic.Field(
-        None, description="bundled model or folder whose weights to start from, judges included"
+        None,
+        description="bundled model or folder whose weights to start from, discriminators included",
     )
     precision: Literal["tf32", "bfloat16"] = pydantic.Field(
         "tf32", description="of the networks' products on a GPU; losses are float32"
@@ -127,8 +128,8 @@ class Recipe(Config):
                 f"`codec.quantizer` has codebooks of {max(dims)} dimensions, the latents have "
                 f"{latent_dim} (`codec.seanet.latent_dim`)"
             )
-        if self.losses.buzz > 0 and hop < LEAST_BUZZ_HOP:
+        if self.losses.tonal > 0 and hop < LEAST_TONAL_HOP:
             raise ValueError(
-                f"`losses.buzz` needs frames of {LEAST_BUZZ_HOP} samples or more, not {hop}"
+                f"`losses.tonal` needs frames of {LEAST_TONAL_HOP} samples or more, not {hop}"
             )
         return self

@@ -1,4 +1,4 @@
-"""What depends on the step alone: rates, weights, who judges, how many codebooks an item uses."""
+"""What depends on the step alone: rates, weights, discriminators and codebooks in use."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from audiocodec.training.recipe import Recipe
 
-CODEBOOK_DRAWS, JUDGE_DRAWS = 1_000_003, 1_000_033
+CODEBOOK_DRAWS, DISCRIMINATOR_DRAWS = 1_000_003, 1_000_033
 """Between the seeds of two steps' draws."""
 
 
@@ -24,18 +24,18 @@ def learning_rates(recipe: Recipe, step: int) -> tuple[float, float]:
 
 
 def loss_weights(recipe: Recipe, step: int) -> dict[str, float]:
-    """By the losses' names. Adversarial ones rise from the judges' start."""
-    losses, judges = recipe.losses, recipe.discriminators
+    """By the losses' names. Adversarial ones rise from the discriminators' start."""
+    losses, discriminators = recipe.losses, recipe.discriminators
     ramp = 0.0
-    if judges is not None and step >= judges.start_step:
-        ramp = min(1.0, (step - judges.start_step + 1) / judges.ramp_steps)
+    if discriminators is not None and step >= discriminators.start_step:
+        ramp = min(1.0, (step - discriminators.start_step + 1) / discriminators.ramp_steps)
     return {
         "quantizer": losses.quantizer,
         "mel": losses.mel,
         "stft": losses.stft,
         "loudness": losses.loudness,
         "level": losses.level,
-        "buzz": losses.buzz,
+        "tonal": losses.tonal,
         "waveform": losses.waveform,
         "adversarial": losses.adversarial * ramp,
         "feature_matching": losses.feature_matching * ramp,
@@ -51,10 +51,10 @@ def codebooks_in_use(recipe: Recipe, step: int, batch_size: int) -> Tensor | Non
     return choices[torch.randint(len(choices), (batch_size,), generator=generator)]
 
 
-def judges_in_use(recipe: Recipe, step: int, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of all judges' ``names`` that a step hears: ``discriminators.per_step`` of them."""
+def discriminators_in_use(recipe: Recipe, step: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The ``discriminators.per_step`` of all discriminators' ``names`` that a step uses."""
     count = recipe.discriminators.per_step if recipe.discriminators else None
-    generator = torch.Generator().manual_seed(recipe.seed + JUDGE_DRAWS * step)
+    generator = torch.Generator().manual_seed(recipe.seed + DISCRIMINATOR_DRAWS * step)
     order = torch.randperm(len(names), generator=generator).tolist()
     return names if count is None else tuple(names[i] for i in order[:count])
 

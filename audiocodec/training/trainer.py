@@ -9,7 +9,7 @@ A run's folder:
     files.json                  the files trained on and held out
     state.pt                    all that resuming needs; replaced whole, never half-written
     model/                      EMA weights as a model folder: what `--model` takes
-    discriminators.safetensors  the judges, for `init_from`
+    discriminators.safetensors  the discriminators, for `init_from`
     log.jsonl, tensorboard/     what happened
 """
 
@@ -52,11 +52,11 @@ from audiocodec.training.data import (
 from audiocodec.training.discriminators import Discriminators
 from audiocodec.training.losses import (
     adversarial_loss,
-    buzz_loss,
     discriminator_loss,
     feature_matching_loss,
     level_loss,
     spectral_losses,
+    tonal_loss,
     waveform_loss,
 )
 from audiocodec.training.loudness import loudness_loss
@@ -76,16 +76,16 @@ from audiocodec.training.runfolder import (
 )
 from audiocodec.training.schedule import (
     codebooks_in_use,
+    discriminators_in_use,
     is_decoder_only,
     is_quantizing,
-    judges_in_use,
     learning_rates,
     loss_weights,
 )
 from audiocodec.training.signals import stop_requests
 from audiocodec.training.validation import ValidationSet
 
-JUDGES_NAME = "discriminators.safetensors"
+DISCRIMINATORS_NAME = "discriminators.safetensors"
 MOST_SKIPPED_IN_A_ROW = 20
 MOST_ROLLBACKS = 3
 """To one checkpoint; then the run ends."""
@@ -106,9 +106,9 @@ class Way(NamedTuple):
     learning: bool
     """Whether encoder and codebooks learn, too."""
     losses: tuple[str, ...]
-    heard: tuple[str, ...]
-    """The judges."""
-    judges_learn: bool
+    discriminators: tuple[str, ...]
+    """Names of those that are in use."""
+    discriminators_learn: bool
 
 
 class Trainer:
@@ -183,9 +183,11 @@ class Trainer:
             torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
         torch.manual_seed(recipe.seed)
         self.codec = Codec(recipe.codec).to(self.device)
-        self.judges = Discriminators(recipe.discriminators) if recipe.discriminators else None
-        if self.judges is not None:
-            self.judges.to(self.device)
+        self.discriminators = (
+            Discriminators(recipe.discriminators) if recipe.discriminators else None
+        )
+        if self.discriminators is not None:
+            self.discriminators.to(self.device)
         if recipe.init_from is not None and not resume:
             self._init_from(find_model(recipe.init_from))
         self.ema = copy.deepcopy(self.codec).requires_grad_(False)
@@ -347,7 +349,7 @@ class Trainer:
         )
 
     def train_step(self) -> dict[str, float]:
-        """One update of the codec and, when it is their turn, of the judges.
+        """One update of the codec and, when it is their turn, of the discriminators.
 
         Returns the numbers to log, on the steps that are logged: losses are means since the last.
         """
@@ -392,18 +394,24 @@ class Trainer:
         recipe = self.recipe
         quantizing = is_quantizing(recipe, self.step)
         computed = {"mel", "stft", "waveform"}
-        computed |= {name for name in ("loudness", "level", "buzz") if weights[name] > 0}
+        computed |= {name for name in ("loudness", "level", "tonal") if weights[name] > 0}
         if quantizing:
             computed.add("quantizer")
-        heard: tuple[str, ...] = ()
-        judges_learn = False
+        in_use_names: tuple[str, ...] = ()
+        discriminators_learn = False
         if weights["adversarial"] > 0:
-            assert self.judges is not None and recipe.discriminators is not None
+            assert self.discriminators is not None and recipe.discriminators is not None
             computed |= {"adversarial", "feature_matching"}
-            heard = judges_in_use(recipe, self.step, self.judges.names)
-            judges_learn = self.step % recipe.discriminators.every == 0
+            in_use_names = discriminators_in_use(recipe, self.step, self.discriminators.names)
+            discriminators_learn = self.step % recipe.discriminators.every == 0
         losses = tuple(name for name in weights if name in computed)
-        return Way(quantizing, not is_decoder_only(recipe, self.step), losses, heard, judges_learn)
+        return Way(
+            quantizing,
+            not is_decoder_only(recipe, self.step),
+            losses,
+            in_use_names,
+            discriminators_learn,
+        )
 
     def _updater(self, way: Way) -> Callable[[Tensor, Tensor, Tensor], None]:
         """What does a step this way: :meth:`_update`, on a GPU as a recording."""
@@ -421,8 +429,8 @@ class Trainer:
         are not finite, weights and moments stay as they are, and ``_skips`` counts it.
         """
         reconstruction, losses, codes = self._reconstruct(way, audio, in_use)
-        if way.heard:
-            losses |= self._judge(way, audio, reconstruction)
+        if way.discriminators:
+            losses |= self._adversarial(way, audio, reconstruction)
         total = (weights * torch.stack([losses[name] for name in way.losses])).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -478,29 +486,32 @@ class Trainer:
             losses["loudness"] = loudness_loss(reconstruction, audio, recipe.codec.sample_rate)
         if "level" in way.losses:
             losses["level"] = level_loss(reconstruction, audio)
-        if "buzz" in way.losses:
-            losses["buzz"] = buzz_loss(reconstruction, audio, self.codec.hop_length)
+        if "tonal" in way.losses:
+            losses["tonal"] = tonal_loss(reconstruction, audio, self.codec.hop_length)
         return reconstruction, losses, codes
 
-    def _judge(self, way: Way, audio: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
-        """Adversarial losses for the codec; when it is their turn the judges learn first."""
-        assert self.judges is not None
-        if way.judges_learn:
+    def _adversarial(self, way: Way, audio: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
+        """Adversarial losses for the codec. The discriminators learn first if it is their turn."""
+        assert self.discriminators is not None
+        if way.discriminators_learn:
             with self._half():
-                real, fake = (self.judges(x, way.heard) for x in (audio, reconstruction.detach()))
-            judged = discriminator_loss(real, fake)
-            self.judge_optimizer.zero_grad(set_to_none=True)
-            judged.backward()
-            norm = torch.nn.utils.clip_grad_norm_(self.judges.parameters(), 10.0)
+                real, fake = (
+                    self.discriminators(x, way.discriminators)
+                    for x in (audio, reconstruction.detach())
+                )
+            loss = discriminator_loss(real, fake)
+            self.discriminator_optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(self.discriminators.parameters(), 10.0)
             finite = norm.isfinite()
-            step_if(self.judge_optimizer, finite)
-            self._means.add({"loss/judges": judged}, finite)
-        self.judges.requires_grad_(False)
+            step_if(self.discriminator_optimizer, finite)
+            self._means.add({"loss/discriminators": loss}, finite)
+        self.discriminators.requires_grad_(False)
         with self._half():
             with torch.no_grad():
-                real = self.judges(audio, way.heard)
-            fake = self.judges(reconstruction, way.heard)
-        self.judges.requires_grad_(True)
+                real = self.discriminators(audio, way.discriminators)
+            fake = self.discriminators(reconstruction, way.discriminators)
+        self.discriminators.requires_grad_(True)
         return {
             "adversarial": adversarial_loss(fake),
             "feature_matching": feature_matching_loss(real, fake),
@@ -620,15 +631,15 @@ class Trainer:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        if self.judges is not None:
-            state["judges"] = self.judges.state_dict()
-            state["judge_optimizer"] = self.judge_optimizer.state_dict()
+        if self.discriminators is not None:
+            state["discriminators"] = self.discriminators.state_dict()
+            state["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
         target = self.folder / STATE_NAME
         try:
             with replacing(target) as path, writing(target):
                 _save_state(state, path, target)
-            if self.judges is not None:
-                save_weights(self.judges.state_dict(), self.folder / JUDGES_NAME)
+            if self.discriminators is not None:
+                save_weights(self.discriminators.state_dict(), self.folder / DISCRIMINATORS_NAME)
             save_codec(self.ema, self.folder / "model")
         except CodecError as error:
             whole = (
@@ -649,9 +660,9 @@ class Trainer:
             self.codec.load_state_dict(state["codec"])
             self.ema.load_state_dict(averaged(state["ema"]))
             self.optimizer.load_state_dict(state["optimizer"])
-            if self.judges is not None and "judges" in state:
-                self.judges.load_state_dict(state["judges"])
-                self.judge_optimizer.load_state_dict(state["judge_optimizer"])
+            if self.discriminators is not None and "discriminators" in state:
+                self.discriminators.load_state_dict(state["discriminators"])
+                self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
             self.step, self.skipped = state["step"], state["skipped"]
             self._reseed = state["reseed"]
             self.problem = state.get("problem", "")
@@ -678,14 +689,19 @@ class Trainer:
             load_weights(self.codec.decoder, model / WEIGHTS_NAME, "decoder.")
         else:
             load_weights(self.codec, model / WEIGHTS_NAME)
-        for place in (model / JUDGES_NAME, model.parent / JUDGES_NAME):
-            if self.judges is not None and place.is_file():
-                if new := self.judges.load_known(read_weights(place)):
-                    print(f"{place}: these judges start anew: {', '.join(new)}", file=sys.stderr)
+        for place in (model / DISCRIMINATORS_NAME, model.parent / DISCRIMINATORS_NAME):
+            if self.discriminators is not None and place.is_file():
+                if new := self.discriminators.load_known(read_weights(place)):
+                    print(
+                        f"{place}: these discriminators start anew: {', '.join(new)}",
+                        file=sys.stderr,
+                    )
                 break
 
     def _optimizers(self) -> list[torch.optim.AdamW]:
-        return [self.optimizer] + ([self.judge_optimizer] if self.judges is not None else [])
+        return [self.optimizer] + (
+            [self.discriminator_optimizer] if self.discriminators is not None else []
+        )
 
     def _make_optimizers(self) -> None:
         settings = self.recipe.optimizer
@@ -701,9 +717,9 @@ class Trainer:
             fused=True,
             capturable=self.device.type == "cuda",
         )
-        if self.judges is not None and self.recipe.discriminators is not None:
-            self.judge_optimizer = torch.optim.AdamW(
-                self.judges.parameters(),
+        if self.discriminators is not None and self.recipe.discriminators is not None:
+            self.discriminator_optimizer = torch.optim.AdamW(
+                self.discriminators.parameters(),
                 lr=self.recipe.discriminators.learning_rate,
                 betas=settings.betas,
                 weight_decay=0.0,

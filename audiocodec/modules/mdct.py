@@ -1,4 +1,4 @@
-"""The start of a SEANet pair: a lapped transform and its inverse.
+"""MDCT initialisation: encoder and decoder start as an MDCT and its inverse.
 
 A codec with random weights spends most of a short training on finding a filterbank and the way
 back. Both are known. So here the linear road through a fresh encoder (all but the residual units,
@@ -26,14 +26,14 @@ SPARE_GAIN = 0.5
 
 
 @torch.no_grad()
-def start_lapped(encoder: SEANetEncoder, decoder: SEANetDecoder, config: SEANetConfig) -> None:
+def initialise_mdct(encoder: SEANetEncoder, decoder: SEANetDecoder, config: SEANetConfig) -> None:
     """Set the layers that lead from level to level, in place.
 
     With a ``lookahead`` frames overlap by half: the decoder knows block ``t - 1`` when it has the
     latents ``t - 1`` and ``t``. Without, frames are blocks side by side.
     """
     lengths = list(accumulate((config.patch, *config.strides), mul))
-    frame = lapped_basis(lengths[-1]) if config.lookahead > 0 else block_basis(lengths[-1])
+    frame = mdct_basis(lengths[-1]) if config.lookahead > 0 else block_basis(lengths[-1])
     bases = [*map(block_basis, lengths[:-1]), frame]
     start_encoder(encoder, [Spread(*both) for both in zip(bases, config.channels, strict=True)])
     start_decoder(
@@ -100,7 +100,7 @@ def set_weight(conv: nn.Conv1d, weight: Tensor, source: Spread | None = None, ta
     conv.weight = full
 
 
-def lapped_basis(length: int) -> Tensor:
+def mdct_basis(length: int) -> Tensor:
     """The MDCT with a sine window, ``[length, 2 * length]``, orthonormal.
 
     Frames overlap by ``length`` samples and sum to the signal: aliasing in time cancels (Princen,

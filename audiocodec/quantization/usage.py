@@ -1,8 +1,7 @@
 """Which entries of a codebook are in use, and data for those that are not.
 
-Entries are reborn after the statistics of a step have been taken, so that nothing in that step
-writes over them again, and with the weight of an entry in even use, so that they have time to win
-vectors of their own.
+Dead entries are reset after the statistics of a step have been taken, so that nothing in that step
+overwrites them, and with the count of an entry in even use, so that they have time to win vectors.
 
 Shapes: ``N`` vectors, ``d`` = the codebook's ``dim``.
 """
@@ -11,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 
-class Census(nn.Module):
+class EntryUsage(nn.Module):
     """A moving average of how often each entry is chosen; 1 is an even share, for any batch."""
 
     counts: Tensor
 
-    def __init__(self, size: int, decay: float, rebirth: float) -> None:
-        """``rebirth``: an entry is dead when its average falls below this; 0 lets none die."""
+    def __init__(self, size: int, decay: float, threshold: float) -> None:
+        """``threshold``: an entry is dead when its average falls below this; 0 lets none die."""
         super().__init__()
         self.size = size
         self.decay = decay
-        self.rebirth = rebirth
+        self.threshold = threshold
         self.register_buffer("counts", torch.ones(size))
 
     def restart(self) -> None:
@@ -36,13 +35,13 @@ class Census(nn.Module):
         return seen
 
     @torch.no_grad()
-    def reborn(self, vectors: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def reset_dead(self, vectors: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Entries that are dead, ``[n]``, and a vector for each, ``[n, d]``: those two of one step.
 
         The draw depends on the batch alone, so that a resumed run draws alike. Entries chosen in
         this very step live, whatever their average.
         """
-        dying = self.counts < self.rebirth
+        dying = self.counts < self.threshold
         dying[codes] = False
         dead = dying.nonzero().squeeze(1)[: len(vectors)]
         generator = torch.Generator().manual_seed(int(codes.sum()))
