@@ -229,7 +229,7 @@ def _common_folder(inputs: Sequence[str]) -> str:
 
 
 class Stopped(BaseException):
-    """Raised in the midst of a job that is to be given up, by :meth:`Stop.look`."""
+    """Raised in the midst of a job that is to be given up, by :meth:`Stop.check`."""
 
 
 class Stop:
@@ -238,17 +238,17 @@ class Stop:
     def __init__(self) -> None:
         self._asked = threading.Event()
 
-    def ask(self) -> None:
+    def request(self) -> None:
         self._asked.set()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Raise :class:`Stopped` if it was asked for: what the job has open is then cleared up."""
         if self._asked.is_set():
             raise Stopped
 
 
 @dataclass(frozen=True)
-class Together(Generic[Result]):
+class BatchingPolicy(Generic[Result]):
     """How several jobs are done side by side, in batches of like length.
 
     Args:
@@ -271,19 +271,19 @@ def run_jobs(
     after: Callable[[Job], object] | None = None,
     workers: int = 1,
     stop: Stop | None = None,
-    together: Together[Result] | None = None,
+    batching: BatchingPolicy[Result] | None = None,
     reuse: Callable[[Job], Result | None] | None = None,
 ) -> Batch[Result]:
     """Do the jobs, ``workers`` at a time. What comes back is in the plan's order.
 
     Args:
         work: makes a job's target, whole or not at all, or raises. With several workers it is
-            called on several threads, and should call ``stop.look`` now and then.
+            called on several threads, and should call ``stop.check`` now and then.
         check_done: looks at a target that is there already; OutputDiffers if it is not what the job
             would make, which is a failure, because skipping it would hide the difference.
         after: called after each job, whatever became of it, on one thread at a time.
         stop: asked when this thread is interrupted (Ctrl-C), so that no job runs on.
-        together: does jobs of like length in batches, each on one worker; ``work`` the others.
+        batching: does jobs of like length in batches, each on one worker; ``work`` the others.
         reuse: makes a target that is to be overwritten from itself, or says with ``None`` that it
             has to be made from its source.
     """
@@ -297,8 +297,8 @@ def run_jobs(
 
     def measure(place: int) -> None:
         job = plan.jobs[place]
-        if together and (overwrite or not job.target.is_file()):
-            size = attempt(together.measure, job)
+        if batching and (overwrite or not job.target.is_file()):
+            size = attempt(batching.measure, job)
             if not isinstance(size, Exception):
                 sizes[place] = size
 
@@ -321,14 +321,14 @@ def run_jobs(
             elif due:
                 ready.append(place)
         made: Sequence[Result | Exception]
-        if together and len(ready) > 1:
-            made = together.work([plan.jobs[place] for place in ready])
+        if batching and len(ready) > 1:
+            made = batching.work([plan.jobs[place] for place in ready])
         else:
             made = [attempt(work, plan.jobs[place]) for place in ready]
         for place, outcome in [*done.items(), *zip(ready, made, strict=True)]:
             job = plan.jobs[place]
             if isinstance(outcome, Exception):
-                outcomes[place] = _Failure(_told(job, outcome, plan.single), outcome)
+                outcomes[place] = _Failure(format_error(job, outcome, plan.single), outcome)
             else:
                 outcomes[place] = outcome
         if after:
@@ -337,10 +337,10 @@ def run_jobs(
                     after(plan.jobs[place])
 
     places = range(len(plan.jobs))
-    if together:
+    if batching:
         _on_threads(places, measure, workers, stop)
     alone = [[place] for place in places if place not in sizes]
-    _on_threads(alone + _batches(sizes, together.most if together else 0), do, workers, stop)
+    _on_threads(alone + _batches(sizes, batching.most if batching else 0), do, workers, stop)
     batch: Batch[Result] = Batch(failures=list(plan.failures))
     for job, outcome in zip(plan.jobs, outcomes, strict=True):
         if outcome is None:
@@ -372,7 +372,7 @@ def _on_threads(
     def run() -> None:
         while True:
             with lock:
-                stop.look()
+                stop.check()
                 item = next(waiting, None)
             if item is None:
                 return
@@ -390,7 +390,7 @@ def _on_threads(
             for thread in threads:
                 thread.result()
         except BaseException:
-            stop.ask()
+            stop.request()
             raise
 
 
@@ -435,7 +435,7 @@ def _to_do(
     return True
 
 
-def _told(job: Job, error: Exception, single: bool) -> str:
+def format_error(job: Job, error: Exception, single: bool) -> str:
     """The line that says why a job failed. Of a file alone, what is no mistake is raised."""
     if isinstance(error, CodecError):
         return str(error)

@@ -79,7 +79,7 @@ def load_codec(
                 f"{folder}: config or weights have changed since they were saved: their "
                 f"fingerprint is {codec.fingerprint}, {FINGERPRINT_NAME} states {stated}; get the "
                 "model again, or, if you changed it yourself, state it anew with codec verify "
-                "--seal"
+                "--record"
             )
         return codec.fold().requires_grad_(False)
 

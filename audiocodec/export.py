@@ -104,7 +104,7 @@ def export_onnx(model: str | Path, folder: str | Path, overwrite: bool = False) 
 class EncoderStep(Step):
     """``audio [B, 1, F * hop]`` -> ``codes [B, K, F]``."""
 
-    takes, gives = "audio", "codes"
+    input_name, output_name = "audio", "codes"
 
     def __init__(self, codec: Codec) -> None:
         super().__init__(codec, codec.encoder, torch.zeros(2, 1, 10 * codec.hop_length))
@@ -122,7 +122,7 @@ class EncoderStep(Step):
 class DecoderStep(Step):
     """``codes [B, K, F]``, -1 where there are none, -> ``audio [B, 1, F * hop]``."""
 
-    takes, gives = "codes", "audio"
+    input_name, output_name = "codes", "audio"
 
     def __init__(self, codec: Codec) -> None:
         nothing = torch.zeros(2, codec.num_codebooks, 10, dtype=torch.long)

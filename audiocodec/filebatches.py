@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from audiocodec.audio import AudioReader, Samples, audio_info
-from audiocodec.batch import Job, Together, attempt
+from audiocodec.batch import BatchingPolicy, Job, attempt
 from audiocodec.bitpacking import Codes
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
@@ -74,9 +74,11 @@ class BatchEncoder:
         # A GPU has one batch at a time, while other threads read and write those before and after.
         self._turn = nullcontext() if self.device.type == "cpu" else threading.Lock()
 
-    def together(self, progress: Progress) -> Together[FileResult]:
+    def batching_policy(self, progress: Progress) -> BatchingPolicy[FileResult]:
         """For :func:`~audiocodec.batch.run_jobs`; ``progress`` as in :meth:`encode`."""
-        return Together(self.measure, self.batch_seconds, lambda jobs: self.encode(jobs, progress))
+        return BatchingPolicy(
+            self.measure, self.batch_seconds, lambda jobs: self.encode(jobs, progress)
+        )
 
     def measure(self, job: Job) -> tuple[int, float]:
         """Channels and seconds of an audio file, by its header."""

@@ -30,12 +30,12 @@ MOST_DIFFERENT = 1e-4
 """Between what a new graph and its network give, as a share of the largest value."""
 
 
-def use_onnx(codec: Codec, say: Callable[[str], object] = lambda line: None) -> Codec:
+def use_onnx(codec: Codec, log: Callable[[str], object] = lambda line: None) -> Codec:
     """Have ONNX Runtime compute ``codec``'s encoder and decoder from now on, and return it.
 
     Args:
         codec: in use (:func:`~audiocodec.checkpoint.load_codec`), in float32 and on the CPU.
-        say: called with a line before graphs are made, which takes some seconds.
+        log: called with a line before graphs are made, which takes some seconds.
 
     Raises:
         CodecError: packages are missing (the extra ``onnx``), a codec of another kind, a cache that
@@ -57,7 +57,7 @@ def use_onnx(codec: Codec, say: Callable[[str], object] = lambda line: None) -> 
                 f"{folder}: cannot be made ({error.strerror}); name another place with "
                 "XDG_CACHE_HOME"
             ) from None
-        say(f"making the ONNX graphs of {codec.name}, once, in {folder}")
+        log(f"making the ONNX graphs of {codec.name}, once, in {folder}")
         with torch.no_grad():
             seeded = torch.Generator().manual_seed(0)
             audio = 0.1 * torch.randn(2, 1, 10 * codec.hop_length, generator=seeded)
@@ -136,7 +136,7 @@ class OnnxNetwork(nn.Module):
 class NetworkStep(Step):
     """A network alone: ``[B, C, T]`` -> what it gives."""
 
-    takes, gives = "input", "output"
+    input_name, output_name = "input", "output"
 
     def step(self, piece: Tensor, state: StreamState) -> Tensor:
         return self.network(piece, state)

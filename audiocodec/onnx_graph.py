@@ -43,12 +43,12 @@ def import_onnxruntime(who: str) -> Any:
 class Step(nn.Module):
     """A step of a stream as a function of tensors: ``piece, *past -> result, *next``.
 
-    ``piece`` is one that the step is traced with, and ``takes`` and ``gives`` name what goes in
-    and comes out; a member says what the step is. Batch and length are free in the graph.
+    ``piece`` is one that the step is traced with; ``input_name`` and ``output_name`` are names in
+    the graph. A subclass defines the step. Batch and length are free in the graph.
     """
 
-    takes: str
-    gives: str
+    input_name: str
+    output_name: str
 
     def __init__(self, codec: Codec, network: nn.Module, piece: Tensor) -> None:
         super().__init__()
@@ -84,11 +84,11 @@ class Step(nn.Module):
                 str(path),
                 dynamo=False,
                 opset_version=OPSET,
-                input_names=[self.takes, *past],
-                output_names=[self.gives, *after],
+                input_names=[self.input_name, *past],
+                output_names=[self.output_name, *after],
                 dynamic_axes={
-                    self.takes: {0: "batch", 2: f"{self.takes}_columns"},
-                    self.gives: {0: "batch", 2: f"{self.gives}_columns"},
+                    self.input_name: {0: "batch", 2: f"{self.input_name}_columns"},
+                    self.output_name: {0: "batch", 2: f"{self.output_name}_columns"},
                     **batches,
                 },
             )
@@ -96,4 +96,9 @@ class Step(nn.Module):
             {"input": one, "output": other, "shape": list(columns.shape[1:])}
             for one, other, columns in zip(past, after, self.columns.values(), strict=True)
         ]
-        return {"file": path.name, "input": self.takes, "output": self.gives, "states": states}
+        return {
+            "file": path.name,
+            "input": self.input_name,
+            "output": self.output_name,
+            "states": states,
+        }

@@ -4,7 +4,7 @@ The contract: the same audio has the same codes, whatever pieces it comes in, wh
 it in a batch, and on any number of threads. In float64 all codes must be equal; in float32, where
 rounding may turn a near tie, the share of equal ones is told.
 
-A sealed model folder also holds ``golden.tok``: the exact codes of a bundled clip. They must come
+A model folder may hold ``golden.tok``: the exact codes of a bundled clip, as recorded. They must come
 out again on every machine and with every version of PyTorch.
 """
 
@@ -69,7 +69,7 @@ def verify(
     exact = load_codec(folder, device, torch.float64)
     paths = [path for given in files for path in find_audio(given)] or find_audio(CLIPS)
     clips = [item for path in paths for item in _clips(path, fast)]
-    stated = "as stated" if stated_fingerprint(folder) else "nowhere stated; --seal does it"
+    stated = "as stated" if stated_fingerprint(folder) else "nowhere stated; --record does it"
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -88,7 +88,7 @@ def verify(
         torch.set_num_threads(before)
 
 
-def seal(model: str | Path) -> Path:
+def record(model: str | Path) -> Path:
     """State a model's fingerprint and its golden codes in its folder, as the model is now.
 
     Raises:
@@ -186,13 +186,13 @@ def _threaded(threads: int, codec: Codec, clips: list[Tensor]) -> list[Tensor]:
 
 
 def _golden(folder: Path, fast: Codec, exact: Codec) -> Check:
-    """The codes that the model gave of a bundled clip when it was sealed."""
+    """The codes that the model gave for a bundled clip when they were recorded."""
     if not (folder / GOLDEN_NAME).is_file():
-        return Check("golden codes", "none in the model's folder; --seal makes them")
+        return Check("golden codes", "none in the model's folder; --record makes them")
     with TokenFile(folder / GOLDEN_NAME) as tokens:
         made_by = tokens.header.fingerprint
         if made_by != fast.fingerprint:
-            failure = f"{tokens.path}: of model {made_by}, not of {fast.fingerprint}; --seal anew"
+            failure = f"{tokens.path}: of model {made_by}, not of {fast.fingerprint}; --record anew"
             return Check("golden codes", failure=failure)
         golden = torch.from_numpy(tokens.read())
     audio, _ = load_audio(GOLDEN_CLIP, fast.sample_rate)

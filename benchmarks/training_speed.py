@@ -3,7 +3,7 @@
     python benchmarks/training_speed.py recipes/speech_16khz.yaml --set data.root=FOLDER
 
 Prints one table: seconds of audio per second, seconds a step, and each part's share of a step. On a
-GPU steps are replayed whole (`audiocodec/training/replay.py`) and have no parts.
+GPU steps are replayed whole (`audiocodec/training/cudagraph.py`) and have no parts.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ import torch
 
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training import trainer as trainer_module
-from audiocodec.training.replay import WARM_UP_CALLS
+from audiocodec.training.cudagraph import WARM_UP_CALLS
 
 NOT_TIMED = 2 * (WARM_UP_CALLS + 1)
 """Steps until those with and without learning discriminators have both been recorded, on a GPU."""

@@ -15,7 +15,7 @@ import click
 from .options import quiet
 
 if TYPE_CHECKING:
-    from audiocodec.batch import Batch, Job, Plan, Together
+    from audiocodec.batch import Batch, BatchingPolicy, Job, Plan
     from audiocodec.files import FileResult, Progress
 
 PIPE = "-"
@@ -80,7 +80,7 @@ def convert(
     check_done: Callable[[Job], None] | None = None,
     seconds: Callable[[Job], float] | None = None,
     workers: int = 1,
-    together: Callable[[Progress], Together[FileResult]] | None = None,
+    batching: Callable[[Progress], BatchingPolicy[FileResult]] | None = None,
     reuse: Callable[[Job], FileResult | None] | None = None,
     threads: int = 1,
 ) -> None:
@@ -88,7 +88,7 @@ def convert(
 
     Several files are done ``workers`` at a time, each on ``threads``: so the bytes that come out do
     not depend on how many files there are. A file alone has the threads that PyTorch has. Where
-    ``together`` is given, several short ones are done in batches.
+    ``batching`` is given, several short ones are done in batches.
 
     The report goes to stdout, unless audio or tokens go there: then to stderr.
 
@@ -116,15 +116,15 @@ def convert(
             batch = run_jobs(
                 plan,
                 work=lambda job: work(
-                    job, (lambda step: bar.update(step)) if alone else lambda step: stop.look()
+                    job, (lambda step: bar.update(step)) if alone else lambda step: stop.check()
                 ),
                 overwrite=overwrite or piped,
                 check_done=check_done,
                 after=None if alone else lambda job: bar.update(1),
                 workers=max(1, min(workers, len(plan.jobs))),
                 stop=stop,
-                together=together(lambda step: stop.look())
-                if together and len(plan.jobs) > 1
+                batching=batching(lambda step: stop.check())
+                if batching and len(plan.jobs) > 1
                 else None,
                 reuse=reuse,
             )

@@ -164,5 +164,5 @@ def command(
         workers=resolve_jobs(jobs, threads),
         threads=threads or 1,
         # On a CPU a tenth is no price for codes that could depend on what lies beside a file.
-        together=BatchEncoder(codec, used, beam).together if device != "cpu" else None,
+        batching=BatchEncoder(codec, used, beam).batching_policy if device != "cpu" else None,
     )

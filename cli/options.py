@@ -200,7 +200,7 @@ def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Cod
         raise CodecError("--exact: --engine onnx computes in float32 only; use --engine torch")
     from audiocodec.onnx_engine import use_onnx
 
-    return use_onnx(load_codec(model, device), say=remark)
+    return use_onnx(load_codec(model, device), log=remark)
 
 
 def resolve_device(name: str, engine: str = "torch") -> str:

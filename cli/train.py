@@ -75,8 +75,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 @json_option(
     "folder, model, step, steps, skipped_steps, finished, problem; with --check: recipe, name, "
     "parameters, frame_rate, bitrates, files, held_out, hours_of_audio, speakers, to_download, "
-    "unreadable, near_silent, listened, quietest_db, device, steps, audio_seconds_per_step, "
-    "seconds_per_step, hours, memory_bytes, disk_bytes, folder, problem."
+    "unreadable, near_silent, listened, silence_threshold_db, device, steps, "
+    "audio_seconds_per_step, seconds_per_step, hours, memory_bytes, disk_bytes, folder, problem."
 )
 def command(
     recipe: str | None,
@@ -237,7 +237,7 @@ def _describe(made: dict[str, Any]) -> str:
         )
         lines.append(
             f"          {made['near_silent']} of {_count(made['listened'], 'file')} listened to "
-            f"are near-silent (nowhere above {made['quietest_db']:g} dB)"
+            f"are near-silent (nowhere above {made['silence_threshold_db']:g} dB)"
         )
         lines += [f"          will be skipped: {reason}" for reason in made["unreadable"][:5]]
         if len(made["unreadable"]) > 5:

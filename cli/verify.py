@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, metavar="[FILES]", type=click.Path())
 @model_option
 @click.option(
-    "--seal",
+    "--record",
     is_flag=True,
     help="First write fingerprint.txt and golden.tok for the model as it is now.",
 )
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def command(
     files: tuple[str, ...],
     model: str,
-    seal: bool,
+    record: bool,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -54,14 +54,14 @@ def command(
     \b
     codec verify                            the bundled model
     codec verify speech/ --model my_model   a model of yours, with your recordings
-    codec verify --model my_model --seal    after training: state what it is and gives
+    codec verify --model my_model --record    after training: state what it is and gives
     """
-    from audiocodec.verification import seal as seal_model
+    from audiocodec.verification import record as record_model
     from audiocodec.verification import verify
 
     use_threads(1)
-    if seal:
-        folder = seal_model(model)
+    if record:
+        folder = record_model(model)
         remark(f"{folder}: fingerprint.txt and golden.tok are written")
     checks = verify(model, files, resolve_device(device), threads or 2)
     if as_json:

@@ -74,7 +74,7 @@ def encode_all(
         overwrite,
         check_done=lambda job: check_done(job.target, codec, codec.quantizer.num_codebooks),
         workers=workers,
-        together=encoder.together(lambda seconds: None),
+        batching=encoder.batching_policy(lambda seconds: None),
     )
 
 
@@ -222,7 +222,7 @@ def test_what_is_cut_from_the_file_that_is_there_leaves_its_batch(
         plan,
         lambda job: encode_file(job.source, job.target, exact, 2),
         overwrite=True,
-        together=BatchEncoder(exact, 2).together(lambda seconds: None),
+        batching=BatchEncoder(exact, 2).batching_policy(lambda seconds: None),
         reuse=lambda job: cut_codebooks(job.target, job.source, exact, 2),
     )
     assert not done.failures
@@ -313,7 +313,7 @@ def test_an_interruption_leaves_whole_files_only(
             lambda job: encode_file(job.source, job.target, exact),
             workers=workers,
             stop=stop,
-            together=BatchEncoder(exact).together(lambda seconds: stop.look()),
+            batching=BatchEncoder(exact).batching_policy(lambda seconds: stop.check()),
         )
     made = contents("out")
     assert made.items() <= expected.items()

@@ -93,7 +93,7 @@ def test_an_interruption_gives_up_all_jobs() -> None:
                 os.kill(os.getpid(), signal.SIGINT)
             while True:
                 time.sleep(0.01)
-                stop.look()
+                stop.check()
         finally:
             cleared.append(job)
 

@@ -245,7 +245,10 @@ def test_a_corpus_without_an_audible_segment_is_refused(
         noise(here / "speech" / f"{number}.wav", seconds=2, level=level, seed=number)
     assert run(["train", "tiny", "--set", "data.root=speech", "--device", "cpu", *words]) == 1
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert told.startswith("error: data.quietest_db: ") and "lower data.quietest_db" in told
+    assert (
+        told.startswith("error: data.silence_threshold_db: ")
+        and "lower data.silence_threshold_db" in told
+    )
 
 
 def test_codebooks_that_no_frame_is_loud_enough_for_are_refused(tmp_path: Path) -> None:

@@ -551,7 +551,7 @@ def test_on_a_gpu_steps_are_recorded_and_do_what_they_did(
     for _ in range(30):
         replayed.train_step()
         eager.train_step()
-    assert all(replay.recorded for replay in replayed._replays.values())
+    assert all(replay.recorded for replay in replayed._graphs.values())
     for one, other in zip(weights(replayed), weights(eager), strict=True):
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.01)
 

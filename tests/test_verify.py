@@ -14,7 +14,7 @@ import torch
 from audiocodec import Codec, CodecError, load_audio, load_codec, save_codec, verification
 from audiocodec.checkpoint import stated_fingerprint
 from audiocodec.tokenfile import TokenFile
-from audiocodec.verification import CLIPS, GOLDEN_CLIP, GOLDEN_NAME, seal, verify
+from audiocodec.verification import CLIPS, GOLDEN_CLIP, GOLDEN_NAME, record, verify
 from audiocodec_cli.main import run
 
 
@@ -41,7 +41,7 @@ def flip(file: Path, at: int = -1) -> None:
 
 
 def test_the_bundled_model_is_what_it_is_said_to_be_and_gives_its_golden_codes() -> None:
-    """If this fails after the bundled model was replaced on purpose: codec verify --seal."""
+    """If this fails after the bundled model was replaced on purpose: codec verify --record."""
     folder = Path(verification.__file__).parent / "models" / "speech_16khz"
     exact = load_codec("speech_16khz", dtype=torch.float64)
     assert stated_fingerprint(folder) == exact.fingerprint
@@ -56,7 +56,7 @@ def test_the_bundled_model_is_what_it_is_said_to_be_and_gives_its_golden_codes()
 def test_a_sealed_model_passes_and_the_table_says_how_equal_float32_is(
     model: Path, short: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["verify", *map(str, short), "--model", str(model), "--seal"]) == 0
+    assert run(["verify", *map(str, short), "--model", str(model), "--record"]) == 0
     out, err = capsys.readouterr()
     assert "fingerprint.txt and golden.tok are written" in err
     lines = out.splitlines()
@@ -84,8 +84,8 @@ def test_a_sealed_model_passes_and_the_table_says_how_equal_float32_is(
 def test_a_model_without_a_seal_is_told_how_to_get_one(model: Path, short: list[Path]) -> None:
     (model / "fingerprint.txt").unlink()
     checks = {check.name: check for check in verify(model, short)}
-    assert "nowhere stated; --seal does it" in checks["fingerprint"].detail
-    assert "--seal makes them" in checks["golden codes"].detail
+    assert "nowhere stated; --record does it" in checks["fingerprint"].detail
+    assert "--record makes them" in checks["golden codes"].detail
     assert not any(check.failure for check in checks.values())
 
 
@@ -107,19 +107,19 @@ def test_a_changed_bit_fails(
 def test_golden_codes_of_other_weights_fail(
     model: Path, short: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seal(model)
+    record(model)
     flip(model / "model.safetensors")
     (model / "fingerprint.txt").unlink()
     assert run(["verify", str(short[0]), "--model", str(model)]) == 1
     out, err = capsys.readouterr()
     assert "golden codes" in out and "FAILED" in out
-    assert "of model" in err and "--seal" in err
+    assert "of model" in err and "--record" in err
 
 
 def test_other_codes_than_the_golden_ones_fail(
     model: Path, short: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seal(model)
+    record(model)
     monkeypatch.setattr(verification, "GOLDEN_CLIP", CLIPS / "male.flac")
     failures = {check.name: check.failure for check in verify(model, short[:1]) if check.failure}
     assert list(failures) == ["golden codes"]
@@ -153,13 +153,13 @@ def test_a_file_without_audio_is_named(model: Path, tmp_path: Path) -> None:
 
 
 def test_sealing_again_after_a_change_on_purpose(model: Path, short: list[Path]) -> None:
-    seal(model)
+    record(model)
     other = model.parent / "other"
     shutil.copytree(model, other)
     flip(other / "model.safetensors")
     with pytest.raises(CodecError, match="have changed"):
         verify(other, short[:1])
-    seal(other)
+    record(other)
     assert not any(check.failure for check in verify(other, short[:1]))
     assert load_codec(other).fingerprint != load_codec(model).fingerprint
 

@@ -21,6 +21,7 @@ from audiocodec.audio import AudioReader, audio_info, save_audio
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
 from audiocodec.training.corpora import LIBRISPEECH_SUBSETS
+from audiocodec.training.cudagraph import WARM_UP_CALLS
 from audiocodec.training.data import (
     BUNDLED_CLIPS,
     DataConfig,
@@ -32,7 +33,6 @@ from audiocodec.training.data import (
     split_files,
 )
 from audiocodec.training.recipe import Recipe
-from audiocodec.training.replay import WARM_UP_CALLS
 from audiocodec.training.trainer import Trainer, memory_errors
 from audiocodec.training.validation import CLIP_SECONDS, CLIPS
 
@@ -131,7 +131,7 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         "unreadable": audio.unreadable,
         "near_silent": audio.near_silent,
         "listened": audio.listened,
-        "quietest_db": recipe.data.quietest_db,
+        "silence_threshold_db": recipe.data.silence_threshold_db,
         "device": device,
         "steps": recipe.schedule.steps,
         "audio_seconds_per_step": recipe.schedule.batch_size * recipe.data.segment_seconds,
@@ -186,7 +186,9 @@ def look_at(split: Split, recipe: Recipe) -> Audio:
             found.unreadable.append(str(error))
             continue
         found.listened += 1
-        audible = any(level_db(piece.numpy(), 1.0) > recipe.data.quietest_db for piece in pieces)
+        audible = any(
+            level_db(piece.numpy(), 1.0) > recipe.data.silence_threshold_db for piece in pieces
+        )
         found.near_silent += not audible
         if audible and sampled < SAMPLE_SECONDS + segment:
             found.sample += pieces
@@ -195,9 +197,9 @@ def look_at(split: Split, recipe: Recipe) -> Audio:
     check_unreadable(found.unreadable[-failed:] if failed else [], failed + found.listened)
     if found.listened and found.near_silent == found.listened:
         raise CodecError(
-            f"data.quietest_db: none of the {found.listened} files listened to is anywhere above "
-            f"{recipe.data.quietest_db:g} dB of full scale; use other recordings, or lower "
-            "data.quietest_db"
+            f"data.silence_threshold_db: none of the {found.listened} files listened to is "
+            f"anywhere above {recipe.data.silence_threshold_db:g} dB of full scale; use other "
+            "recordings, or lower data.silence_threshold_db"
         )
     return found
 

@@ -63,7 +63,7 @@ class DataConfig(Config):
         None, description="folder for decoded audio; none: the run's"
     )
     segment_seconds: Annotated[float, pydantic.Field(gt=0, le=60)] = 0.64
-    quietest_db: Annotated[float, pydantic.Field(ge=-120, le=0)] = pydantic.Field(
+    silence_threshold_db: Annotated[float, pydantic.Field(ge=-120, le=0)] = pydantic.Field(
         -50.0, description="crops below this RMS level (dB of full scale) are not used"
     )
     gain_db: tuple[Decibels, Decibels] = pydantic.Field((-10.0, 6.0), description="random gain")
@@ -222,7 +222,7 @@ class SegmentSampler:
 
     def _audible_starts(self, random: np.random.Generator) -> NDArray[np.int64]:
         """Places of crops above the quiet limit; gives up on the limit after 20 tries each."""
-        limit = 32768 * 10 ** (self.config.quietest_db / 20)
+        limit = 32768 * 10 ** (self.config.silence_threshold_db / 20)
         starts = np.empty(self.batch_size, dtype=np.int64)
         for item in range(self.batch_size):
             for _ in range(20):
@@ -268,17 +268,18 @@ def cache_path(files: Sequence[Path], sample_rate: int, folder: Path) -> Path:
 
 
 def _check_audible(samples: NDArray[np.int16], length: int, config: DataConfig) -> None:
-    """Raise :class:`CodecError` if no segment is above ``quietest_db``."""
+    """Raise :class:`CodecError` if no segment is above ``silence_threshold_db``."""
     loudest = -np.inf
     count = min(SEGMENTS_LISTENED_TO, -(-len(samples) // length))
     for start in np.linspace(0, len(samples) - length, count).astype(int):
         loudest = max(loudest, level_db(samples[start : start + length], 32768))
-        if loudest > config.quietest_db:
+        if loudest > config.silence_threshold_db:
             return
     found = f"the loudest is at {loudest:.0f} dB" if np.isfinite(loudest) else "all are silent"
     raise CodecError(
-        f"data.quietest_db: no segment of the audio in data.root is above {config.quietest_db:g} "
-        f"dB of full scale ({found}); use other recordings, or lower data.quietest_db"
+        "data.silence_threshold_db: no segment of the audio in data.root is above "
+        f"{config.silence_threshold_db:g} dB of full scale ({found}); use other recordings, or "
+        "lower data.silence_threshold_db"
     )
 
 

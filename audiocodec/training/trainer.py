@@ -41,6 +41,7 @@ from audiocodec.errors import CodecError, NotFiniteError
 from audiocodec.paths import replacing, writing
 from audiocodec.progress import progress_hidden
 from audiocodec.training.clipping import clip_to_usual
+from audiocodec.training.cudagraph import CUDAGraphStep
 from audiocodec.training.data import (
     AudioCache,
     SegmentSampler,
@@ -62,7 +63,6 @@ from audiocodec.training.losses import (
 from audiocodec.training.loudness import loudness_loss
 from audiocodec.training.monitor import COLLAPSED_USAGE, MeanMeter, Monitor, UsageMeter
 from audiocodec.training.recipe import Recipe
-from audiocodec.training.replay import Replay
 from audiocodec.training.runfolder import (
     RECIPE_NAME,
     STATE_NAME,
@@ -95,11 +95,11 @@ START_DRAWS = 2**40
 """Batches numbered from here on serve codebook starts, so that no training step sees them."""
 SILENT_DRAWS = 50
 """Batches without an audible frame after which a codebook start gives up."""
-MOST_REPLAYS = 8
+MOST_GRAPHS = 8
 """Recordings, each with memory of its own; where steps differ in more ways, the rest are not."""
 
 
-class Way(NamedTuple):
+class StepVariant(NamedTuple):
     """All but numbers in which one step may differ from another."""
 
     quantizing: bool
@@ -196,7 +196,7 @@ class Trainer:
             [value for value in codec.state_dict().values() if value.is_floating_point()]
             for codec in (self.ema, self.codec)
         )
-        self._replays: dict[Way, Replay] = {}
+        self._graphs: dict[StepVariant, CUDAGraphStep] = {}
         self._make_optimizers()
         if resume:
             self._load_state()
@@ -357,9 +357,9 @@ class Trainer:
         if self.step in recipe.schedule.quantizer_start_steps:
             self.start_quantizer()
         weights = loss_weights(recipe, self.step)
-        way = self._way(weights)
+        variant = self._variant(weights)
         for part in (self.codec.encoder, self.codec.quantizer):
-            part.train(way.learning).requires_grad_(way.learning)
+            part.train(variant.learning).requires_grad_(variant.learning)
         began = time.perf_counter()
         audio = self.sampler.batch(self.step + self._reseed)
         data_seconds = time.perf_counter() - began
@@ -368,9 +368,9 @@ class Trainer:
         in_use = codebooks_in_use(recipe, self.step, len(audio))
         if in_use is None:
             in_use = torch.full((len(audio),), self.codec.num_codebooks)
-        numbers = torch.tensor([weights[name] for name in way.losses])
+        numbers = torch.tensor([weights[name] for name in variant.losses])
         try:
-            self._updater(way)(
+            self._updater(variant)(
                 audio, *(x.to(self.device, non_blocking=True) for x in (in_use, numbers))
             )
         except NotFiniteError:  # the quantiser refuses what it cannot code
@@ -389,7 +389,7 @@ class Trainer:
             "seconds/step": time.perf_counter() - began,
         }
 
-    def _way(self, weights: dict[str, float]) -> Way:
+    def _variant(self, weights: dict[str, float]) -> StepVariant:
         """How this step is done."""
         recipe = self.recipe
         quantizing = is_quantizing(recipe, self.step)
@@ -405,7 +405,7 @@ class Trainer:
             in_use_names = discriminators_in_use(recipe, self.step, self.discriminators.names)
             discriminators_learn = self.step % recipe.discriminators.every == 0
         losses = tuple(name for name in weights if name in computed)
-        return Way(
+        return StepVariant(
             quantizing,
             not is_decoder_only(recipe, self.step),
             losses,
@@ -413,25 +413,25 @@ class Trainer:
             discriminators_learn,
         )
 
-    def _updater(self, way: Way) -> Callable[[Tensor, Tensor, Tensor], None]:
+    def _updater(self, variant: StepVariant) -> Callable[[Tensor, Tensor, Tensor], None]:
         """What does a step this way: :meth:`_update`, on a GPU as a recording."""
-        update = partial(self._update, way)
+        update = partial(self._update, variant)
         if self.device.type != "cuda" or self.codec.quantizer.observes:
             return update
-        if way not in self._replays and len(self._replays) < MOST_REPLAYS:
-            self._replays[way] = Replay(update)
-        return self._replays.get(way, update)
+        if variant not in self._graphs and len(self._graphs) < MOST_GRAPHS:
+            self._graphs[variant] = CUDAGraphStep(update)
+        return self._graphs.get(variant, update)
 
-    def _update(self, way: Way, audio: Tensor, in_use: Tensor, weights: Tensor) -> None:
+    def _update(self, variant: StepVariant, audio: Tensor, in_use: Tensor, weights: Tensor) -> None:
         """Everything a step does to ``audio [B, 1, T]``, with ``in_use [B]`` codebooks an item.
 
-        ``weights`` are those of ``way.losses``. Asks no tensor for its value. If loss or gradient
+        ``weights`` are those of ``variant.losses``. Reads no tensor's value. If loss or gradient
         are not finite, weights and moments stay as they are, and ``_skips`` counts it.
         """
-        reconstruction, losses, codes = self._reconstruct(way, audio, in_use)
-        if way.discriminators:
-            losses |= self._adversarial(way, audio, reconstruction)
-        total = (weights * torch.stack([losses[name] for name in way.losses])).sum()
+        reconstruction, losses, codes = self._reconstruct(variant, audio, in_use)
+        if variant.discriminators:
+            losses |= self._adversarial(variant, audio, reconstruction)
+        total = (weights * torch.stack([losses[name] for name in variant.losses])).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = clip_to_usual(self.optimizer, self.recipe.optimizer.gradient_clip)
@@ -463,12 +463,12 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, half)
 
     def _reconstruct(
-        self, way: Way, audio: Tensor, in_use: Tensor
+        self, variant: StepVariant, audio: Tensor, in_use: Tensor
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Reconstruction, the codec's own losses, and codes once the codebooks are in place."""
         recipe, codes = self.recipe, None
         losses: dict[str, Tensor] = {}
-        if way.quantizing:
+        if variant.quantizing:
             with self._half():
                 output = self.codec(audio, in_use if recipe.schedule.codebooks else None)
             reconstruction, codes = output.audio, output.quantized.codes
@@ -482,21 +482,23 @@ class Trainer:
             reconstruction, audio, recipe.codec.sample_rate, recipe.losses
         )
         losses["waveform"] = waveform_loss(reconstruction, audio)
-        if "loudness" in way.losses:
+        if "loudness" in variant.losses:
             losses["loudness"] = loudness_loss(reconstruction, audio, recipe.codec.sample_rate)
-        if "level" in way.losses:
+        if "level" in variant.losses:
             losses["level"] = level_loss(reconstruction, audio)
-        if "tonal" in way.losses:
+        if "tonal" in variant.losses:
             losses["tonal"] = tonal_loss(reconstruction, audio, self.codec.hop_length)
         return reconstruction, losses, codes
 
-    def _adversarial(self, way: Way, audio: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
+    def _adversarial(
+        self, variant: StepVariant, audio: Tensor, reconstruction: Tensor
+    ) -> dict[str, Tensor]:
         """Adversarial losses for the codec. The discriminators learn first if it is their turn."""
         assert self.discriminators is not None
-        if way.discriminators_learn:
+        if variant.discriminators_learn:
             with self._half():
                 real, fake = (
-                    self.discriminators(x, way.discriminators)
+                    self.discriminators(x, variant.discriminators)
                     for x in (audio, reconstruction.detach())
                 )
             loss = discriminator_loss(real, fake)
@@ -509,8 +511,8 @@ class Trainer:
         self.discriminators.requires_grad_(False)
         with self._half():
             with torch.no_grad():
-                real = self.discriminators(audio, way.discriminators)
-            fake = self.discriminators(reconstruction, way.discriminators)
+                real = self.discriminators(audio, variant.discriminators)
+            fake = self.discriminators(reconstruction, variant.discriminators)
         self.discriminators.requires_grad_(True)
         return {
             "adversarial": adversarial_loss(fake),
@@ -521,7 +523,7 @@ class Trainer:
     def start_quantizer(self) -> None:
         """Place the codebooks on latents of fresh, non-silent frames."""
         schedule, hop = self.recipe.schedule, self.codec.hop_length
-        quietest = 10 ** (self.recipe.data.quietest_db / 20)
+        quietest = 10 ** (self.recipe.data.silence_threshold_db / 20)
         frames: list[Tensor] = []
         at_once = self.recipe.data.segment_seconds * self.codec.frame_rate * schedule.batch_size
         for draw in range(1000 + round(4 * schedule.quantizer_start_frames / at_once)):
@@ -535,9 +537,9 @@ class Trainer:
                 break
         if sum(map(len, frames)) < 2:
             raise CodecError(
-                f"data.quietest_db: no frame of the training audio, after data.gain_db, is above "
-                f"{self.recipe.data.quietest_db:g} dB, and the codebooks have nothing to start "
-                "from; lower data.quietest_db or raise data.gain_db"
+                "data.silence_threshold_db: no frame of the training audio, after data.gain_db, is "
+                f"above {self.recipe.data.silence_threshold_db:g} dB, and the codebooks cannot be "
+                "initialised; lower data.silence_threshold_db or raise data.gain_db"
             )
         generator = torch.Generator().manual_seed(self.recipe.seed)
         try:
@@ -667,7 +669,7 @@ class Trainer:
             self._reseed = state["reseed"]
             self.problem = state.get("problem", "")
             self._skips.copy_(torch.tensor([self.skipped, 0]))
-            self._replays.clear()  # they know the moments of before
+            self._graphs.clear()  # they know the moments of before
             for optimizer in self._optimizers():
                 for group in optimizer.param_groups:
                     group["capturable"] = self.device.type == "cuda"

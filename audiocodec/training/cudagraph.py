@@ -14,7 +14,7 @@ WARM_UP_CALLS = 3
 """Calls before the recording: libraries choose their kernels, and state comes into being."""
 
 
-class Replay:
+class CUDAGraphStep:
     """``function`` of tensors on a GPU, recorded at its fourth call and replayed from then on.
 
     The function must do the same to the same tensors at every call, ask no tensor for its value,
