@@ -4,8 +4,8 @@ The contract: the same audio has the same codes, whatever pieces it comes in, wh
 it in a batch, and on any number of threads. In float64 all codes must be equal; in float32, where
 rounding may turn a near tie, the share of equal ones is told.
 
-A model folder may hold ``golden.tok``: the exact codes of a bundled clip, as recorded. They must come
-out again on every machine and with every version of PyTorch.
+A model folder may hold ``golden.tok``: the exact codes of a bundled clip, as recorded. Every machine
+and every version of PyTorch must give them again.
 """
 
 from __future__ import annotations
