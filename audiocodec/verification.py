@@ -4,7 +4,7 @@ The contract: the same audio has the same codes, whatever pieces it comes in, wh
 it in a batch, and on any number of threads. In float64 all codes must be equal; in float32, where
 rounding may turn a near tie, the share of equal ones is told.
 
-A model folder may hold ``golden.tok``: the exact codes of a bundled clip, as recorded. Every machine
+A model folder may hold ``golden.tok``, the recorded exact codes of a bundled clip. Every machine
 and every version of PyTorch must give them again.
 """
 
