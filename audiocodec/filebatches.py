@@ -67,7 +67,7 @@ class BatchEncoder:
         batch_seconds: float | None = None,
     ) -> None:
         self.codec, self.num_codebooks, self.beam = codec, num_codebooks, beam
-        self.device = next(codec.parameters()).device
+        self.device = codec.device
         self.batch_seconds = batch_seconds or BATCH_SECONDS.get(
             self.device.type, BATCH_SECONDS["cuda"]
         )

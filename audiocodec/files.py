@@ -276,7 +276,6 @@ def _decoded(
 ) -> Iterator[Samples]:
     """The audio ``[C, n]`` at the original rate, block by block, ``num_samples`` in all."""
     header = tokens.header
-    device = next(codec.parameters()).device
     decoder = StreamDecoder(codec, batch_size=header.channels)
     resampler = Resampler(codec.sample_rate, header.original_sample_rate, header.channels)
     waiting = np.zeros((header.channels, 0), dtype=np.float32)
@@ -299,7 +298,7 @@ def _decoded(
         frames += codes.shape[2]
         # The last frame was padded, and which one is the last, a pipe tells at its end.
         yield play(
-            decoder.push(torch.from_numpy(codes).to(device)), (frames - 1) * codec.hop_length
+            decoder.push(torch.from_numpy(codes).to(codec.device)), (frames - 1) * codec.hop_length
         )
     # Beyond the signal nothing is played into the resampler.
     end = frames * codec.hop_length

@@ -42,7 +42,7 @@ def use_onnx(codec: Codec, log: Callable[[str], object] = lambda line: None) -> 
             cannot be written, or a graph that does not give what its network gives.
     """
     import_onnxruntime("the engine onnx")
-    if codec.dtype != torch.float32 or next(codec.parameters()).device.type != "cpu":
+    if codec.dtype != torch.float32 or codec.device.type != "cpu":
         raise CodecError("the engine onnx computes in float32 and on the CPU only")
     if not codec.fingerprint:
         raise CodecError("the engine onnx needs a saved codec: its graphs are kept by fingerprint")

@@ -141,9 +141,8 @@ def convert(
     else:
         click.echo(summary(batch, time.perf_counter() - started))
     for result in cut:
-        missing = f", {result.missing_seconds:.2f} s are missing" if result.missing_seconds else ""
         click.echo(
-            f"warning: {result.source}: cut short{missing}; {result.target} holds the "
+            f"{cut_short(result.source, result.missing_seconds)}; {result.target} holds the "
             f"{result.seconds:.2f} s up to the cut",
             err=True,
         )
@@ -158,6 +157,12 @@ def convert(
         click.echo(f"error: {failure}", err=True)
     if batch.failures or cut:
         click.get_current_context().exit(1)
+
+
+def cut_short(name: object, missing_seconds: float = 0.0) -> str:
+    """The warning that an input ends early; ``missing_seconds`` is 0 where it is not known."""
+    missing = f", {missing_seconds:.2f} s are missing" if missing_seconds else ""
+    return f"warning: {name}: cut short{missing}"
 
 
 def line(result: FileResult) -> str:

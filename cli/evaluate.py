@@ -98,8 +98,8 @@ mos_option = click.option(
 @score_jobs_option
 @mos_option
 @json_option(
-    "model, fingerprint, sample_rate, device, beam, files, results (means for each number of "
-    "codebooks), codebooks, failures; of several models: models (a list of these), failures."
+    "model, fingerprint, sample_rate, device, beam, threads, files, results (means for each number "
+    "of codebooks), codebooks, failures; of several models: models (a list of these), failures."
 )
 @threads_option()
 def command(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .convert import cut_short
 from .facts import (
     Facts,
     audio_facts,
@@ -133,11 +134,11 @@ def one_token_file(given: str) -> Report:
         facts = token_facts(tokens)
     facts["codebooks"] = stats.codebooks()
     lines = [*token_lines(facts), *codebook_lines(facts["codebooks"])]
-    return Report(facts, lines, [cut_short(given)] if facts["truncated"] else [])
+    return Report(facts, lines, [cut_token_file(given)] if facts["truncated"] else [])
 
 
-def cut_short(path: object) -> str:
-    return f"warning: {path}: cut short; the rest of it is missing"
+def cut_token_file(path: object) -> str:
+    return f"{cut_short(path)}; the rest of it is missing"
 
 
 def one_audio_file(given: str) -> Report:
@@ -183,7 +184,7 @@ class Found:
             if self.each_file:
                 self.files.append(token_facts(tokens))
             if tokens.truncated:
-                self.cut.append(cut_short(path))
+                self.cut.append(cut_token_file(path))
 
     def add_audio(self, path: Path) -> None:
         facts = audio_facts(path)

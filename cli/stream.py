@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .convert import PIPE, open_pipe
+from .convert import PIPE, cut_short, open_pipe
 from .options import (
     device_option,
     engine_option,
@@ -115,7 +115,7 @@ def command(
             meter.close()
     remark(meter.summary())
     if reader and reader.truncated:
-        click.echo(f"warning: {reader.path}: cut short; the rest of it is missing", err=True)
+        click.echo(cut_short(reader.path, reader.missing_seconds), err=True)
         click.get_current_context().exit(1)
 
 

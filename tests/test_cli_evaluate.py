@@ -226,3 +226,12 @@ def test_files_that_would_be_kept_as_one_are_refused(
     assert run(arguments) == 1
     assert "would be saved as" in capsys.readouterr().err
     assert not (tmp_path / "kept").exists()
+
+
+def test_the_table_says_on_how_many_threads_the_speed_was_measured(
+    model: str, audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for threads, legend in ((1, "one CPU thread"), (2, "2 CPU threads")):
+        words = ["evaluate", str(audio), "--model", model, "-n", "1", "--threads", str(threads)]
+        assert run(words) == 0
+        assert f"times faster than real time, {legend}\n" in capsys.readouterr().out

@@ -97,7 +97,8 @@ class Evaluation:
     code_counts: list[NDArray[np.int64]]
     rows: list[Row] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
-    beam: int = 1  # sums that the encoder's search kept
+    beam: int = 1  # beam width of the search for codes
+    threads: int = 1  # CPU threads that the codec ran on
 
     def mean(self, score: str, num_codebooks: int) -> Mean | None:
         """The mean of a score or of a field of :class:`Row`, over the files that have it."""
@@ -200,6 +201,7 @@ class Evaluation:
             "sample_rate": self.sample_rate,
             "device": self.device,
             "beam": self.beam,
+            "threads": self.threads,
             "files": len({row.file for row in self.rows}),
             "results": results,
             "codebooks": [
@@ -321,9 +323,13 @@ def _means(evaluations: Sequence[Evaluation]) -> list[list[str]]:
     legend = [
         MEAN_LEGEND + " kbps per channel, of the",
         "codes and of the whole token file; x: times faster than real time, "
-        + ("one CPU thread" if first.device == "cpu" else first.device),
+        + (_cpu_threads(first.threads) if first.device == "cpu" else first.device),
     ]
     return [columns([head, *lines], left=several), legend]
+
+
+def _cpu_threads(number: int) -> str:
+    return "one CPU thread" if number == 1 else f"{number} CPU threads"
 
 
 def _write_rows(evaluations: Sequence[Evaluation], path: str | Path) -> None:

@@ -117,14 +117,15 @@ def compare(
             model=label,
             fingerprint=codec.fingerprint,
             sample_rate=codec.sample_rate,
-            device=next(codec.parameters()).device.type,
+            device=codec.device.type,
             num_codebooks=numbers,
             beam=beam,
+            threads=threads,
             scores=tuple(name for name in SCORES if mos or name != "distill_mos"),
             code_counts=[np.zeros(n, np.int64) for n in codec.codebook_sizes[: numbers[-1]]],
             unreadable=dict(unreadable),
         )
-        _run(codec, list(files), result, jobs, mos, progress, saved, threads)
+        _run(codec, list(files), result, jobs, mos, progress, saved)
         if not result.rows:
             raise CodecError(f"no file could be read; the first: {result.failures[0]}")
         results.append(result)
@@ -139,17 +140,16 @@ def _run(
     mos: bool,
     progress: bool,
     saved: SavedAudio | None,
-    threads: int,
 ) -> None:
     """Fill ``result``: code and score the files, as many in memory as a turn takes."""
-    with _num_threads(threads):
+    with _num_threads(result.threads):
         warm_up(codec)
     counts = result.num_codebooks
     total = len(files) * len(counts)
     with progress_bar(total, "scores", f"evaluate {result.model}", progress) as bar:
         for start in range(0, len(files), FILES_PER_TURN * jobs):
             waiting: list[Pair[Row]] = []
-            with _num_threads(threads):
+            with _num_threads(result.threads):
                 for file in files[start : start + FILES_PER_TURN * jobs]:
                     try:
                         pairs = _code_file(codec, file, result)
@@ -209,10 +209,9 @@ def _find(
 def _code_file(codec: Codec, file: Path, result: Evaluation) -> list[Pair[Row]]:
     """Load, encode and decode a file and count its codes: a pair for each number of codebooks."""
     counts, beam = result.num_codebooks, result.beam
-    parameter = next(codec.parameters())
     reference, _ = load_audio(file, codec.sample_rate)
     channels, samples = reference.shape
-    audio = reference[:, None].to(parameter)
+    audio = reference[:, None].to(codec.device, codec.dtype)
     encode = partial(codec.encode, beam=beam)
     whole, whole_time = _timed(encode, audio, counts[-1])
     found = count_codes(whole.numpy(), codec.codebook_sizes)
@@ -224,7 +223,7 @@ def _code_file(codec: Codec, file: Path, result: Evaluation) -> list[Pair[Row]]:
         if beam > 1 and count < counts[-1]:
             codes, encode_time = _timed(encode, audio, count)
         stored, payload, total_bytes = _through_token_file(codec, codes, samples)
-        decoded, decode_time = _timed(codec.decode, stored.to(parameter.device), samples)
+        decoded, decode_time = _timed(codec.decode, stored.to(codec.device), samples)
         row = Row(str(file), samples / codec.sample_rate, channels, num_codebooks=count)
         if samples:
             span = channels * row.seconds

@@ -217,9 +217,9 @@ class Trainer:
         hold(self.folder)
         self._check_folder(resume)
         if resume:
-            self._say_what_differs(before, files)
+            self._report_changes(before, files)
         if given is None:
-            self._say_what_is_to_come(split)
+            self._report_split(split)
         self.cache = AudioCache(split.training, recipe.codec.sample_rate, cache_folder)
         self._notes += [f"skipped: {reason}" for reason in self.cache.skipped]
         if recipe.data.cache is None:
@@ -238,7 +238,7 @@ class Trainer:
         files.write(self.folder)
         self.usage = UsageMeter(self.codec.codebook_sizes, self.device)
 
-    def _say_what_is_to_come(self, split: Split) -> None:
+    def _report_split(self, split: Split) -> None:
         """How many files there are, and whether the run is long enough for a model."""
         self._say(split.describe())
         schedule = self.recipe.schedule
@@ -249,7 +249,7 @@ class Trainer:
                 file=sys.stderr,
             )
 
-    def _say_what_differs(self, before: RunFiles | None, files: RunFiles) -> None:
+    def _report_changes(self, before: RunFiles | None, files: RunFiles) -> None:
         """From what the run began with: settings and files."""
         if (self.folder / RECIPE_NAME).is_file():
             for change in recipe_changes(read_run_recipe(self.folder), self.recipe):
@@ -307,7 +307,7 @@ class Trainer:
                         numbers = self._validate()
                         if last:
                             self.problem = self._find_problem(numbers)
-                    # No checkpoint amid steps that are skipped: they may lead back to the last.
+                    # No checkpoint while steps are being skipped: the run may roll back to it.
                     if self.step % schedule.checkpoint_every == 0 and not int(self._skips[1]):
                         self.save()
                     if time_limit is not None and time.monotonic() - began >= time_limit:
@@ -324,7 +324,7 @@ class Trainer:
         A short run may have poor quality and is no problem; one that has learned nothing is.
         """
         if not is_quantizing(self.recipe, self.step - 1):
-            return ""  # it was said at the start
+            return ""  # the warning came at the start
         stages = self.codec.num_codebooks
         low = self._collapses[-1] if self._collapses else 0
         distance, of_silence = numbers[f"validation/mel_{stages}"], self.validation.silence

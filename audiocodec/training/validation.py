@@ -49,7 +49,7 @@ class ValidationSet:
     @torch.no_grad()
     def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Mel loss and STOI at few and at all codebooks; one clip's audio to show."""
-        device = next(codec.parameters()).device
+        device = codec.device
         was_training = codec.training
         codec.eval()
         audio = self.audio.to(device)
