@@ -17,15 +17,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .audio import find_audio, load_audio, save_audio
-    from .bitpacking import pack, unpack
+    from .audio.files import find_audio, load_audio, save_audio
     from .checkpoint import load_codec, save_codec
     from .codec import Codec, CodecConfig
     from .errors import CodecError
     from .evaluation import evaluate
     from .files import decode_file, encode_file, save_codes, token_header
     from .streaming import StreamDecoder, StreamEncoder
-    from .tokenfile import TokenFile, TokenHeader, TokenWriter
+    from .tokens.file import TokenFile, TokenWriter
+    from .tokens.header import TokenHeader
+    from .tokens.packing import pack, unpack
 
     __version__: str
 
@@ -36,21 +37,21 @@ _HOME = {
     "CodecError": "errors",
     "StreamDecoder": "streaming",
     "StreamEncoder": "streaming",
-    "TokenFile": "tokenfile",
-    "TokenHeader": "tokenheader",
-    "TokenWriter": "tokenfile",
+    "TokenFile": "tokens.file",
+    "TokenHeader": "tokens.header",
+    "TokenWriter": "tokens.file",
     "decode_file": "files",
     "encode_file": "files",
     "evaluate": "evaluation",
-    "find_audio": "audio",
-    "load_audio": "audio",
+    "find_audio": "audio.files",
+    "load_audio": "audio.files",
     "load_codec": "checkpoint",
-    "pack": "bitpacking",
-    "save_audio": "audio",
+    "pack": "tokens.packing",
+    "save_audio": "audio.files",
     "save_codec": "checkpoint",
     "save_codes": "files",
     "token_header": "files",
-    "unpack": "bitpacking",
+    "unpack": "tokens.packing",
 }
 
 __all__ = [

@@ -1,7 +1,8 @@
 """A codec on disk: ``config.json`` and ``model.safetensors`` in a folder of the model's name.
 
-Bundled models live in ``audiocodec/models``. A model's fingerprint, 16 hex digits, is a hash of its
-config and its weights: codes can only be read with the model that made them, so token files carry
+Bundled models live in ``audiocodec/models``. A model's fingerprint, 16 hex digits, is a hash of
+what it computes: its weights, and those settings that codes and audio depend on. How the files are
+written does not matter. Codes can only be read with the model that made them, so token files carry
 it. ``fingerprint.txt`` states it, so that a model that changed by a bit is recognised. A model is
 called what ``name.txt`` says, or else as its folder is. Weights may be stored in 16 bits; they are
 computed with in 32, or in 64 for exact codes.
@@ -16,21 +17,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from audiocodec.bundled import MODELS, bundled_models
 from audiocodec.codec import Codec, CodecConfig
 from audiocodec.errors import CodecError
 from audiocodec.modules.conv import has_weight_norm, without_weight_norm
 from audiocodec.paths import replacing, writing
 
-MODELS = Path(__file__).parent / "models"
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 FINGERPRINT_NAME = "fingerprint.txt"
 NAME_NAME = "name.txt"
-
-
-def bundled_models() -> list[str]:
-    """Names of the models that ship in the package."""
-    return sorted(path.parent.name for path in MODELS.glob(f"*/{CONFIG_NAME}"))
 
 
 def load_codec(
@@ -63,16 +59,18 @@ def load_codec(
         torch.no_grad(),
         torch.autocast(device.type, enabled=False),
     ):
-        codec = Codec.without_weights(_read_config(folder))
+        config = _read_config(folder)
+        codec = Codec.without_weights(config)
+        stored = read_weights(folder / WEIGHTS_NAME)
         tensors = {
             name: value.to(device, dtype, copy=True)  # safetensors gives the file itself, mapped
-            for name, value in read_weights(folder / WEIGHTS_NAME).items()
+            for name, value in stored.items()
         }
         tensors = without_weight_norm(tensors)
         _check_architecture(codec, tensors, folder / WEIGHTS_NAME)
         codec.load_state_dict(tensors, assign=True)
         codec.name = stated_name(folder) or folder.name
-        codec.fingerprint = fingerprint(folder)
+        codec.fingerprint = _fingerprint(config, stored)
         stated = stated_fingerprint(folder)
         if stated and stated != codec.fingerprint:
             raise CodecError(
@@ -185,10 +183,17 @@ def find_model(model: str | Path) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """16 hex digits that change with any bit of the model's config or weights."""
-    digest = hashlib.sha256()
-    for name in (CONFIG_NAME, WEIGHTS_NAME):
-        digest.update(hashlib.sha256(_read_bytes(folder / name)).digest())
+    """16 hex digits that change with any bit of what a model computes."""
+    return _fingerprint(_read_config(folder), read_weights(folder / WEIGHTS_NAME))
+
+
+def _fingerprint(config: CodecConfig, tensors: Mapping[str, torch.Tensor]) -> str:
+    """The same, from the weights as they are stored."""
+    digest = hashlib.sha256(json.dumps(config.computation(), sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name].cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 

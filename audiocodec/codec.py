@@ -38,6 +38,18 @@ class CodecConfig(Config):
     seanet: SEANetConfig = SEANetConfig()
     quantizer: ResidualQuantizerConfig = ResidualQuantizerConfig()
 
+    def computation(self) -> dict[str, Any]:
+        """What codes and audio depend on beside the weights, ready for JSON.
+
+        Fingerprints are made from it, so its names and values must not change when a setting is
+        renamed, and a new setting appears in it only where it is not at its default.
+        """
+        return {
+            "sample_rate": self.sample_rate,
+            "network": self.seanet.computation(),
+            "codebooks": [stage.computation() for stage in self.quantizer.stages],
+        }
+
 
 @dataclass
 class CodecOutput:
@@ -243,7 +255,7 @@ class Codec(nn.Module):
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Entries of each codebook."""
-        return tuple(stage.codebook.size for stage in self.quantizer.members)
+        return tuple(stage.codebook.size for stage in self.quantizer.stages)
 
     def bitrate(self, num_codebooks: int | None = None) -> float:
         """Bits per second and channel that codes take, in whole bits for each code."""

@@ -18,16 +18,16 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from audiocodec.audio import AudioReader, AudioWriter, Resampler, Samples, stream_name
-from audiocodec.bitpacking import code_array
+from audiocodec.audio.files import AudioReader, AudioWriter, Resampler, Samples, stream_name
+from audiocodec.audio.pipes import PipeWriter
+from audiocodec.audio.wav import RawFormat
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.paths import Report, find_inputs
-from audiocodec.pipes import PipeWriter
 from audiocodec.streaming import StreamDecoder, StreamEncoder
-from audiocodec.tokenfile import SUFFIX, TokenFile, TokenHeader, TokenWriter, held_codebooks
-from audiocodec.tokenpipe import TokenPipe
-from audiocodec.wav import RawFormat
+from audiocodec.tokens.file import SUFFIX, TokenFile, TokenHeader, TokenWriter, held_codebooks
+from audiocodec.tokens.packing import code_array
+from audiocodec.tokens.pipe import TokenPipe
 
 BLOCK_SECONDS = 4.0
 PIPE_SECONDS = 0.2
@@ -78,7 +78,7 @@ def encode_file(
     An audio file that was cut short is encoded up to the cut; the result says so in ``truncated``.
 
     Args:
-        source: a path; or a binary stream, as in :class:`~audiocodec.audio.AudioReader`.
+        source: a path; or a binary stream, as in :class:`~audiocodec.audio.files.AudioReader`.
         target: a path; or an unbuffered binary stream, which gets the same bytes in short blocks of
             :data:`PIPE_SECONDS`, each as soon as its audio has come.
         num_codebooks: how many to use; ``None`` for all.
@@ -245,7 +245,7 @@ def find_tokens(path: str | Path, report: Report | None = None) -> list[Path]:
     """The ``.tok`` files in a folder and its subfolders, sorted; of a file, the file itself.
 
     Args:
-        report: as in :func:`~audiocodec.audio.find_audio`.
+        report: as in :func:`~audiocodec.audio.files.find_audio`.
 
     Raises:
         CodecError: nothing at ``path``, a folder without token files, or one that cannot be listed.

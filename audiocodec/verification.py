@@ -18,16 +18,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiocodec.audio import AudioReader, find_audio, load_audio
+from audiocodec.audio.files import AudioReader, find_audio, load_audio
+from audiocodec.bundled import CLIPS, GOLDEN_CLIP
 from audiocodec.checkpoint import find_model, load_codec, state_fingerprint, stated_fingerprint
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.files import encode_file
 from audiocodec.streaming import StreamEncoder
-from audiocodec.tokenfile import TokenFile
+from audiocodec.tokens.file import TokenFile
 
-CLIPS = Path(__file__).parent / "clips"
-GOLDEN_CLIP = CLIPS / "female.flac"
 GOLDEN_NAME = "golden.tok"
 SECONDS = 10.0
 """What is used of each file, at most."""

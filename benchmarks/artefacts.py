@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audiocodec import Codec, find_audio, load_audio, load_codec
-from audiocodec.metrics import ScoreError, align, pesq_wb, stoi
+from audiocodec.evaluation.metrics import ScoreError, align, pesq_wb, stoi
 from audiocodec.pictures import draw_spectrograms
 
 Signal = NDArray[np.float32]

@@ -21,7 +21,7 @@ from measuring import pushes, speech
 from torch import Tensor
 
 from audiocodec import Codec, decode_file, encode_file, load_codec, save_audio
-from audiocodec.onnx_engine import use_onnx
+from audiocodec.onnx.engine import use_onnx
 
 PIECES = {0.02: 4, 0.1: 8, 1.0: 16, 4.0: 16}
 """Seconds of a piece: seconds of audio that are pushed in such pieces."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from audiocodec import Codec, StreamDecoder, StreamEncoder, find_audio, load_audio
+from audiocodec.bundled import CLIPS
 from audiocodec.files import BLOCK_SECONDS
-from audiocodec.verification import CLIPS
 
 
 def speech(seconds: float, sample_rate: int) -> Tensor:

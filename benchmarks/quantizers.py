@@ -31,7 +31,7 @@ from audiocodec.quantization.family import codebook_config
 from audiocodec.quantization.fsq import PUBLISHED_LEVELS
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.spectral import mel_from_magnitude, stft_magnitude
-from audiocodec.tokenstats import count_codes, perplexity, usage
+from audiocodec.tokens.stats import count_codes, perplexity, usage
 
 SAMPLE_RATE = 16_000
 HOP_LENGTH = 320
@@ -39,16 +39,16 @@ QUIETEST_RMS = 10 ** (-50 / 20)
 CODING_FRAMES = 2000
 MEMBERS: dict[str, dict[str, Any]] = {
     "vq": {"kind": "vq"},
-    "vq-default": {"kind": "vq", "start": "gaussian"},
+    "vq-default": {"kind": "vq", "initialisation": "random"},
     "ema_vq": {"kind": "ema_vq"},
-    "ema_vq-no-rebirth": {"kind": "ema_vq", "rebirth": 0.0},
+    "ema_vq-no-reset": {"kind": "ema_vq", "reset_threshold": 0.0},
     "simvq": {"kind": "simvq"},
-    "simvq-default": {"kind": "simvq", "start": "default"},
-    "simvq-whitened": {"kind": "simvq", "start": "whitened"},
+    "simvq-default": {"kind": "simvq", "initialisation": "random"},
+    "simvq-whitened": {"kind": "simvq", "initialisation": "whitened"},
     "simvq-diagonal": {"kind": "simvq", "transform": "diagonal"},
     "simvq-orthogonal": {"kind": "simvq", "transform": "orthogonal"},
     "simvq-both": {"kind": "simvq", "learn": "codebook_and_transform"},
-    "simvq-rebirth": {"kind": "simvq", "rebirth": 0.02},
+    "simvq-reset": {"kind": "simvq", "reset_threshold": 0.02},
     "fsq": {"kind": "fsq"},
     "fsq-tanh": {"kind": "fsq", "bound": "tanh"},
 }
@@ -149,7 +149,7 @@ def measure(
 
     began = time.perf_counter()
     order = torch.randperm(len(training), generator=generator)
-    quantizer.start(training[order[: max(20_000, 16 * size)]], generator)
+    quantizer.initialise(training[order[: max(20_000, 16 * size)]], generator)
     placed = time.perf_counter()
     optimizer = torch.optim.Adam(quantizer.parameters(), 1e-3)
     for _ in range(steps):

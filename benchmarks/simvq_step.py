@@ -59,7 +59,7 @@ def steps(size: int = 1024, dim: int = 12, count: int = 48) -> dict[str, Step]:
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     vectors = torch.randn(count, dim, dtype=torch.float64, generator=generator)
-    simvq = SimVQ(SimVQConfig(size=size, dim=dim, start="default")).double()
+    simvq = SimVQ(SimVQConfig(size=size, dim=dim, initialisation="random")).double()
     plain = VQ(VQConfig(size=size, dim=dim)).double()
     plain.entries.data.copy_(simvq.table().detach())
     return {"VQ": step(plain, vectors), "SimVQ, C frozen": step(simvq, vectors)}

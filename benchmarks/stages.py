@@ -4,7 +4,7 @@
 
 Places codebooks anew on the latents of the first folder and measures both on those of the second:
 the energy that is left after some stages, in dB of what the latents vary by. If new ones leave much
-less, the tables have not followed the encoder: place them again (`schedule.quantizer_start_steps`).
+less, the tables have not followed the encoder: place them again (`schedule.initialisation_steps`).
 Beside them the least that any code of so many bits could leave of Gaussian latents of the same
 covariance, frame by frame (reverse water-filling: Cover and Thomas, section 10.3.3). Speech is not
 Gaussian, so the first stages may do better.
@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from audiocodec import find_audio, load_codec
-from audiocodec.audio import AudioReader
+from audiocodec.audio.files import AudioReader
 from audiocodec.codec import Codec
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 
@@ -54,7 +54,7 @@ def main(
     variances = torch.linalg.eigvalsh(centred.T @ centred / len(centred)).clamp(min=1e-12)
     numbers = [k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if k <= codec.num_codebooks]
     bits = list(accumulate(math.log2(size) for size in codec.codebook_sizes))
-    new_dims = " ".join(str(stage.codebook.dim) for stage in new.members)
+    new_dims = " ".join(str(stage.codebook.dim) for stage in new.stages)
     print(f"{codec.name} {codec.fingerprint}; new: {new_dims} dimensions, {len(placed_on)} frames")
     print(f"measured on {len(measured)} others\n")
     print(f"| codebooks | bits | as they are | beam {beam} | new | new, beam {beam} | Gaussian |")
@@ -79,7 +79,7 @@ def with_dims(config: ResidualQuantizerConfig, dims: str) -> ResidualQuantizerCo
 def place(latents: Tensor, config: ResidualQuantizerConfig) -> ResidualQuantizer:
     """A quantiser of latents like ``[N, D]``, placed on them."""
     quantizer = ResidualQuantizer(latents.shape[1], config).eval()
-    quantizer.start(latents, torch.Generator().manual_seed(0))
+    quantizer.initialise(latents, torch.Generator().manual_seed(0))
     return quantizer
 
 

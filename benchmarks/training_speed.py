@@ -42,8 +42,8 @@ def main(recipe: Path, overrides: tuple[str, ...], steps: int, threads: int, dev
             [
                 *overrides,
                 *extra,
-                "schedule.quantizer_start_steps=[0]",
-                "schedule.quantizer_start_frames=2000",
+                "schedule.initialisation_steps=[0]",
+                "schedule.initialisation_frames=2000",
             ],
         )
         with tempfile.TemporaryDirectory() as folder:

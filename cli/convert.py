@@ -15,7 +15,7 @@ import click
 from .options import quiet
 
 if TYPE_CHECKING:
-    from audiocodec.batch import Batch, BatchingPolicy, Job, Plan
+    from audiocodec.batch.jobs import Batch, BatchingPolicy, Job, Plan
     from audiocodec.files import FileResult, Progress
 
 PIPE = "-"
@@ -29,7 +29,7 @@ def pipe_plan(paths: Sequence[str], suffixes: Sequence[str]) -> Plan | None:
     Raises:
         CodecError: more paths than that, or an output file without one of the ``suffixes``.
     """
-    from audiocodec.batch import Job, Plan, check_file_name
+    from audiocodec.batch.jobs import Job, Plan, check_file_name
     from audiocodec.errors import CodecError
 
     if PIPE not in paths:
@@ -97,7 +97,7 @@ def convert(
     """
     import torch
 
-    from audiocodec.batch import Stop, run_jobs
+    from audiocodec.batch.jobs import Stop, run_jobs
     from audiocodec.progress import progress_bar
 
     piped = plan.pipe and any(str(job.target) == PIPE for job in plan.jobs)

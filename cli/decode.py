@@ -76,11 +76,11 @@ def command(
         raise click.UsageError("Missing argument 'IN... [OUT]'.")
     if raw and paths[-1:] != ("-",):
         raise click.UsageError("--raw is for stdout: give - as OUT")
-    from audiocodec.audio import WRITE_FORMATS
-    from audiocodec.batch import Job, plan_jobs, split_paths
-    from audiocodec.done import check_decoded
+    from audiocodec.audio.files import WRITE_FORMATS
+    from audiocodec.batch.done import check_decoded
+    from audiocodec.batch.jobs import Job, plan_jobs, split_paths
     from audiocodec.files import FileResult, Progress, decode_file, find_tokens
-    from audiocodec.tokenfile import SUFFIX, TokenFile
+    from audiocodec.tokens.file import SUFFIX, TokenFile
 
     from .convert import convert, opened, pipe_plan
 

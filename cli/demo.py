@@ -55,7 +55,7 @@ def command(
     """
     from audiocodec.checkpoint import load_codec
     from audiocodec.errors import CodecError
-    from audiocodec.metrics import check_installed
+    from audiocodec.evaluation.metrics import check_installed
 
     check_installed("codec demo")
     try:
@@ -70,7 +70,7 @@ def command(
 def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
     """Code the clip at a quarter, half and all of the codebooks; write everything into ``out``."""
     import audiocodec
-    from audiocodec.audio import load_audio, save_audio
+    from audiocodec.audio.files import load_audio, save_audio
     from audiocodec.evaluation import ladder, score_pair, warm_up
     from audiocodec.files import decode_file, encode_file
     from audiocodec.paths import replacing

@@ -114,13 +114,13 @@ def command(
         raise click.UsageError("Missing argument 'IN... [OUT]'.")
     if raw and paths[:1] != ("-",):
         raise click.UsageError("--raw describes stdin: give - as IN")
-    from audiocodec.audio import READ_SUFFIXES, audio_info, find_audio
-    from audiocodec.batch import Job, plan_jobs, split_paths
-    from audiocodec.done import check_done, cut_codebooks
-    from audiocodec.filebatches import BatchEncoder
+    from audiocodec.audio.files import READ_SUFFIXES, audio_info, find_audio
+    from audiocodec.audio.wav import RawFormat
+    from audiocodec.batch.done import check_done, cut_codebooks
+    from audiocodec.batch.encoder import BatchEncoder
+    from audiocodec.batch.jobs import Job, plan_jobs, split_paths
     from audiocodec.files import FileResult, Progress, encode_file
-    from audiocodec.tokenfile import SUFFIX
-    from audiocodec.wav import RawFormat
+    from audiocodec.tokens.file import SUFFIX
 
     from .convert import convert, opened, pipe_plan
 

@@ -39,7 +39,7 @@ def command(folder: str, model: str, overwrite: bool, threads: int | None, as_js
     codec export --onnx exported --model runs/mine/model --overwrite
     python examples/onnx_codec.py exported in.wav out.wav
     """
-    from audiocodec.export import export_onnx
+    from audiocodec.onnx.export import export_onnx
 
     use_threads(threads)
     export = export_onnx(model, folder, overwrite)

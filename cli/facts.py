@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiocodec.tokenfile import TokenFile
-    from audiocodec.tokenstats import TokenStats
+    from audiocodec.tokens.file import TokenFile
+    from audiocodec.tokens.stats import TokenStats
 
 Facts = dict[str, Any]
 
 
 def token_facts(tokens: TokenFile) -> Facts:
     """A token file's header and sizes."""
-    from audiocodec.tokenfile import VERSION
+    from audiocodec.tokens.file import VERSION
 
     header, seconds = tokens.header, tokens.seconds
     return {
@@ -129,7 +129,7 @@ def audio_sum_lines(facts: Facts) -> list[str]:
 
 def audio_facts(path: Path) -> Facts:
     """What an audio file's header says, and its size. CodecError if it is none."""
-    from audiocodec.audio import audio_info
+    from audiocodec.audio.files import audio_info
 
     info = audio_info(path)
     size = path.stat().st_size

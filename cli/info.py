@@ -28,7 +28,7 @@ from .facts import (
 from .options import json_option
 
 if TYPE_CHECKING:
-    from audiocodec.tokenstats import TokenStats
+    from audiocodec.tokens.stats import TokenStats
 
 
 @click.command()
@@ -101,7 +101,8 @@ def kind_of(given: str) -> str:
         return kind_of_file(path)
     if path.suffix == ".tok" and not path.is_dir():
         return "tokens"
-    from audiocodec.checkpoint import CONFIG_NAME, bundled_models
+    from audiocodec.bundled import bundled_models
+    from audiocodec.checkpoint import CONFIG_NAME
 
     if path.is_dir() and given not in bundled_models() and not (path / CONFIG_NAME).is_file():
         return "folder"
@@ -109,7 +110,7 @@ def kind_of(given: str) -> str:
 
 
 def kind_of_file(path: Path) -> str:
-    from audiocodec.tokenheader import MAGIC, SUFFIX
+    from audiocodec.tokens.header import MAGIC, SUFFIX
 
     if path.suffix.lower() == SUFFIX:
         return "tokens"
@@ -123,8 +124,8 @@ def kind_of_file(path: Path) -> str:
 def one_token_file(given: str) -> Report:
     """A token file's header, sizes and codebooks. CodecError if it is damaged."""
     from audiocodec.progress import progress_bar
-    from audiocodec.tokenfile import TokenFile
-    from audiocodec.tokenstats import TokenStats
+    from audiocodec.tokens.file import TokenFile
+    from audiocodec.tokens.stats import TokenStats
 
     with TokenFile(given) as tokens:
         stats = TokenStats.like(tokens)
@@ -172,8 +173,8 @@ class Found:
     failures: list[str] = field(default_factory=list)
 
     def add_tokens(self, path: Path) -> None:
-        from audiocodec.tokenfile import TokenFile
-        from audiocodec.tokenstats import TokenStats
+        from audiocodec.tokens.file import TokenFile
+        from audiocodec.tokens.stats import TokenStats
 
         with TokenFile(path) as tokens:
             header = tokens.header
@@ -239,9 +240,9 @@ def files_in(folder: Path, found: Found) -> list[Path]:
 
     A folder in it that cannot be listed becomes a failure.
     """
-    from audiocodec.audio import READ_SUFFIXES
+    from audiocodec.audio.files import READ_SUFFIXES
     from audiocodec.paths import find_inputs
-    from audiocodec.tokenheader import SUFFIX
+    from audiocodec.tokens.header import SUFFIX
 
     none = f"no {SUFFIX} files, audio files or model in this folder"
     if (folder / "model" / "config.json").is_file():
@@ -267,6 +268,6 @@ def report_of(found: Found) -> Report:
 
 
 def bundled_facts() -> list[Facts]:
-    from audiocodec.checkpoint import bundled_models
+    from audiocodec.bundled import bundled_models
 
     return [model_facts(name) for name in bundled_models()]

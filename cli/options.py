@@ -198,7 +198,7 @@ def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Cod
         return load_codec(model, device, torch.float64 if exact else torch.float32)
     if exact:
         raise CodecError("--exact: --engine onnx computes in float32 only; use --engine torch")
-    from audiocodec.onnx_engine import use_onnx
+    from audiocodec.onnx.engine import use_onnx
 
     return use_onnx(load_codec(model, device), log=remark)
 

@@ -30,9 +30,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from audiocodec.audio import AudioReader, Samples
+    from audiocodec.audio.files import AudioReader, Samples
+    from audiocodec.audio.wav import RawFormat
     from audiocodec.codec import Codec
-    from audiocodec.wav import RawFormat
 
 PIECE_SECONDS = 0.02
 METER_SECONDS = 0.1
@@ -92,9 +92,9 @@ def command(
     """
     if raw and source != PIPE:
         raise click.UsageError("--raw describes stdin: give --input -")
+    from audiocodec.audio.wav import RawFormat
     from audiocodec.errors import CodecError
     from audiocodec.files import check_distinct
-    from audiocodec.wav import RawFormat
 
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
     if target and target != PIPE and Path(target).is_file() and not overwrite:
@@ -205,7 +205,7 @@ def open_reader(
     codec: Codec, source: str | None, raw: RawFormat | None, stack: ExitStack
 ) -> AudioReader | None:
     """A file or stdin at the codec's rate; ``None`` for the microphone."""
-    from audiocodec.audio import AudioReader
+    from audiocodec.audio.files import AudioReader
 
     if not source:
         return None
@@ -230,12 +230,12 @@ def open_output(
 ) -> Callable[[Samples], object]:
     """What takes audio ``[C, n]`` at the codec's rate: a file, stdout or the loudspeaker."""
     if target == PIPE:
-        from audiocodec.pipes import PipeWriter
+        from audiocodec.audio.pipes import PipeWriter
 
         piped = PipeWriter(open_pipe("wb"), codec.sample_rate, channels)
         return stack.enter_context(piped).write
     if target:
-        from audiocodec.audio import AudioWriter
+        from audiocodec.audio.files import AudioWriter
 
         return stack.enter_context(AudioWriter(target, codec.sample_rate, channels)).write
     speaker = stack.enter_context(sound_card("OutputStream", "loudspeaker", codec, channels))

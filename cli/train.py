@@ -110,8 +110,8 @@ def command(
     import json
 
     from audiocodec.errors import CodecError
+    from audiocodec.evaluation.metrics import check_installed
     from audiocodec.extras import import_extra
-    from audiocodec.metrics import check_installed
 
     use_threads(threads, default=None)
     import_extra("tensorboard", "train", "codec train")

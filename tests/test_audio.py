@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec import audio as audio_module
-from audiocodec.audio import (
+from audiocodec.audio import files as audio_module
+from audiocodec.audio.files import (
     AudioReader,
     AudioWriter,
     Resampler,

@@ -24,8 +24,8 @@ SMALL = [
     "codec.seanet.latent_dim=16",
     "codec.quantizer.num_codebooks=2",
     "schedule.codebooks=[1, 2]",
-    "schedule.quantizer_start_frames=1100",
-    "schedule.quantizer_start_steps=[1]",
+    "schedule.initialisation_frames=1100",
+    "schedule.initialisation_steps=[1]",
     "schedule.log_every=1",
     "schedule.validate_every=2",
 ]
@@ -147,7 +147,7 @@ def test_new_codebooks_leave_less_than_those_of_an_untrained_model(tmp_path: Pat
     ran = CliRunner().invoke(load("place").main, arguments, catch_exceptions=False)
     assert ran.exit_code == 0
     before, placed = read_codec(tmp_path / "m"), read_codec(tmp_path / "placed")
-    assert [stage.codebook.dim for stage in placed.quantizer.members] == [8, 4]
+    assert [stage.codebook.dim for stage in placed.quantizer.stages] == [8, 4]
     assert torch.equal(before.decoder.last.conv.weight, placed.decoder.last.conv.weight)
 
 

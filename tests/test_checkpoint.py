@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from audiocodec import Codec, CodecConfig, CodecError, load_codec, save_codec
 from audiocodec.checkpoint import fingerprint, read_codec
@@ -57,6 +58,25 @@ def test_the_fingerprint_changes_with_any_bit(codec: Codec, tmp_path: Path) -> N
     assert changed != before
     with pytest.raises(CodecError, match=rf"have changed .*{changed}.*{before}.*--record"):
         load_codec(tmp_path)
+
+
+def test_the_fingerprint_is_of_what_a_model_computes_not_of_the_bytes_of_its_files(
+    codec: Codec, tmp_path: Path
+) -> None:
+    save_codec(codec, tmp_path)
+    before = fingerprint(tmp_path)
+    place = tmp_path / "config.json"
+    config = json.loads(place.read_text())
+    place.write_text(json.dumps(config))  # on one line
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(weights, tmp_path / "model.safetensors", {"note": "the same tensors"})
+    assert fingerprint(tmp_path) == before
+    config["quantizer"]["codebook"]["commitment_weight"] = 0.5  # training alone depends on it
+    place.write_text(json.dumps(config))
+    assert fingerprint(tmp_path) == before
+    config["seanet"]["lookahead"] = 0
+    place.write_text(json.dumps(config))
+    assert fingerprint(tmp_path) != before
 
 
 def test_saving_again_states_the_new_fingerprint(codec: Codec, tmp_path: Path) -> None:
@@ -163,6 +183,7 @@ def test_loading_draws_nothing_and_imports_no_compiler() -> None:
     program = """
 import sys
 import torch
+from safetensors.torch import load_file, save_file
 from audiocodec import Codec, CodecConfig
 
 imported = set(sys.modules)
@@ -170,8 +191,8 @@ for codebook in (
     {"kind": "vq"},
     {"kind": "ema_vq"},
     {"kind": "fsq"},
-    {"kind": "simvq", "rebirth": 0.1, "learn": "codebook_and_transform"},
-    {"kind": "simvq", "transform": "diagonal", "init": "uniform"},
+    {"kind": "simvq", "reset_threshold": 0.1, "learn": "codebook_and_transform"},
+    {"kind": "simvq", "transform": "diagonal", "distribution": "uniform"},
     {"kind": "simvq", "transform": "orthogonal"},
 ):
     config = CodecConfig.from_mapping({"quantizer": {"codebook": codebook}})
@@ -194,7 +215,7 @@ assert not heavy & (set(sys.modules) - imported)
         {"kind": "vq", "size": 64, "dim": 4},
         {"kind": "ema_vq", "size": 64, "dim": 4},
         {"kind": "fsq", "levels": [4, 4, 4]},
-        {"kind": "simvq", "size": 64, "dim": 4, "rebirth": 0.1},
+        {"kind": "simvq", "size": 64, "dim": 4, "reset_threshold": 0.1},
         {"kind": "simvq", "size": 64, "dim": 4, "transform": "orthogonal"},
     ],
 )

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from audiocodec import Codec, load_audio, load_codec, save_codec
-from audiocodec.tokenfile import TokenFile
+from audiocodec.tokens.file import TokenFile
 from audiocodec_cli.main import run
 
 
@@ -20,7 +20,7 @@ def trained(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same with codebooks placed on what it gives, so that stages code what is left over."""
     placed = Codec(codec.config).eval().requires_grad_(False)
     noise = torch.rand(1, 1, 320 * 400, generator=torch.Generator().manual_seed(0)) - 0.5
-    placed.quantizer.start(placed.latents(noise)[0].T, torch.Generator().manual_seed(0))
+    placed.quantizer.initialise(placed.latents(noise)[0].T, torch.Generator().manual_seed(0))
     folder = tmp_path_factory.mktemp("models") / "placed"
     save_codec(placed, folder)
     return str(folder)

@@ -20,7 +20,7 @@ def make(**changes: object) -> Codec:
     codec = Codec(CodecConfig.from_mapping({**SMALL, **changes})).double().eval()
     noise = torch.randn(4, 1, 100 * codec.hop_length, dtype=torch.float64)
     latents = codec.latents(noise).detach().transpose(1, 2).reshape(-1, 12)
-    codec.quantizer.start(latents, torch.Generator().manual_seed(0))
+    codec.quantizer.initialise(latents, torch.Generator().manual_seed(0))
     return codec
 
 

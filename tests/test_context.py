@@ -24,8 +24,8 @@ from audiocodec import (
     load_codec,
     save_audio,
 )
-from audiocodec.batch import Job
-from audiocodec.filebatches import BatchEncoder
+from audiocodec.batch.encoder import BatchEncoder
+from audiocodec.batch.jobs import Job
 from audiocodec.verification import verify
 
 HOP = 320
@@ -207,7 +207,7 @@ def test_plain_use_takes_the_tables_though_gradients_are_enabled(
     def refuse(*_: object) -> Tensor:
         raise AssertionError("stage by stage")
 
-    for stage in bundled.quantizer.members:
+    for stage in bundled.quantizer.stages:
         monkeypatch.setattr(stage, "entries", refuse)
     with torch.enable_grad():
         assert torch.equal(bundled.encode(audio), codes)

@@ -15,8 +15,9 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec import Codec, CodecConfig, CodecError, export, load_audio, load_codec, save_codec
-from audiocodec.export import export_onnx
+from audiocodec import Codec, CodecConfig, CodecError, load_audio, load_codec, save_codec
+from audiocodec.onnx import export
+from audiocodec.onnx.export import export_onnx
 from audiocodec_cli.main import run
 
 pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")

@@ -59,7 +59,7 @@ def test_a_new_kind_is_one_class_and_one_line(
     audio = torch.randn(1, 1, 1600) / 10
     output = codec(audio)
     (output.audio.square().mean() + output.quantized.loss).backward()
-    for stage in codec.quantizer.members:
+    for stage in codec.quantizer.stages:
         assert isinstance(stage.codebook, Mirrored)
         assert stage.codebook.upper.grad is not None and stage.codebook.upper.grad.any()
     save_codec(codec, tmp_path / "model")
@@ -77,7 +77,7 @@ def make(stages: int = 3, **codebook: object) -> ResidualQuantizer:
     values = {"kind": "simvq", "size": 16, "dim": 4, **codebook}
     config = ResidualQuantizerConfig(num_codebooks=stages, codebook=codebook_config(values))
     quantizer = ResidualQuantizer(8, config)
-    quantizer.start(torch.randn(400, 8), seeded())
+    quantizer.initialise(torch.randn(400, 8), seeded())
     return quantizer
 
 
@@ -85,9 +85,9 @@ def make(stages: int = 3, **codebook: object) -> ResidualQuantizer:
 
 
 def test_an_entry_is_the_moving_average_of_the_vectors_that_chose_it() -> None:
-    codebook = EMAVQ(EMAVQConfig(size=2, dim=1, decay=0.75, rebirth=0))
+    codebook = EMAVQ(EMAVQConfig(size=2, dim=1, decay=0.75, reset_threshold=0))
     codebook.entries.copy_(torch.tensor([[0.0], [10.0]]))
-    codebook.observe(torch.tensor([[1.0], [2.0], [3.0], [9.0]]), torch.tensor([0, 0, 0, 1]))
+    codebook.update_online(torch.tensor([[1.0], [2.0], [3.0], [9.0]]), torch.tensor([0, 0, 0, 1]))
     # Counts are shares of even use: 3 of 4 vectors are 1.5 of it, 1 of 4 is .5.
     torch.testing.assert_close(codebook.usage.counts, torch.tensor([1.125, 0.875]))
     first = (0.75 * 0 + 0.25 * 1.5 * 2) / 1.125
@@ -96,19 +96,20 @@ def test_an_entry_is_the_moving_average_of_the_vectors_that_chose_it() -> None:
 
 
 def test_an_entry_that_is_not_chosen_stays_exactly_where_it_is() -> None:
-    codebook = EMAVQ(EMAVQConfig(size=8, dim=3, rebirth=0))
+    codebook = EMAVQ(EMAVQConfig(size=8, dim=3, reset_threshold=0))
     before = codebook.entries.clone()
-    codebook.observe(torch.randn(20, 3), torch.randint(4, (20,)))
+    codebook.update_online(torch.randn(20, 3), torch.randint(4, (20,)))
     assert torch.equal(codebook.entries[4:], before[4:])
     assert (codebook.entries[:4] != before[:4]).all()
 
 
 @pytest.mark.parametrize(
-    "settings", [{"kind": "ema_vq"}, {"kind": "simvq", "rebirth": 0.02, "learn": "transform"}]
+    "settings",
+    [{"kind": "ema_vq"}, {"kind": "simvq", "reset_threshold": 0.02, "learn": "transform"}],
 )
 def test_a_dead_entry_is_alive_after_the_step(settings: dict[str, object]) -> None:
     quantizer = make(1, dim=8, **settings)
-    codebook = quantizer.members[0].codebook
+    codebook = quantizer.stages[0].codebook
     latents = torch.randn(1, 8, 100)
     with torch.no_grad():
         table = codebook.entries if isinstance(codebook, EMAVQ) else codebook.frozen
@@ -161,12 +162,12 @@ def test_statistics_come_from_the_items_that_use_the_stage() -> None:
 @pytest.mark.parametrize("kind", ["ema_vq", "simvq"])
 def test_a_resumed_codebook_goes_on_as_one_that_never_stopped(kind: str) -> None:
     """All of the state is in `state_dict`, the draw of rebirths too."""
-    quantizer = make(2, kind=kind, rebirth=0.9)
+    quantizer = make(2, kind=kind, reset_threshold=0.9)
     batches = [torch.randn(1, 8, 40) for _ in range(6)]
     for batch in batches[:3]:
         quantizer(batch)
     torch.manual_seed(99)
-    resumed = make(2, kind=kind, rebirth=0.9)
+    resumed = make(2, kind=kind, reset_threshold=0.9)
     resumed.load_state_dict(quantizer.state_dict())
     for batch in batches[3:]:
         quantizer(batch)
@@ -181,7 +182,7 @@ def test_a_resumed_codebook_goes_on_as_one_that_never_stopped(kind: str) -> None
 
 
 def test_an_orthogonal_map_keeps_distances_while_it_learns() -> None:
-    codebook = SimVQ(SimVQConfig(size=16, dim=4, transform="orthogonal", start="default"))
+    codebook = SimVQ(SimVQConfig(size=16, dim=4, transform="orthogonal", initialisation="random"))
     optimizer = torch.optim.Adam(codebook.parameters(), 0.05)
     before = codebook.table().detach()
     for _ in range(10):
@@ -196,7 +197,7 @@ def test_an_orthogonal_map_keeps_distances_while_it_learns() -> None:
 
 @pytest.mark.parametrize("init", ["gaussian", "uniform"])
 def test_frozen_tables_are_drawn_with_the_same_spread(init: str) -> None:
-    codebook = SimVQ(SimVQConfig(size=4096, dim=9, init=init))
+    codebook = SimVQ(SimVQConfig(size=4096, dim=9, distribution=init))
     assert codebook.frozen.std().item() == pytest.approx(1 / 3, rel=0.03)
 
 
@@ -213,7 +214,7 @@ def test_a_default_simvq_stores_what_it_always_stored() -> None:
 def test_a_code_stands_for_the_bounded_and_rounded_vector(
     levels: tuple[int, ...], bound: str
 ) -> None:
-    codebook = FSQ(FSQConfig(levels=levels, bound=bound, start="default"))
+    codebook = FSQ(FSQConfig(levels=levels, bound=bound, initialisation="published"))
     vectors = 2 * torch.randn(500, len(levels))
     rounded = codebook.lookup(codebook.nearest(vectors)).detach()
     for column, count in enumerate(levels):
@@ -242,7 +243,7 @@ def test_every_code_of_a_grid_is_another_entry() -> None:
 def test_a_grid_moves_to_its_data() -> None:
     vectors = torch.randn(2000, 3) * torch.tensor([1.0, 5.0, 0.2]) + torch.tensor([0.0, 9.0, -1.0])
     codebook = FSQ(FSQConfig(levels=(8, 6, 5)))
-    codebook.start(vectors, seeded())
+    codebook.initialise(vectors, seeded())
     left = (codebook.lookup(codebook.nearest(vectors)) - vectors).square().mean(0) / vectors.var(0)
     # Max 1960, table I: a uniform quantiser of a Gaussian leaves .0374 at 8 levels, .0799 at 5.
     assert left[0].item() == pytest.approx(0.0374, rel=0.1)
@@ -355,7 +356,7 @@ def test_latents_that_are_not_finite_are_refused(bad: float, beam: int) -> None:
 def test_a_stage_that_gives_no_finite_numbers_is_named(stage: int) -> None:
     quantizer = make(3)
     with torch.no_grad():
-        quantizer.members[stage - 1].codebook.bias.fill_(math.nan)
+        quantizer.stages[stage - 1].codebook.bias.fill_(math.nan)
     with pytest.raises(NotFiniteError, match=f"stage {stage} of 3: what it gives"):
         quantizer.encode(torch.randn(1, 8, 10))
 
@@ -368,11 +369,11 @@ def test_models_from_before_there_was_a_choice_still_load() -> None:
                 "kind": "simvq",
                 "size": 1024,
                 "dim": 12,
-                "commitment": 0.25,
-                "codebook": 1.0,
+                "commitment_weight": 0.25,
+                "codebook_weight": 1.0,
                 "learn": "transform",
                 "transform": "full",
-                "start": "data",
+                "initialisation": "kmeans",
             },
         }
     }
@@ -395,7 +396,7 @@ def test_vq_agrees_with_a_peer() -> None:
 
 def test_simvq_agrees_with_a_peer() -> None:
     peers = pytest.importorskip("vector_quantize_pytorch")
-    ours = SimVQ(SimVQConfig(size=64, dim=5, start="default"))
+    ours = SimVQ(SimVQConfig(size=64, dim=5, initialisation="random"))
     theirs = peers.SimVQ(dim=5, codebook_size=64, rotation_trick=False)
     with torch.no_grad():
         ours.transform.copy_(torch.randn(5, 5))
@@ -415,7 +416,7 @@ def test_simvq_agrees_with_a_peer() -> None:
 @pytest.mark.parametrize("levels", [(8, 6, 5), (8, 5, 5, 5), (3, 7)])
 def test_fsq_agrees_with_a_peer(levels: tuple[int, ...]) -> None:
     peers = pytest.importorskip("vector_quantize_pytorch")
-    ours = FSQ(FSQConfig(levels=levels, bound="tanh", start="default"))
+    ours = FSQ(FSQConfig(levels=levels, bound="tanh", initialisation="published"))
     vectors = 2 * torch.randn(300, len(levels))
     quantized, codes = peers.FSQ(list(levels))(vectors.unsqueeze(0))
     assert torch.equal(ours.nearest(vectors), codes[0].long())

@@ -14,11 +14,12 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec import Codec, CodecError, encode_file, filebatches, load_codec
-from audiocodec.audio import find_audio
-from audiocodec.batch import Batch, Job, Plan, Stop, _batches, plan_jobs, run_jobs
-from audiocodec.done import check_done, cut_codebooks
-from audiocodec.filebatches import BatchEncoder
+from audiocodec import Codec, CodecError, encode_file, load_codec
+from audiocodec.audio.files import find_audio
+from audiocodec.batch import encoder as filebatches
+from audiocodec.batch.done import check_done, cut_codebooks
+from audiocodec.batch.encoder import BatchEncoder
+from audiocodec.batch.jobs import Batch, Job, Plan, Stop, _batches, plan_jobs, run_jobs
 from audiocodec.files import FileResult
 from audiocodec_cli.main import run
 

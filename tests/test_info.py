@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from audiocodec import Codec, CodecError, TokenFile, save_codec
-from audiocodec.checkpoint import bundled_models
-from audiocodec.tokenfile import TokenHeader, TokenWriter
-from audiocodec.tokenstats import TokenStats, count_codes, entropy
+from audiocodec.bundled import bundled_models
+from audiocodec.tokens.file import TokenHeader, TokenWriter
+from audiocodec.tokens.stats import TokenStats, count_codes, entropy
 from audiocodec_cli.main import run
 
 FINGERPRINT = "0123456789abcdef"

@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from audiocodec import Codec, CodecError, save_codec
-from audiocodec.batch import Job, Plan, Stop, run_jobs
+from audiocodec.batch.jobs import Job, Plan, Stop, run_jobs
 from audiocodec_cli.main import run
 
 

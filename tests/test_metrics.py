@@ -9,8 +9,9 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from audiocodec import metrics, tokenstats
-from audiocodec.metrics import ScoreError
+from audiocodec.evaluation import metrics
+from audiocodec.evaluation.metrics import ScoreError
+from audiocodec.tokens import stats as tokenstats
 
 RATE = 16_000
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from audiocodec import Codec, StreamEncoder, find_audio, load_audio, load_codec
-from audiocodec.checkpoint import bundled_models
-from audiocodec.metrics import stoi
+from audiocodec.bundled import bundled_models
+from audiocodec.evaluation.metrics import stoi
 
 
 @pytest.fixture(scope="module")

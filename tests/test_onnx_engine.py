@@ -15,8 +15,8 @@ import soundfile
 import torch
 
 from audiocodec import Codec, CodecError, StreamDecoder, StreamEncoder, load_codec
-from audiocodec.onnx_engine import cache_folder, use_onnx
-from audiocodec.onnx_graph import import_onnxruntime
+from audiocodec.onnx.engine import cache_folder, use_onnx
+from audiocodec.onnx.graph import import_onnxruntime
 from audiocodec_cli.main import run
 
 pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")

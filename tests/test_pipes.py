@@ -16,11 +16,11 @@ import soundfile
 import torch
 
 from audiocodec import Codec, CodecError, decode_file, encode_file, load_codec, save_codec
-from audiocodec.audio import AudioReader
-from audiocodec.pipes import PipeWriter
-from audiocodec.tokenfile import TokenFile
-from audiocodec.tokenpipe import TokenPipe
-from audiocodec.wav import SAMPLE_FORMATS, RawFormat
+from audiocodec.audio.files import AudioReader
+from audiocodec.audio.pipes import PipeWriter
+from audiocodec.audio.wav import SAMPLE_FORMATS, RawFormat
+from audiocodec.tokens.file import TokenFile
+from audiocodec.tokens.pipe import TokenPipe
 from audiocodec_cli.main import run
 
 PATIENCE = 300  # seconds for a process to start, on a machine that is busy with other things

@@ -20,21 +20,21 @@ from audiocodec.quantization.simvq import SimVQ, SimVQConfig
 
 KINDS: list[dict[str, object]] = [
     {"kind": "vq"},
-    {"kind": "vq", "start": "gaussian"},
+    {"kind": "vq", "initialisation": "random"},
     {"kind": "simvq"},
-    {"kind": "simvq", "start": "default"},
-    {"kind": "simvq", "start": "whitened"},
+    {"kind": "simvq", "initialisation": "random"},
+    {"kind": "simvq", "initialisation": "whitened"},
     {"kind": "simvq", "transform": "diagonal"},
-    {"kind": "simvq", "transform": "diagonal", "start": "whitened"},
+    {"kind": "simvq", "transform": "diagonal", "initialisation": "whitened"},
     {"kind": "simvq", "learn": "codebook_and_transform"},
     {"kind": "simvq", "transform": "orthogonal"},
-    {"kind": "simvq", "transform": "orthogonal", "start": "whitened"},
-    {"kind": "simvq", "start": "default", "init": "uniform"},
-    {"kind": "simvq", "rebirth": 0.02},
+    {"kind": "simvq", "transform": "orthogonal", "initialisation": "whitened"},
+    {"kind": "simvq", "initialisation": "random", "distribution": "uniform"},
+    {"kind": "simvq", "reset_threshold": 0.02},
     {"kind": "ema_vq"},
-    {"kind": "ema_vq", "start": "gaussian", "rebirth": 0.0},
+    {"kind": "ema_vq", "initialisation": "random", "reset_threshold": 0.0},
     {"kind": "fsq", "size": 81, "levels": [3, 3, 3, 3]},
-    {"kind": "fsq", "size": 240, "levels": [3, 4, 4, 5], "start": "default"},
+    {"kind": "fsq", "size": 240, "levels": [3, 4, 4, 5], "initialisation": "published"},
 ]
 
 
@@ -53,7 +53,7 @@ def make(
         num_codebooks=stages, codebook=codebook_config(values), estimator=estimator
     )
     quantizer = ResidualQuantizer(latent_dim, config)
-    quantizer.start(torch.randn(400, latent_dim), seeded())
+    quantizer.initialise(torch.randn(400, latent_dim), seeded())
     return quantizer
 
 
@@ -108,7 +108,7 @@ def test_search_of_nothing() -> None:
 @pytest.mark.parametrize("settings", KINDS)
 def test_every_kind_finds_itself_after_a_start(settings: dict[str, object]) -> None:
     codebook = build_codebook(codebook_config({"size": 16, "dim": 4, **settings}))
-    codebook.start(3 + torch.randn(500, 4), seeded())
+    codebook.initialise(3 + torch.randn(500, 4), seeded())
     codes = torch.arange(codebook.size)
     assert torch.equal(codebook.nearest(codebook.lookup(codes)), codes)
     folded = codebook.folded()
@@ -122,7 +122,7 @@ def test_every_kind_finds_itself_after_a_start(settings: dict[str, object]) -> N
 def test_every_kind_learns(settings: dict[str, object]) -> None:
     codebook = build_codebook(codebook_config({"size": 32, "dim": 4, **settings}))
     vectors = 2 * torch.randn(600, 4)
-    codebook.start(vectors, seeded())
+    codebook.initialise(vectors, seeded())
     vectors = 1.3 * vectors + 0.3  # data move on, the codebook follows
     nothing = nn.Parameter(torch.zeros(()))  # a codebook may have no parameters
     optimizer = torch.optim.Adam([*codebook.parameters(), nothing], 0.01)
@@ -135,7 +135,7 @@ def test_every_kind_learns(settings: dict[str, object]) -> None:
         optimizer.zero_grad()
         codes = codebook.nearest(vectors)
         (codebook.loss(vectors, codebook.lookup(codes)) + nothing).backward()
-        codebook.observe(vectors, codes)
+        codebook.update_online(vectors, codes)
         optimizer.step()
     assert distortion().item() < before
 
@@ -143,8 +143,8 @@ def test_every_kind_learns(settings: dict[str, object]) -> None:
 def test_whitened_start_takes_over_mean_and_covariance() -> None:
     mixing = torch.randn(3, 3)
     vectors = torch.randn(5000, 3) @ mixing + torch.tensor([5.0, -1.0, 0.0])
-    codebook = SimVQ(SimVQConfig(size=20_000, dim=3, start="whitened"))
-    codebook.start(vectors, seeded())
+    codebook = SimVQ(SimVQConfig(size=20_000, dim=3, initialisation="whitened"))
+    codebook.initialise(vectors, seeded())
     torch.testing.assert_close(codebook.table().mean(0), vectors.mean(0), rtol=0, atol=0.1)
     torch.testing.assert_close(
         torch.cov(codebook.table().T), torch.cov(vectors.T), rtol=0.05, atol=0.1
@@ -183,7 +183,7 @@ def test_kmeans_in_two_storeys_is_as_good_for_other_vectors(
 
 def test_one_step_moves_entries_that_were_not_chosen_as_the_equation_says() -> None:
     """Su, kexue.fm/archives/10519: with SGD on W, de_i = -lr c_i sum_j c_j^T dL/de_j."""
-    codebook = SimVQ(SimVQConfig(size=32, dim=4, start="default")).double()
+    codebook = SimVQ(SimVQConfig(size=32, dim=4, initialisation="random")).double()
     vectors = torch.randn(3, 4, dtype=torch.float64)
     codes = codebook.nearest(vectors)
     entries = codebook.lookup(codes)
@@ -203,13 +203,13 @@ def test_one_step_moves_entries_that_were_not_chosen_as_the_equation_says() -> N
 
 def test_frozen_stays_frozen_and_is_stored() -> None:
     quantizer = make()
-    before = [stage.codebook.frozen.clone() for stage in quantizer.members]
+    before = [stage.codebook.frozen.clone() for stage in quantizer.stages]
     optimizer = torch.optim.Adam(quantizer.parameters(), 0.1)
     for _ in range(5):
         optimizer.zero_grad()
         quantizer(torch.randn(2, 8, 50)).loss.backward()
         optimizer.step()
-    for stage, frozen in zip(quantizer.members, before, strict=True):
+    for stage, frozen in zip(quantizer.stages, before, strict=True):
         assert torch.equal(stage.codebook.frozen, frozen)
         assert stage.codebook.transform.grad.abs().sum() > 0
     assert "stages.0.codebook.frozen" in quantizer.state_dict()
@@ -235,7 +235,7 @@ def test_each_stages_loss_reaches_the_latents_once(stage: int) -> None:
     steps = list(quantizer._steps(latents, None))
     one = steps[stage]
     (gradient,) = torch.autograd.grad(
-        quantizer.members[stage].codebook.loss(one.residual, one.quantized), latents
+        quantizer.stages[stage].codebook.loss(one.residual, one.quantized), latents
     )
     expected = 0.25 * 2 * (one.residual - one.quantized).detach() / latents.numel()
     torch.testing.assert_close(gradient, expected)
@@ -246,7 +246,7 @@ def test_the_loss_is_an_average_over_the_stages_in_use() -> None:
     latents = torch.randn(2, 8, 10)
     each = [
         stage.codebook.loss(step.residual, step.quantized) / quantizer.energy
-        for stage, step in zip(quantizer.members, quantizer._steps(latents, None), strict=True)
+        for stage, step in zip(quantizer.stages, quantizer._steps(latents, None), strict=True)
     ]
     torch.testing.assert_close(quantizer(latents).loss, torch.stack(each).mean())
     torch.testing.assert_close(quantizer(latents, 2).loss, torch.stack(each[:2]).mean())
@@ -307,7 +307,7 @@ def test_three_hundred_steps_keep_the_codes_in_use() -> None:
     encoder, decoder = nn.Linear(24, 8), nn.Linear(8, 24)
     quantizer = make(4, size=64)
     with torch.no_grad():
-        quantizer.start(encoder(data), seeded())
+        quantizer.initialise(encoder(data), seeded())
     network = [*encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam([{"params": network}, {"params": quantizer.parameters()}], lr=1e-3)
     for step in range(300):
@@ -346,8 +346,11 @@ def test_a_new_kind_is_one_class_and_one_line() -> None:
         ({"kind": "simqv"}, "vq, ema_vq, simvq, fsq"),
         ({"kind": "simvq", "sizes": 3}, "did you mean `size`"),
         ({"kind": "simvq", "size": 2**18 + 1}, "`size`.*262144"),
-        ({"kind": "vq", "start": "whitened"}, "`start`.*'gaussian' or 'data'"),
-        ({"kind": "fsq", "start": "whitened"}, "`start`.*'default' or 'data'"),
+        ({"kind": "vq", "initialisation": "whitened"}, "`initialisation`.*'random' or 'kmeans'"),
+        (
+            {"kind": "fsq", "initialisation": "whitened"},
+            "`initialisation`.*'published' or 'fitted'",
+        ),
         ({"kind": "simvq", "transform": "diag"}, "'full', 'diagonal' or 'orthogonal'"),
         ({"kind": "fsq", "levels": [8, 5], "size": 1000}, "`levels`: 8 x 5 is 40.*not 1000"),
         ({"kind": "fsq", "size": 1024}, "`levels`.*240, 1000, 4375, 15360, 64000"),
@@ -376,7 +379,7 @@ def test_stages_have_the_dimensions_they_are_given(
     settings: dict[str, object], dims: list[int]
 ) -> None:
     config = ResidualQuantizerConfig.from_mapping(settings)
-    assert [stage.codebook.dim for stage in ResidualQuantizer(20, config).members] == dims
+    assert [stage.codebook.dim for stage in ResidualQuantizer(20, config).stages] == dims
 
 
 @pytest.mark.parametrize(
@@ -399,7 +402,7 @@ def test_folded_stages_give_the_codes_and_the_latents_of_the_loop(dims: tuple[in
     )
     quantizer = ResidualQuantizer(10, config).double()
     frames = torch.randn(600, 10, dtype=torch.float64) * torch.linspace(0.2, 3, 10) + 1
-    quantizer.start(frames, torch.Generator().manual_seed(0))
+    quantizer.initialise(frames, torch.Generator().manual_seed(0))
     quantizer.eval().requires_grad_(False).fold()
     latents = torch.randn(2, 10, 70, dtype=torch.float64) + 1
     with torch.no_grad():

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from audiocodec import load_audio, save_audio
-from audiocodec.checkpoint import MODELS
+from audiocodec.bundled import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -257,7 +257,7 @@ def test_codebooks_that_no_frame_is_loud_enough_for_are_refused(tmp_path: Path) 
     trainer = Trainer(recipe, tmp_path / "run")
     trainer.step = 5
     with pytest.raises(CodecError, match=r"raise data\.gain_db"):
-        trainer.start_quantizer()
+        trainer.initialise_quantizer()
 
 
 def test_speech_at_the_end_of_silence_is_found(tmp_path: Path) -> None:
@@ -422,8 +422,8 @@ def test_a_number_without_sense_is_refused_in_one_line_or_trains(
         given = given.get(part) if isinstance(given, dict) else None
     overrides = [
         "schedule.batch_size=1",
-        "schedule.quantizer_start_steps=[0]",
-        "schedule.quantizer_start_frames=64",
+        "schedule.initialisation_steps=[0]",
+        "schedule.initialisation_frames=64",
         "codec.quantizer.num_codebooks=1",
         "schedule.codebooks=[]",
         "losses.window_lengths=[64]",

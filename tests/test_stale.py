@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec import audio
-from audiocodec.tokenfile import TokenFile
+from audiocodec.audio import files as audio
+from audiocodec.tokens.file import TokenFile
 from audiocodec_cli.main import run
 
 

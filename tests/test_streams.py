@@ -36,7 +36,9 @@ def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     placed = Codec(codec.config)
     placed.load_state_dict(codec.state_dict())
     latents = placed.latents(0.1 * torch.randn(2, 1, 200 * HOP)).detach()
-    placed.quantizer.start(latents.transpose(1, 2).flatten(0, 1), torch.Generator().manual_seed(0))
+    placed.quantizer.initialise(
+        latents.transpose(1, 2).flatten(0, 1), torch.Generator().manual_seed(0)
+    )
     save_codec(placed, folder)
     return folder
 

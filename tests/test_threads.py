@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from audiocodec import CodecError, decode_file, encode_file, evaluate, load_codec
-from audiocodec.onnx_engine import use_onnx
+from audiocodec.onnx.engine import use_onnx
 from audiocodec.verification import verify
 from audiocodec_cli.main import let_threads_sleep, run
 from audiocodec_cli.options import resolve_jobs, use_threads
@@ -75,7 +75,7 @@ def test_every_command_sets_its_threads_before_it_loads_a_model(
     def load(*_: object) -> NoReturn:
         raise Loaded(f"after {asked}")
 
-    for module in ("checkpoint", "export", "verification"):
+    for module in ("checkpoint", "onnx.export", "verification"):
         monkeypatch.setattr(f"audiocodec.{module}.load_codec", load)
     soundfile.write("in.wav", torch.zeros(999).numpy(), 16000)
     Path("in.tok").touch()

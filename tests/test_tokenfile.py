@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiocodec.errors import CodecError
-from audiocodec.tokenfile import TokenFile, TokenHeader, TokenWriter
+from audiocodec.tokens.file import TokenFile, TokenHeader, TokenWriter
 
 HEADER = TokenHeader(
     model="m",

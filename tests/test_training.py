@@ -13,7 +13,7 @@ import torch
 
 from audiocodec import CodecError, load_codec
 from audiocodec.config import read_yaml
-from audiocodec.metrics import pesq_wb
+from audiocodec.evaluation.metrics import pesq_wb
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.data import AudioCache, DataConfig, SegmentSampler
@@ -179,16 +179,16 @@ def test_a_run_leaves_a_model_discriminators_curves_and_its_recipe(
     with pytest.raises(CodecError, match="another recipe"):
         Trainer(tiny(speech_folder, "codec.seanet.latent_dim=24"), folder, resume=True)
 
-    fine = tiny(speech_folder, f"init_from={folder / 'model'}", "schedule.quantizer_start_steps=[]")
+    fine = tiny(speech_folder, f"init_from={folder / 'model'}", "schedule.initialisation_steps=[]")
     tuned = Trainer(fine, tmp_path / "fine")
     for name, value in trainer.ema.state_dict().items():
         assert torch.equal(tuned.codec.state_dict()[name], value)
     assert tuned.discriminators is not None and trainer.discriminators is not None
     for name, value in trainer.discriminators.state_dict().items():
         assert torch.equal(tuned.discriminators.state_dict()[name], value)
-    before = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.members])
+    before = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.stages])
     tuned.train()
-    after = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.members])
+    after = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.stages])
     assert torch.equal(before, after)
 
 
@@ -200,7 +200,7 @@ def test_nothing_to_resume_is_said(speech_folder: Path, tmp_path: Path) -> None:
 def test_a_run_that_goes_on_from_a_model_is_quantised_before_its_codebooks_are_placed_again(
     speech_folder: Path, tmp_path: Path
 ) -> None:
-    fresh = tiny(speech_folder, "schedule.quantizer_start_steps=[5]")
+    fresh = tiny(speech_folder, "schedule.initialisation_steps=[5]")
     onwards = fresh.model_copy(update={"init_from": "speech_16khz"})
     assert [is_quantizing(fresh, step) for step in (0, 4, 5)] == [False, False, True]
     assert all(is_quantizing(onwards, step) for step in (0, 4, 5))
@@ -225,13 +225,13 @@ def test_codebooks_that_are_placed_first_need_not_agree_with_those_of_init_from(
     overrides = [f"init_from={tmp_path / 'a' / 'model'}", "codec.quantizer.dims=[8, 4]"]
     with pytest.raises(CodecError, match=r"`quantizer\.stages\.0"):
         Trainer(tiny(speech_folder, *overrides), tmp_path / "b")
-    placed = tiny(speech_folder, *overrides, "schedule.quantizer_start_steps=[0]")
+    placed = tiny(speech_folder, *overrides, "schedule.initialisation_steps=[0]")
     second = Trainer(placed, tmp_path / "c")
     for part in ("encoder", "decoder"):
         wanted = getattr(first.codec, part).state_dict()
         for name, value in getattr(second.codec, part).state_dict().items():
             assert torch.equal(value, wanted[name])
-    assert second.codec.quantizer.members[0].codebook.dim == 8
+    assert second.codec.quantizer.stages[0].codebook.dim == 8
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -269,15 +269,15 @@ def test_collapse_raises_an_alarm(
     speech_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer = Trainer(tiny(speech_folder, "schedule.steps=20"), tmp_path / "run")
-    real = trainer.start_quantizer
+    real = trainer.initialise_quantizer
 
     def collapse() -> None:
         real()
-        for stage in trainer.codec.quantizer.members:
+        for stage in trainer.codec.quantizer.stages:
             stage.codebook.frozen.mul_(1e-3).add_(100)
             stage.codebook.frozen[0] = 0
 
-    trainer.start_quantizer = collapse  # type: ignore[method-assign]
+    trainer.initialise_quantizer = collapse  # type: ignore[method-assign]
     trainer.train()
     assert "collapse" in capsys.readouterr().err
 
@@ -466,7 +466,7 @@ def test_a_step_uses_some_discriminators_and_all_have_their_turn(
     recipe = tiny(
         speech_folder,
         "discriminators.start_step=0",
-        "discriminators.every=1",
+        "discriminators.update_every=1",
         "discriminators.per_step=2",
         "discriminators.periods=[2, 3, 5]",
     )
@@ -524,7 +524,7 @@ def test_discriminators_that_are_known_are_taken_over_and_others_start_anew() ->
 def test_the_codecs_step_leaves_the_discriminators_alone(
     speech_folder: Path, tmp_path: Path
 ) -> None:
-    recipe = tiny(speech_folder, "discriminators.start_step=0", "discriminators.every=2")
+    recipe = tiny(speech_folder, "discriminators.start_step=0", "discriminators.update_every=2")
     trainer = Trainer(recipe, tmp_path / "run")
     assert trainer.discriminators is not None
 
@@ -646,8 +646,8 @@ def test_librispeech_recipe_runs_on_a_folder_of_its_layout(
             "schedule.steps=20",
             "schedule.batch_size=1",
             "data.segment_seconds=0.2",
-            "schedule.quantizer_start_steps=[2]",
-            "schedule.quantizer_start_frames=30",
+            "schedule.initialisation_steps=[2]",
+            "schedule.initialisation_frames=30",
             "schedule.codebooks=[1, 2]",
             "codec.seanet.channels=[4, 8, 12, 16]",
             "schedule.validate_every=1000",

@@ -12,9 +12,10 @@ import soundfile
 import torch
 
 from audiocodec import Codec, CodecError, load_audio, load_codec, save_codec, verification
+from audiocodec.bundled import CLIPS, GOLDEN_CLIP
 from audiocodec.checkpoint import stated_fingerprint
-from audiocodec.tokenfile import TokenFile
-from audiocodec.verification import CLIPS, GOLDEN_CLIP, GOLDEN_NAME, record, verify
+from audiocodec.tokens.file import TokenFile
+from audiocodec.verification import GOLDEN_NAME, record, verify
 from audiocodec_cli.main import run
 
 

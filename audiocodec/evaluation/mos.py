@@ -16,7 +16,7 @@ import soxr
 import torch
 
 from audiocodec.errors import CodecError
-from audiocodec.metrics import SPEECH_RATE, ScoreError, Signal
+from audiocodec.evaluation.metrics import SPEECH_RATE, ScoreError, Signal
 
 
 def distill_mos(signal: Signal, sample_rate: int) -> float:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocodec import tokenstats
 from audiocodec.extras import import_extra
 from audiocodec.paths import replacing
+from audiocodec.tokens import stats
 
 # score -> (title in the table, format); the order of the columns
 SCORES = {
@@ -116,12 +116,12 @@ class Evaluation:
     @property
     def usage(self) -> list[float]:
         """For each stage, the share of its entries that occur in the whole set."""
-        return [tokenstats.usage(counts) for counts in self.code_counts]
+        return [stats.usage(counts) for counts in self.code_counts]
 
     @property
     def perplexity(self) -> list[float]:
         """For each stage, its entries in even use over the whole set."""
-        return [tokenstats.perplexity(counts) for counts in self.code_counts]
+        return [stats.perplexity(counts) for counts in self.code_counts]
 
     @property
     def failures(self) -> list[str]:

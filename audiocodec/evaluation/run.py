@@ -23,18 +23,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiocodec import metrics
-from audiocodec.audio import find_audio, load_audio
+from audiocodec.audio.files import find_audio, load_audio
 from audiocodec.codec import Codec
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
+from audiocodec.evaluation import metrics
 from audiocodec.evaluation.mos import load_distill_mos
 from audiocodec.evaluation.result import SCORES, Comparison, Evaluation, Row
 from audiocodec.evaluation.saving import SavedAudio
 from audiocodec.evaluation.scoring import Pair, score_pairs
 from audiocodec.progress import progress_bar
-from audiocodec.tokenfile import TokenFile, TokenHeader, TokenWriter
-from audiocodec.tokenstats import count_codes
+from audiocodec.tokens.file import TokenFile, TokenHeader, TokenWriter
+from audiocodec.tokens.stats import count_codes
 
 FILES_PER_TURN = 8  # for each worker: decoded audio that waits in memory to be scored
 

@@ -9,12 +9,12 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocodec import metrics
 from audiocodec.errors import CodecError
+from audiocodec.evaluation import metrics
+from audiocodec.evaluation.metrics import Signal
 from audiocodec.evaluation.mos import distill_mos
 from audiocodec.evaluation.result import ScoredFile
 from audiocodec.extras import import_extra
-from audiocodec.metrics import Signal
 
 PAIRS_PER_WORKER = 10  # a process takes seconds to start: what makes it worth while
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import torch
@@ -102,6 +102,22 @@ class SEANetConfig(Config):
                 f"look back more than {MOST_CONTEXT} columns; lower one of them"
             )
         return self
+
+    def computation(self) -> dict[str, Any]:
+        """See :meth:`audiocodec.codec.CodecConfig.computation`."""
+        return {
+            "patch": self.patch,
+            "strides": self.strides,
+            "channels": self.channels,
+            "residual_units": self.residual_units,
+            "kernel_size": self.kernel_size,
+            "residual_kernel_size": self.residual_kernel_size,
+            "dilation_base": self.dilation_base,
+            "dilation_cycle": self.dilation_cycle,
+            "activation": self.activation,
+            "latent_dim": self.latent_dim,
+            "lookahead": self.lookahead,
+        }
 
     @property
     def hop_length(self) -> int:

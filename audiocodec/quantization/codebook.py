@@ -1,16 +1,16 @@
 """The contract of a codebook, and what codebooks with an explicit table share.
 
 A codebook turns vectors into codes (:meth:`Codebook.nearest`) and codes into entries
-(:meth:`Codebook.lookup`), says what training should minimise (:meth:`Codebook.loss`), may place
-itself on data before training (:meth:`Codebook.start`) and may learn from what was chosen without a
-gradient (:meth:`Codebook.observe`). It knows nothing of stages or audio.
+(:meth:`Codebook.lookup`), says what training should minimise (:meth:`Codebook.loss`), may be
+initialised on data (:meth:`Codebook.initialise`) and may learn from what was chosen without a
+gradient (:meth:`Codebook.update_online`). It knows nothing of stages or audio.
 
 Shapes: ``N`` vectors, ``d`` = ``dim``.
 """
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pydantic
 import torch
@@ -39,27 +39,34 @@ class CodebookConfig(Config):
     kind: str
     size: Annotated[int, pydantic.Field(ge=2, le=MAX_SIZE)] = 1024
     dim: Annotated[int, pydantic.Field(ge=1, le=16_384)] = 12
-    commitment: Annotated[float, pydantic.Field(ge=0, le=1e6)] = pydantic.Field(
+    commitment_weight: Annotated[float, pydantic.Field(ge=0, le=1e6)] = pydantic.Field(
         0.25, description="weight of the loss that pulls latents to entries (beta)"
     )
-    codebook: Annotated[float, pydantic.Field(ge=0, le=1e6)] = pydantic.Field(
+    codebook_weight: Annotated[float, pydantic.Field(ge=0, le=1e6)] = pydantic.Field(
         1.0, description="weight of the loss that pulls entries to latents (gamma)"
     )
+
+    def computation(self) -> dict[str, Any]:
+        """What codes and entries depend on beside the weights; a kind adds what it has more.
+
+        See :meth:`audiocodec.codec.CodecConfig.computation`.
+        """
+        return {"kind": self.kind, "size": self.size, "dim": self.dim}
 
 
 class Codebook(nn.Module):
     """One stage's set of vectors. A member of the family overrides what makes it different."""
 
     Config: ClassVar[type[CodebookConfig]]
-    observes = False
-    """Whether :meth:`observe` does anything."""
+    updates_online = False
+    """Whether :meth:`update_online` does anything."""
 
     def __init__(self, config: CodebookConfig) -> None:
         super().__init__()
         self.size = config.size
         self.dim = config.dim
-        self.commitment = config.commitment
-        self.codebook = config.codebook
+        self.commitment_weight = config.commitment_weight
+        self.codebook_weight = config.codebook_weight
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """The code of the entry nearest to each vector: ``[N, d]`` -> int64 ``[N]``."""
@@ -76,13 +83,14 @@ class Codebook(nn.Module):
         """
         commitment = F.mse_loss(inputs, quantized.detach())
         codebook = F.mse_loss(quantized, inputs.detach())
-        return self.commitment * commitment + self.codebook * codebook
+        return self.commitment_weight * commitment + self.codebook_weight * codebook
 
-    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
-        """Place the entries on data ``[N, d]`` before they are first used; by default, nothing."""
+    def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
+        """Fit the entries to data ``[N, d]`` before they are first used. Default: nothing."""
 
-    def observe(self, vectors: Tensor, codes: Tensor) -> None:
-        """See ``vectors [N, d]``, N > 0, and the ``codes [N]`` chosen for them. Default: nothing.
+    def update_online(self, vectors: Tensor, codes: Tensor) -> None:
+        """Learn from ``vectors [N, d]``, N > 0, and the ``codes [N]`` chosen for them, without a
+        gradient. Default: nothing.
 
         Called once a training step, after the step's entries were looked up.
         """
@@ -211,7 +219,7 @@ def search_pieces(vectors: Tensor, size: int) -> tuple[Tensor, ...]:
 def kmeans(vectors: Tensor, size: int, generator: torch.Generator, iterations: int = 12) -> Tensor:
     """``size`` centres of ``vectors [N, d]`` by Lloyd's iteration from random distinct vectors.
 
-    A centre that loses all its vectors is placed on a random vector again. With fewer vectors than
+    A centre that loses all its vectors is moved to a random vector. With fewer vectors than
     centres, vectors are repeated with a little noise so that no two centres agree. More than
     :data:`FLAT_CENTRES` are found at two levels: `sqrt(size)` groups, and within each group as
     many centres as its share of the vectors. For 65,536 that is a hundredth of the work, and of

@@ -19,12 +19,12 @@ class EMAVQConfig(CodebookConfig):
     """VQ whose entries are moving averages (van den Oord et al. 2017, appendix A.1)."""
 
     kind: Literal["ema_vq"] = "ema_vq"
-    start: Literal["gaussian", "data"] = "data"
+    initialisation: Literal["random", "kmeans"] = "kmeans"
     decay: Annotated[float, pydantic.Field(gt=0, lt=1)] = pydantic.Field(
         0.99, description="share of the old average that a step keeps"
     )
-    rebirth: Annotated[float, pydantic.Field(ge=0, lt=1)] = pydantic.Field(
-        0.02, description="entries in less use than this share of even use move to data; 0: never"
+    reset_threshold: Annotated[float, pydantic.Field(ge=0, lt=1)] = pydantic.Field(
+        0.02, description="entries used less than this share of even use are reset; 0: never"
     )
 
 
@@ -32,20 +32,20 @@ class EMAVQ(TableCodebook):
     """Each entry is the moving average of the vectors that chose it; no gradient moves it."""
 
     Config: ClassVar[type[CodebookConfig]] = EMAVQConfig
-    observes = True
+    updates_online = True
     entries: Tensor
 
     def __init__(self, config: EMAVQConfig) -> None:
         super().__init__(config)
-        self.start_kind = config.start
+        self.initialisation = config.initialisation
         self.register_buffer("entries", gaussian_table(self.size, self.dim))
-        self.usage = EntryUsage(self.size, config.decay, config.rebirth)
+        self.usage = EntryUsage(self.size, config.decay, config.reset_threshold)
 
     def table(self) -> Tensor:
         return self.entries
 
     @torch.no_grad()
-    def observe(self, vectors: Tensor, codes: Tensor) -> None:
+    def update_online(self, vectors: Tensor, codes: Tensor) -> None:
         """With counts ``c`` and sums ``m = c e`` averaged alike, the new ``m / c`` is
 
             ``e + (1 - decay) (sum of the vectors - their number e) / c``
@@ -61,7 +61,7 @@ class EMAVQ(TableCodebook):
         self.entries[dead] = fresh
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
+    def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
         self.usage.restart()
-        if self.start_kind == "data":
+        if self.initialisation == "kmeans":
             self.entries.copy_(kmeans(vectors, self.size, generator))

@@ -33,8 +33,8 @@ class FSQConfig(CodebookConfig):
     bound: Literal["clamp", "tanh"] = "clamp"
     """How values are brought inside the grid before they are rounded. ``tanh`` is the paper's: the
     decoder has to undo it. ``clamp`` finds the nearest entry, so that least is left."""
-    start: Literal["default", "data"] = "data"
-    """``default``: the published grid, whatever the data. ``data``: the spread and offset that
+    initialisation: Literal["published", "fitted"] = "fitted"
+    """``published``: the paper's grid, whatever the data. ``fitted``: the spread and offset that
     leave least of the data, dimension by dimension."""
 
     @pydantic.model_validator(mode="before")
@@ -65,6 +65,9 @@ class FSQConfig(CodebookConfig):
             raise ValueError(f"there are {len(levels)}, and `dim` must be that, not {dim}")
         return levels
 
+    def computation(self) -> dict[str, Any]:
+        return {**super().computation(), "levels": self.levels, "bound": self.bound}
+
 
 class FSQ(Codebook):
     """A grid whose spread and offset are learned; its table is never written down."""
@@ -75,7 +78,7 @@ class FSQ(Codebook):
 
     def __init__(self, config: FSQConfig) -> None:
         super().__init__(config)
-        self.start_kind = config.start
+        self.initialisation = config.initialisation
         self.bound = config.bound
         self.levels = config.levels
         self.spread = nn.Parameter(torch.ones(self.dim))
@@ -98,10 +101,10 @@ class FSQ(Codebook):
         return self._grid(torch.stack(digits, dim=-1)) * self.spread + self.offset
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
+    def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
         self.spread.fill_(1)
         self.offset.zero_()
-        if self.start_kind == "default":
+        if self.initialisation == "published":
             return
         mean, deviation = vectors.mean(dim=0), vectors.std(dim=0).clamp(min=1e-6)
         # A grid of an even number of levels is not centred on zero.

@@ -122,19 +122,19 @@ class Stage(nn.Module):
         return self.codebook.size
 
     @torch.no_grad()
-    def observe(self, residual: Tensor, codes: Tensor) -> None:
-        """Let the codebook see what was chosen, for ``[B, D, F]`` and ``[B, F]``, in training."""
+    def update_online(self, residual: Tensor, codes: Tensor) -> None:
+        """Update the codebook from a residual ``[B, D, F]`` and its codes ``[B, F]``."""
         if codes.numel():
-            self.codebook.observe(self._project(as_rows(residual)), codes.flatten())
+            self.codebook.update_online(self._project(as_rows(residual)), codes.flatten())
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
-        """Place projection, scale and codebook on residuals ``[N, D]``."""
+    def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
+        """Fit projection, scale and codebook to residuals ``[N, D]``."""
         centred = vectors - vectors.mean(dim=0)
         _, axes = torch.linalg.eigh(centred.T @ centred)
         self.projection.copy_(axes.flip(1).T[: self.projection.shape[0]])
         self.scale.copy_((vectors @ self.projection.T).square().mean().sqrt().clamp(min=1e-6))
-        self.codebook.start(self._project(vectors), generator)
+        self.codebook.initialise(self._project(vectors), generator)
 
     def _project(self, vectors: Tensor) -> Tensor:
         return (vectors @ self.projection.T) / self.scale
@@ -143,7 +143,7 @@ class Stage(nn.Module):
 class ResidualQuantizer(nn.Module):
     """``num_codebooks`` stages; any prefix of them is a quantiser too.
 
-    The stages code what the latents are beyond ``center``, their mean at the start; losses count as
+    The stages code what the latents are beyond ``center``, their mean at initialisation; losses are
     shares of ``energy``, the mean square there.
     """
 
@@ -155,20 +155,16 @@ class ResidualQuantizer(nn.Module):
         self.num_codebooks = config.num_codebooks
         self.latent_dim = latent_dim
         self.estimate = ESTIMATORS[config.estimator]
-        self.stages = nn.ModuleList(Stage(latent_dim, codebook) for codebook in config.stages)
+        stages = nn.ModuleList(Stage(latent_dim, codebook) for codebook in config.stages)
+        self.stages = cast(list[Stage], stages)
         self.folded: FoldedStages | None = None
         self.register_buffer("center", torch.zeros(latent_dim, 1))
         self.register_buffer("energy", torch.ones(()))
 
     @property
-    def observes(self) -> bool:
-        """Whether a codebook learns from what was chosen, without a gradient."""
-        return any(stage.codebook.observes for stage in self.members)
-
-    @property
-    def members(self) -> list[Stage]:
-        """The stages, first to last."""
-        return cast(list[Stage], list(self.stages))
+    def updates_online(self) -> bool:
+        """Whether a codebook learns without a gradient."""
+        return any(stage.codebook.updates_online for stage in self.stages)
 
     def encode(self, latents: Tensor, num_codebooks: int | None = None, beam: int = 1) -> Tensor:
         """``[B, D, F]`` -> codes int64 ``[B, K, F]``.
@@ -192,7 +188,7 @@ class ResidualQuantizer(nn.Module):
                 return torch.stack([step.codes for step in steps], dim=1)
             residual = self._centred(latents)
             self._check_finite(latents, residual, num_codebooks)
-            paths = beam_search(self.members[:num_codebooks], as_rows(residual), beam)
+            paths = beam_search(self.stages[:num_codebooks], as_rows(residual), beam)
             return paths.unflatten(0, (len(latents), -1)).transpose(1, 2)
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -200,7 +196,7 @@ class ResidualQuantizer(nn.Module):
         with full_precision(codes):
             if self.folded is not None and not torch.is_grad_enabled():
                 return self.folded.decode(codes)
-            pairs = zip(self.members, codes.unbind(dim=1), strict=False)
+            pairs = zip(self.stages, codes.unbind(dim=1), strict=False)
             return self._join([stage.decode(stage_codes) for stage, stage_codes in pairs])
 
     def forward(self, latents: Tensor, num_codebooks: int | Tensor | None = None) -> Quantized:
@@ -223,7 +219,7 @@ class ResidualQuantizer(nn.Module):
             most = None if num_codebooks.is_cuda else int(num_codebooks.max())
         steps = list(self._steps(latents, most))
         used, losses = [], []
-        for index, (stage, step) in enumerate(zip(self.members, steps, strict=False)):
+        for index, (stage, step) in enumerate(zip(self.stages, steps, strict=False)):
             residual, quantized = step.residual, step.quantized
             if in_use is not None:
                 # A stage that an item does not use is neither decoded nor trained on it.
@@ -231,10 +227,10 @@ class ResidualQuantizer(nn.Module):
                 residual, quantized = residual * on, quantized * on
             used.append(quantized)
             losses.append(stage.codebook.loss(residual, quantized))
-        if self.observes and self.training and torch.is_grad_enabled():
-            for index, (stage, step) in enumerate(zip(self.members, steps, strict=False)):
+        if self.updates_online and self.training and torch.is_grad_enabled():
+            for index, (stage, step) in enumerate(zip(self.stages, steps, strict=False)):
                 active = slice(None) if in_use is None else in_use > index
-                stage.observe(step.residual[active], step.codes[active])
+                stage.update_online(step.residual[active], step.codes[active])
         stages_in_use = len(steps) if in_use is None else in_use.float().mean()
         residuals = [step.residual for step in steps] + [steps[-1].residual - steps[-1].quantized]
         return Quantized(
@@ -246,22 +242,22 @@ class ResidualQuantizer(nn.Module):
         )
 
     @torch.no_grad()
-    def start(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Place every stage on latents ``[N, D]``, each on what the stages before it leave."""
+    def initialise(self, latents: Tensor, generator: torch.Generator) -> None:
+        """Initialise every stage on latents ``[N, D]``, each on what the stages before it leave."""
         center = latents.mean(dim=0)
         self.center.copy_(center.unsqueeze(1))
         residual = latents - center
         self.energy.copy_(residual.square().mean().clamp(min=1e-8))
-        for number, stage in enumerate(self.members, start=1):
-            stage.start(residual, generator)
+        for number, stage in enumerate(self.stages, start=1):
+            stage.initialise(residual, generator)
             if number < self.num_codebooks:  # nobody asks what the last one leaves
                 residual = residual - stage.decode(stage.encode(residual.T.unsqueeze(0)))[0].T
 
     def fold(self) -> None:
         """Leave plain tables behind, in place, for inference: the codes stay the same."""
-        for stage in self.members:
+        for stage in self.stages:
             stage.codebook = stage.codebook.folded()
-        self.folded = FoldedStages.of(self.members, self.center)
+        self.folded = FoldedStages.of(self.stages, self.center)
 
     def _encode_folded(
         self, latents: Tensor, num_codebooks: int | None, beam: int
@@ -274,7 +270,7 @@ class ResidualQuantizer(nn.Module):
     def _steps(self, latents: Tensor, num_codebooks: int | None) -> Iterator[StageStep]:
         """The one residual loop. Each stage sees the latents less what came before, detached."""
         residual = self._centred(latents)
-        for stage in self.members[:num_codebooks]:
+        for stage in self.stages[:num_codebooks]:
             codes = stage.encode(residual)
             quantized = stage.decode(codes)
             yield StageStep(residual, codes, quantized)
@@ -306,7 +302,7 @@ class ResidualQuantizer(nn.Module):
                 f"quantizer stage 1 of {self.num_codebooks}: the latents that come in are not all "
                 "finite; check the audio and the encoder's weights"
             )
-        for number, stage in enumerate(self.members[:num_codebooks], start=1):
+        for number, stage in enumerate(self.stages[:num_codebooks], start=1):
             residual = residual - stage.decode(stage.encode(residual))
             if not bool(residual.isfinite().all()):
                 raise NotFiniteError(

@@ -7,7 +7,7 @@ entries that are never chosen follow those that are, and none dies. For a step o
 kexue.fm/archives/10519).
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 import torch
@@ -23,24 +23,27 @@ from audiocodec.quantization.usage import EntryUsage
 
 
 class SimVQConfig(CodebookConfig):
-    """What SimVQ learns, the shape of its map, and where its table starts."""
+    """What SimVQ learns, the shape of its map, and how its table is initialised."""
 
     kind: Literal["simvq"] = "simvq"
     learn: Literal["transform", "codebook_and_transform"] = "transform"
     transform: Literal["full", "diagonal", "orthogonal"] = "full"
     """``orthogonal``: ``W = exp(A - A^T)``, a rotation: entries keep their distances."""
-    init: Literal["gaussian", "uniform"] = "gaussian"
+    distribution: Literal["gaussian", "uniform"] = "gaussian"
     """How ``C`` is drawn, with a standard deviation of ``d^-0.5`` either way."""
-    start: Literal["default", "whitened", "data"] = "data"
-    """``default``: ``C`` as drawn, ``W = I``, whatever the data. ``whitened``: ``W`` and ``b`` such
-    that the entries have the data's mean and covariance; where ``W`` can only turn, ``C`` takes the
-    covariance. ``data``: ``C`` is the k-means centres of the data, ``W = I``."""
-    rebirth: Annotated[float, pydantic.Field(ge=0, lt=1)] = pydantic.Field(
-        0.0, description="entries in less use than this share of even use move to data; 0: never"
+    initialisation: Literal["random", "whitened", "kmeans"] = "kmeans"
+    """``random``: ``C`` as drawn, ``W = I``, whatever the data. ``whitened``: ``W`` and ``b`` such
+    that the entries have the data's mean and covariance; where ``W`` can only rotate, ``C`` takes
+    the covariance. ``kmeans``: ``C`` is the k-means centres of the data, ``W = I``."""
+    reset_threshold: Annotated[float, pydantic.Field(ge=0, lt=1)] = pydantic.Field(
+        0.0, description="entries used less than this share of even use are reset; 0: never"
     )
     decay: Annotated[float, pydantic.Field(gt=0, lt=1)] = pydantic.Field(
         0.99, description="share of its old average that a step leaves to an entry's use"
     )
+
+    def computation(self) -> dict[str, Any]:
+        return {**super().computation(), "transform": self.transform}
 
 
 class SimVQ(TableCodebook):
@@ -51,8 +54,8 @@ class SimVQ(TableCodebook):
 
     def __init__(self, config: SimVQConfig) -> None:
         super().__init__(config)
-        self.start_kind = config.start
-        self.init = config.init
+        self.initialisation = config.initialisation
+        self.distribution = config.distribution
         self.shape = config.transform
         frozen = self._draw(None)
         if config.learn == "transform":
@@ -61,9 +64,9 @@ class SimVQ(TableCodebook):
             self.frozen = nn.Parameter(frozen)
         self.transform = nn.Parameter(self._identity())
         self.bias = nn.Parameter(torch.zeros(self.dim))
-        resets = config.rebirth > 0
-        self.usage = EntryUsage(self.size, config.decay, config.rebirth) if resets else None
-        self.observes = resets
+        resets = config.reset_threshold > 0
+        self.usage = EntryUsage(self.size, config.decay, config.reset_threshold) if resets else None
+        self.updates_online = resets
 
     def matrix(self) -> Tensor:
         """``W [d, d]``, differentiable."""
@@ -80,7 +83,7 @@ class SimVQ(TableCodebook):
             return frozen @ self.matrix() + self.bias
 
     @torch.no_grad()
-    def observe(self, vectors: Tensor, codes: Tensor) -> None:
+    def update_online(self, vectors: Tensor, codes: Tensor) -> None:
         """A dead entry is reset through the map: ``c = (vector - b) W^-1``."""
         if self.usage is None:
             return
@@ -90,13 +93,13 @@ class SimVQ(TableCodebook):
             self.frozen[dead] = torch.linalg.solve(self.matrix(), fresh - self.bias, left=False)
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
+    def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
         if self.usage is not None:
             self.usage.restart()
-        if self.start_kind == "default":
+        if self.initialisation == "random":
             return
         self.transform.copy_(self._identity())
-        if self.start_kind == "data":
+        if self.initialisation == "kmeans":
             self.frozen.copy_(kmeans(vectors, self.size, generator))
             self.bias.zero_()
             return
@@ -114,7 +117,7 @@ class SimVQ(TableCodebook):
 
     def _draw(self, generator: torch.Generator | None) -> Tensor:
         """A random ``C [size, d]``."""
-        if self.init == "gaussian":
+        if self.distribution == "gaussian":
             return gaussian_table(self.size, self.dim, generator)
         table = torch.empty(self.size, self.dim)
         if table.is_meta:

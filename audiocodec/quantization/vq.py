@@ -17,7 +17,7 @@ class VQConfig(CodebookConfig):
     """Plain VQ (van den Oord et al. 2017, arXiv 1711.00937), both losses by gradient."""
 
     kind: Literal["vq"] = "vq"
-    start: Literal["gaussian", "data"] = "data"
+    initialisation: Literal["random", "kmeans"] = "kmeans"
 
 
 class VQ(TableCodebook):
@@ -27,13 +27,13 @@ class VQ(TableCodebook):
 
     def __init__(self, config: VQConfig) -> None:
         super().__init__(config)
-        self.start_kind = config.start
+        self.initialisation = config.initialisation
         self.entries = nn.Parameter(gaussian_table(self.size, self.dim))
 
     def table(self) -> Tensor:
         return self.entries
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, generator: torch.Generator) -> None:
-        if self.start_kind == "data":
+    def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
+        if self.initialisation == "kmeans":
             self.entries.copy_(kmeans(vectors, self.size, generator))

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiocodec.audio import AudioReader, audio_info, save_audio
+from audiocodec.audio.files import AudioReader, audio_info, save_audio
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
 from audiocodec.training.corpora import LIBRISPEECH_SUBSETS
@@ -236,7 +236,7 @@ def small(recipe: Recipe, device: str) -> Recipe:
     most = CPU_BATCH if device == "cpu" else schedule.batch_size
     changes = {
         "batch_size": min(schedule.batch_size, most),
-        "quantizer_start_frames": min(schedule.quantizer_start_frames, START_FRAMES),
+        "initialisation_frames": min(schedule.initialisation_frames, START_FRAMES),
     }
     return recipe.model_copy(update={"schedule": schedule.model_copy(update=changes)})
 
@@ -285,7 +285,7 @@ def parts(recipe: Recipe) -> list[int]:
     schedule, discriminators = recipe.schedule, recipe.discriminators
     steps = {0}
     if recipe.init_from is None:
-        steps.add(min(schedule.quantizer_start_steps))
+        steps.add(min(schedule.initialisation_steps))
     if discriminators is not None and recipe.losses.adversarial > 0:
         steps.add(discriminators.start_step)
     if schedule.decoder_only_step is not None:

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiocodec.audio import AudioReader, find_audio
+from audiocodec.audio.files import AudioReader, find_audio
+from audiocodec.bundled import CLIPS
 from audiocodec.config import Config
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
@@ -102,7 +103,7 @@ def data_root(config: DataConfig) -> Path:
     if config.root is None:
         raise CodecError("data.root: not given; name your recordings: --set data.root=FOLDER")
     if config.root == BUNDLED_CLIPS:
-        return Path(__file__).parents[1] / "clips"
+        return CLIPS
     return Path(config.root).expanduser()
 
 

@@ -36,7 +36,7 @@ class DiscriminatorConfig(Config):
         description="first step with adversarial losses"
     )
     ramp_steps: Positive = pydantic.Field(1000, description="over which their weight rises to full")
-    every: Positive = pydantic.Field(2, description="discriminators learn every so many steps")
+    update_every: Positive = pydantic.Field(2, description="steps from one update to the next")
     per_step: Positive | None = pydantic.Field(
         None,
         description="discriminators in use in a step, drawn anew for each step; null: all of them",

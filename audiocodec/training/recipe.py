@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 import pydantic
 
-from audiocodec.checkpoint import bundled_models
+from audiocodec.bundled import bundled_models
 from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
 from audiocodec.training.data import BUNDLED_CLIPS, DataConfig
@@ -42,12 +42,12 @@ class ScheduleConfig(Config):
 
     steps: Steps
     batch_size: Annotated[int, pydantic.Field(ge=1, le=65_536)] = 8
-    quantizer_start_steps: tuple[Step, ...] = pydantic.Field(
+    initialisation_steps: tuple[Step, ...] = pydantic.Field(
         (300,),
         description="when the codebooks are placed on latents; before the first, no bottleneck "
         "unless `init_from` has brought some",
     )
-    quantizer_start_frames: Annotated[int, pydantic.Field(ge=2, le=10**8)] = pydantic.Field(
+    initialisation_frames: Annotated[int, pydantic.Field(ge=2, le=10**8)] = pydantic.Field(
         20_000, description="non-silent frames that a start looks at"
     )
     codebooks: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = pydantic.Field(
@@ -107,11 +107,11 @@ class Recipe(Config):
                 raise ValueError(
                     f"`schedule.codebooks` has {number}, the codec has {most} codebooks"
                 )
-        if self.init_from is None and not self.schedule.quantizer_start_steps:
+        if self.init_from is None and not self.schedule.initialisation_steps:
             raise ValueError(
-                "`schedule.quantizer_start_steps` needs a step unless `init_from` is set"
+                "`schedule.initialisation_steps` needs a step unless `init_from` is set"
             )
-        finish, starts = self.schedule.decoder_only_step, self.schedule.quantizer_start_steps
+        finish, starts = self.schedule.decoder_only_step, self.schedule.initialisation_steps
         if finish is not None and starts and max(starts) >= finish:
             raise ValueError(
                 f"`schedule.decoder_only_step` is {finish}: codebooks that are placed at step "

@@ -64,7 +64,7 @@ def is_quantizing(recipe: Recipe, step: int) -> bool:
 
     Those of ``init_from`` are in place from the beginning.
     """
-    starts = recipe.schedule.quantizer_start_steps
+    starts = recipe.schedule.initialisation_steps
     return recipe.init_from is not None or step >= min(starts)
 
 

@@ -245,7 +245,7 @@ class Trainer:
         if not is_quantizing(self.recipe, schedule.steps - 1):
             print(
                 f"warning: schedule.steps is {schedule.steps}, but the codebooks are initialised "
-                f"at step {min(schedule.quantizer_start_steps)}: this run makes no usable model",
+                f"at step {min(schedule.initialisation_steps)}: this run makes no usable model",
                 file=sys.stderr,
             )
 
@@ -354,8 +354,8 @@ class Trainer:
         Returns the numbers to log, on the steps that are logged: losses are means since the last.
         """
         recipe = self.recipe
-        if self.step in recipe.schedule.quantizer_start_steps:
-            self.start_quantizer()
+        if self.step in recipe.schedule.initialisation_steps:
+            self.initialise_quantizer()
         weights = loss_weights(recipe, self.step)
         variant = self._variant(weights)
         for part in (self.codec.encoder, self.codec.quantizer):
@@ -403,7 +403,7 @@ class Trainer:
             assert self.discriminators is not None and recipe.discriminators is not None
             computed |= {"adversarial", "feature_matching"}
             in_use_names = discriminators_in_use(recipe, self.step, self.discriminators.names)
-            discriminators_learn = self.step % recipe.discriminators.every == 0
+            discriminators_learn = self.step % recipe.discriminators.update_every == 0
         losses = tuple(name for name in weights if name in computed)
         return StepVariant(
             quantizing,
@@ -416,7 +416,7 @@ class Trainer:
     def _updater(self, variant: StepVariant) -> Callable[[Tensor, Tensor, Tensor], None]:
         """What does a step this way: :meth:`_update`, on a GPU as a recording."""
         update = partial(self._update, variant)
-        if self.device.type != "cuda" or self.codec.quantizer.observes:
+        if self.device.type != "cuda" or self.codec.quantizer.updates_online:
             return update
         if variant not in self._graphs and len(self._graphs) < MOST_GRAPHS:
             self._graphs[variant] = CUDAGraphStep(update)
@@ -520,20 +520,20 @@ class Trainer:
         }
 
     @torch.no_grad()
-    def start_quantizer(self) -> None:
+    def initialise_quantizer(self) -> None:
         """Place the codebooks on latents of fresh, non-silent frames."""
         schedule, hop = self.recipe.schedule, self.codec.hop_length
         quietest = 10 ** (self.recipe.data.silence_threshold_db / 20)
         frames: list[Tensor] = []
         at_once = self.recipe.data.segment_seconds * self.codec.frame_rate * schedule.batch_size
-        for draw in range(1000 + round(4 * schedule.quantizer_start_frames / at_once)):
+        for draw in range(1000 + round(4 * schedule.initialisation_frames / at_once)):
             audio = self.sampler.batch(START_DRAWS + 1000 * self.step + draw)
             latents = self.codec.latents(audio).transpose(1, 2)
             whole = audio[..., : audio.shape[-1] // hop * hop].unflatten(-1, (-1, hop))
             audible = whole.square().mean(dim=-1).sqrt().squeeze(1) > quietest
             frames.append(latents[:, : audible.shape[1]][audible].float())
             found = sum(map(len, frames))
-            if found >= schedule.quantizer_start_frames or (not found and draw >= SILENT_DRAWS):
+            if found >= schedule.initialisation_frames or (not found and draw >= SILENT_DRAWS):
                 break
         if sum(map(len, frames)) < 2:
             raise CodecError(
@@ -543,10 +543,10 @@ class Trainer:
             )
         generator = torch.Generator().manual_seed(self.recipe.seed)
         try:
-            self.codec.quantizer.start(torch.cat(frames), generator)
+            self.codec.quantizer.initialise(torch.cat(frames), generator)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise CodecError(
-                "schedule.quantizer_start_steps: the codebooks cannot be placed on the latents of "
+                "schedule.initialisation_steps: the codebooks cannot be placed on the latents of "
                 f"step {self.step}, which vary too little ({error}); use more varied audio"
             ) from None
         self.ema.load_state_dict(self.codec.state_dict())
@@ -558,7 +558,7 @@ class Trainer:
     # Watching.
 
     def _usage(self) -> dict[str, float]:
-        starts = self.recipe.schedule.quantizer_start_steps
+        starts = self.recipe.schedule.initialisation_steps
         if starts and self.step <= min(starts):
             return {}
         enough = self.usage.enough
@@ -686,7 +686,7 @@ class Trainer:
             raise CodecError(f"{path}: damaged, or of another recipe ({reason})") from None
 
     def _init_from(self, model: Path) -> None:
-        if 0 in self.recipe.schedule.quantizer_start_steps:  # placed before they are first used
+        if 0 in self.recipe.schedule.initialisation_steps:  # placed before they are first used
             load_weights(self.codec.encoder, model / WEIGHTS_NAME, "encoder.")
             load_weights(self.codec.decoder, model / WEIGHTS_NAME, "decoder.")
         else:

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiocodec.audio import load_audio
+from audiocodec.audio.files import load_audio
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
-from audiocodec.metrics import ScoreError, stoi
+from audiocodec.evaluation.metrics import ScoreError, stoi
 from audiocodec.training.losses import LossConfig, spectral_losses
 
 CLIPS = 12

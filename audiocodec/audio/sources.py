@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from audiocodec.errors import CodecError, DamagedError, RestError
-from audiocodec.links import (
+from audiocodec.audio.links import (
     Link,
     View,
     after_id3,
@@ -28,8 +27,8 @@ from audiocodec.links import (
     ogg_links,
     other_links,
 )
-from audiocodec.media import MediaSource, is_media
-from audiocodec.wav import (
+from audiocodec.audio.media import MediaSource, is_media
+from audiocodec.audio.wav import (
     RawFormat,
     RawSource,
     WavHeader,
@@ -37,6 +36,7 @@ from audiocodec.wav import (
     is_wav,
     read_wav_header,
 )
+from audiocodec.errors import CodecError, DamagedError, RestError
 
 Frames = npt.NDArray[np.float32]
 

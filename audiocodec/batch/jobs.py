@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from audiocodec.errors import CodecError
 from audiocodec.paths import Report, sweep
-from audiocodec.tokenheader import SUFFIX
+from audiocodec.tokens.header import SUFFIX
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

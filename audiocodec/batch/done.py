@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audiocodec.audio import AudioReader
-from audiocodec.batch import OutputDiffers
+from audiocodec.audio.files import AudioReader
+from audiocodec.batch.jobs import OutputDiffers
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.files import BLOCK_SECONDS, FileResult, token_header
 from audiocodec.streaming import StreamEncoder
-from audiocodec.tokenfile import TokenFile, TokenWriter
+from audiocodec.tokens.file import TokenFile, TokenWriter
 
 CHECK_SECONDS = 0.5
 """Of a recording that is encoded to see how the codes of its token file were chosen."""
@@ -32,7 +32,7 @@ Shape = tuple[int, int, int]
 def check_done(
     target: str | Path, codec: Codec, num_codebooks: int, source: str | Path | None = None
 ) -> None:
-    """Raise :class:`~audiocodec.batch.OutputDiffers` unless ``target`` is what ``codec`` would
+    """Raise :class:`~audiocodec.batch.jobs.OutputDiffers` unless ``target`` is what ``codec`` would
     write, as far as a look at its header, its length and those of ``source`` can say.
 
     Raises:
@@ -130,7 +130,7 @@ def _is_greedy(tokens: TokenFile, source: str | Path, codec: Codec, num_codebook
 
 
 def check_decoded(target: str | Path, source: str | Path) -> None:
-    """Raise :class:`~audiocodec.batch.OutputDiffers` if the audio file ``target`` has another
+    """Raise :class:`~audiocodec.batch.jobs.OutputDiffers` if the audio file ``target`` has another
     length or shape than the token file ``source``, or is older.
 
     Raises:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from audiocodec.audio import AudioReader, Samples, audio_info
-from audiocodec.batch import BatchingPolicy, Job, attempt
-from audiocodec.bitpacking import Codes
+from audiocodec.audio.files import AudioReader, Samples, audio_info
+from audiocodec.batch.jobs import BatchingPolicy, Job, attempt
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.files import (
@@ -29,7 +28,8 @@ from audiocodec.files import (
     encoded,
     token_header,
 )
-from audiocodec.tokenfile import TokenWriter
+from audiocodec.tokens.file import TokenWriter
+from audiocodec.tokens.packing import Codes
 
 BATCH_SECONDS = {"cpu": 16.0, "cuda": 160.0}
 """Of audio in a batch, padding and all channels counted. On a CPU more leaves the cache."""
@@ -75,7 +75,7 @@ class BatchEncoder:
         self._turn = nullcontext() if self.device.type == "cpu" else threading.Lock()
 
     def batching_policy(self, progress: Progress) -> BatchingPolicy[FileResult]:
-        """For :func:`~audiocodec.batch.run_jobs`; ``progress`` as in :meth:`encode`."""
+        """For :func:`~audiocodec.batch.jobs.run_jobs`; ``progress`` as in :meth:`encode`."""
         return BatchingPolicy(
             self.measure, self.batch_seconds, lambda jobs: self.encode(jobs, progress)
         )

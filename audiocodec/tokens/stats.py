@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec.errors import CodecError
-from audiocodec.tokenfile import TokenFile
+from audiocodec.tokens.file import TokenFile
 
 FRAMES_AT_A_TIME = 4096
 MOST_ENTRIES = 2**22

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from audiocodec.bitpacking import bits_per_code
 from audiocodec.errors import CodecError
+from audiocodec.tokens.packing import bits_per_code
 
 SUFFIX = ".tok"
 MAGIC = b"\x89TOK"

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from audiocodec.bitpacking import Codes, unpack
 from audiocodec.errors import CodecError
-from audiocodec.tokenfile import TRAILER, block_crc, held_codebooks, whole_frames
-from audiocodec.tokenheader import CRC, read_header
+from audiocodec.tokens.file import TRAILER, block_crc, held_codebooks, whole_frames
+from audiocodec.tokens.header import CRC, read_header
+from audiocodec.tokens.packing import Codes, unpack
 
 
 class TokenPipe:

@@ -53,10 +53,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from audiocodec.bitpacking import Codes, code_array, pack, unpack
 from audiocodec.errors import CodecError
 from audiocodec.paths import check_file, replacing, writing
-from audiocodec.tokenheader import CRC, SUFFIX, VERSION, TokenHeader, read_header
+from audiocodec.tokens.header import CRC, SUFFIX, VERSION, TokenHeader, read_header
+from audiocodec.tokens.packing import Codes, code_array, pack, unpack
 
 __all__ = ["SUFFIX", "VERSION", "TokenFile", "TokenHeader", "TokenWriter"]
 

@@ -31,15 +31,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiocodec.audio import load_audio
+from audiocodec.audio.files import load_audio
+from audiocodec.bundled import GOLDEN_CLIP
 from audiocodec.checkpoint import load_codec
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.modules.conv import StreamState
-from audiocodec.onnx_graph import OPSET, Step, import_onnxruntime
+from audiocodec.onnx.graph import OPSET, Step, import_onnxruntime
 from audiocodec.paths import replacing_folder
 from audiocodec.quantization.codebook import FixedTable
-from audiocodec.verification import GOLDEN_CLIP
 
 MODEL_NAME = "model.json"
 FORMAT = 1
@@ -78,7 +78,7 @@ def export_onnx(model: str | Path, folder: str | Path, overwrite: bool = False) 
     """
     onnxruntime = import_onnxruntime("an export")
     codec = load_codec(model)
-    for stage in codec.quantizer.members:
+    for stage in codec.quantizer.stages:
         if isinstance(stage.codebook, FixedTable):
             stage.codebook = GraphTable.of(stage.codebook)
     names = ["encoder.onnx", "decoder.onnx", MODEL_NAME]
@@ -113,7 +113,7 @@ class EncoderStep(Step):
         # The residual loop, without its searches in blocks and its check for NaN.
         residual = self.codec.encoder(piece, state) - self.codec.quantizer.center
         codes = []
-        for stage in self.codec.quantizer.members:
+        for stage in self.codec.quantizer.stages:
             codes.append(stage.encode(residual))
             residual = residual - stage.decode(codes[-1])
         return torch.stack(codes, dim=1)
@@ -134,7 +134,7 @@ class DecoderStep(Step):
         entries = [
             stage.decode(codes) * there
             for stage, codes, there in zip(
-                quantizer.members, piece.clamp(min=0).unbind(1), used.unbind(1), strict=True
+                quantizer.stages, piece.clamp(min=0).unbind(1), used.unbind(1), strict=True
             )
         ]
         latents = (reduce(torch.add, entries) + quantizer.center) * used[:, 0]

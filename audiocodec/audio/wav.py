@@ -193,7 +193,7 @@ class RawSource:
     """Samples without a header, until the stream ends: ``[n, C]`` float32 pieces.
 
     ``truncated`` is said after the last piece, and then ``missing``, how many samples are missing
-    (0 if nobody knows). See :mod:`audiocodec.sources` for the other kinds of source.
+    (0 if nobody knows). See :mod:`audiocodec.audio.sources` for the other kinds of source.
     """
 
     def __init__(self, stream: BinaryIO, raw: RawFormat) -> None:

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from audiocodec.audio.links import Link, View
 from audiocodec.errors import CodecError, DamagedError, RestError
 from audiocodec.extras import import_extra
-from audiocodec.links import Link, View
 
 Frames = npt.NDArray[np.float32]
 
@@ -40,7 +40,7 @@ def is_media(head: bytes) -> bool:
 
 
 class MediaSource:
-    """A :class:`~audiocodec.sources.Source` of the first audio stream of a media file.
+    """A :class:`~audiocodec.audio.sources.Source` of the first audio stream of a media file.
 
     Raises:
         CodecError: PyAV is not installed, no audio, or nothing that FFmpeg can read.

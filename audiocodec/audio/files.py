@@ -1,6 +1,6 @@
 """Audio: find files, read, resample, write.
 
-What can be read is in :mod:`audiocodec.sources`. Written are 16-bit WAV and FLAC. Arrays are
+What can be read is in :mod:`audiocodec.audio.sources`. Written are 16-bit WAV and FLAC. Arrays are
 float32 ``[C, T]``: channels, samples in [-1, 1].
 
 A file is read and resampled as a stream, so its length does not matter for memory. soxr gives the
@@ -26,10 +26,10 @@ import soundfile
 import soxr
 import torch
 
+from audiocodec.audio.sources import open_source
+from audiocodec.audio.wav import RawFormat
 from audiocodec.errors import CodecError, DamagedError, RestError
 from audiocodec.paths import Report, check_file, find_inputs, replacing, writing
-from audiocodec.sources import open_source
-from audiocodec.wav import RawFormat
 
 Samples = npt.NDArray[np.float32]
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.modules.conv import StreamState, remembering
-from audiocodec.onnx_graph import Step, import_onnxruntime
+from audiocodec.onnx.graph import Step, import_onnxruntime
 from audiocodec.paths import replacing
 
 MOST_DIFFERENT = 1e-4

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from audiocodec.audio import Samples, pcm_16, stream_name
+from audiocodec.audio.files import Samples, pcm_16, stream_name
 from audiocodec.errors import CodecError
 from audiocodec.paths import writing
 

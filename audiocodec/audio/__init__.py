@@ -1,0 +1,1 @@
+"""Audio files and pipes: reading, writing and resampling, one interface for every format."""

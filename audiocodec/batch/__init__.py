@@ -1,0 +1,1 @@
+"""Many files: which file becomes which, several at a time, and what is there already."""

@@ -1,0 +1,1 @@
+"""The `.tok` format: header, reader, writer and bit packing. It needs NumPy, and no torch."""
