@@ -10,7 +10,7 @@ computed with in 32, or in 64 for exact codes.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -19,9 +19,11 @@ from safetensors.torch import load_file, save
 
 from audiocodec.bundled import MODELS, bundled_models
 from audiocodec.codec import Codec, CodecConfig
+from audiocodec.engines import ENGINES
 from audiocodec.errors import CodecError
-from audiocodec.modules.conv import has_weight_norm, without_weight_norm
+from audiocodec.modules.conv import without_weight_norm
 from audiocodec.paths import replacing, writing
+from audiocodec.runtime import Engine, RuntimeCodec
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -30,9 +32,12 @@ NAME_NAME = "name.txt"
 
 
 def load_codec(
-    model: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> Codec:
-    """A codec ready for use: folded for inference, in eval mode, without gradients.
+    model: str | Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    engine: str | Callable[[Codec], Engine] = "torch",
+) -> RuntimeCodec:
+    """A codec ready for use.
 
     It is the same whatever the caller's default dtype and device, autocast or random seed, and
     draws no random numbers.
@@ -45,13 +50,18 @@ def load_codec(
             ``torch.backends.cudnn.allow_tf32`` is off, as the command has it. No other will do.
             Settings that lower the precision of float32 in the whole process, such as
             ``torch.set_float32_matmul_precision("medium")``, change codes in float32 too.
+        engine: computes the encoder and decoder: a name in :data:`audiocodec.engines.ENGINES`
+            (``"torch"``, ``"onnx"``), or a class or function that makes an
+            :class:`~audiocodec.runtime.Engine` of a codec.
 
     Raises:
         CodecError: no such model, a damaged file, weights of another architecture, a fingerprint
-            that is not the stated one, another ``dtype``, or a ``device`` that is not there.
+            that is not the stated one, another ``dtype``, a ``device`` that is not there, or an
+            engine that does not exist or cannot compute this.
     """
     if dtype not in (torch.float32, torch.float64):
         raise CodecError(f"dtype: a codec computes in torch.float32 or torch.float64, not {dtype}")
+    make_engine = _resolve_engine(engine)
     folder = find_model(model)
     device = _resolve_device(device)
     with (
@@ -79,14 +89,27 @@ def load_codec(
                 "model again, or, if you changed it yourself, state it anew with codec verify "
                 "--record"
             )
-        return codec.fold().requires_grad_(False)
+        codec.eval().requires_grad_(False)
+        return RuntimeCodec(codec, make_engine(codec))
 
 
-def read_codec(folder: Path) -> Codec:
-    """The codec in ``folder`` as it is trained: weight norm and SimVQ's map not folded."""
+def load_trainable(model: str | Path, device: str | torch.device = "cpu") -> Codec:
+    """A codec to train further, or to train something else through: gradients pass all of it.
+
+    Args:
+        model: as in :func:`load_codec`.
+
+    Raises:
+        CodecError: no such model, a damaged file, weights of another architecture, or a ``device``
+            that is not there.
+    """
+    folder = find_model(model)
+    device = _resolve_device(device)
     codec = Codec(_read_config(folder))
     load_weights(codec, folder / WEIGHTS_NAME)
-    return codec
+    codec.name = stated_name(folder) or folder.name
+    codec.fingerprint = fingerprint(folder)
+    return codec.to(device)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -119,20 +142,15 @@ def load_weights(module: torch.nn.Module, path: Path, prefix: str = "") -> None:
 
 
 def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write a codec (not folded) as a model folder; each file appears whole or not at all.
+    """Write a codec as a model folder; each file appears whole or not at all.
 
     The fingerprint is stated last; a folder whose writing was interrupted states none.
 
     ``dtype`` is the precision that network weights are stored in; the quantiser stays in float32.
 
     Raises:
-        CodecError: a folded codec, as :func:`load_codec` gives it, or a place that is not writable.
+        CodecError: the place is not writable.
     """
-    if not has_weight_norm(codec):
-        raise CodecError(
-            f"{folder}: a codec in use is folded and cannot be saved as a model; copy the folder "
-            "that it came from, or take the codec from audiocodec.checkpoint.read_codec"
-        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(codec.config.model_dump(mode="json"), indent=2) + "\n"
@@ -213,6 +231,14 @@ def state_fingerprint(folder: Path) -> None:
     """Write ``fingerprint.txt`` for config and weights as they are now."""
     with replacing(folder / FINGERPRINT_NAME) as path:
         path.write_text(fingerprint(folder) + "\n", encoding="utf-8")
+
+
+def _resolve_engine(engine: str | Callable[[Codec], Engine]) -> Callable[[Codec], Engine]:
+    if not isinstance(engine, str):
+        return engine
+    if engine not in ENGINES:
+        raise CodecError(f"engine {engine}: there is none of that name; take {', '.join(ENGINES)}")
+    return ENGINES[engine]
 
 
 def _resolve_device(device: str | torch.device) -> torch.device:

@@ -1,8 +1,8 @@
 """Streams: push pieces of any length, get what is complete.
 
 A stream owns its state; one codec serves any number of streams. What the pushes return, joined, is
-what :meth:`Codec.encode` and :meth:`Codec.decode` give for the whole signal. A push that is refused
-changes nothing: the stream goes on as if it had not happened.
+what :meth:`RuntimeCodec.encode` and :meth:`RuntimeCodec.decode` return for the whole signal. A push
+that raises changes nothing: the stream goes on as if it had not happened.
 """
 
 import math
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.inference import inference
 from audiocodec.inputs import audio_tensor, code_tensor
 from audiocodec.modules.conv import StreamState
+from audiocodec.runtime import RuntimeCodec, check_beam
 
 FADE = 0.7
 """What each lost frame keeps of the one before: -3 dB, so -15 dB in a tenth of a second."""
@@ -31,15 +31,18 @@ class _Stream:
     """Seconds between a piece and what it becomes, at most. Of encoder and decoder together, the
     delay of a call, apart from the time that computing takes."""
 
-    def __init__(self, codec: Codec, network: nn.Module, batch_size: int) -> None:
+    def __init__(
+        self, codec: RuntimeCodec, batch_size: int, shapes: Mapping[str, tuple[int, int]]
+    ) -> None:
+        """``shapes``: channels and columns that each layer remembers."""
         self.codec = codec
         self.batch_size = batch_size
-        self._network = network
+        self._shapes = shapes
         self.reset()
 
     @property
     def device(self) -> torch.device:
-        """Where the stream computes: where its codec's weights are."""
+        """Where the stream computes: where its codec does."""
         return self.codec.device
 
     def reset(self) -> None:
@@ -58,7 +61,7 @@ class _Stream:
                 list(self.codec.fingerprint.encode()), dtype=torch.uint8, device="cpu"
             ),
             **{name: value.clone() for name, value in self._values.items()},
-            **{f"layer.{name}": x for name, x in self._state.named(self._network).items()},
+            **{f"layer.{name}": x.clone() for name, x in self._state.columns.items()},
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -87,49 +90,63 @@ class _Stream:
                 raise CodecError(
                     f"a state of batch size {len(found[name])}; this stream has {self.batch_size}"
                 )
-        device = self.device
-        try:
-            memory = StreamState.of_named(
-                self._network, {n: x.to(device) for n, x in layers.items()}, self.batch_size
-            )
-        except ValueError as error:
-            raise CodecError(f"a state of another architecture: {error}") from None
-        self._state = memory
+        self._check_layers(layers)
+        self._state = StreamState({n: x.to(self.device, copy=True) for n, x in layers.items()})
         self._values = {
             name: found[name].to(value.device, copy=True) for name, value in self._values.items()
         }
 
+    def _check_layers(self, layers: Mapping[str, Tensor]) -> None:
+        """Raise :class:`CodecError` unless ``layers`` fit the network; none: a stream's start."""
+        for name in sorted(layers.keys() | self._shapes.keys()) if layers else ():
+            found = tuple(layers[name].shape) if name in layers else None
+            due = (self.batch_size, *self._shapes[name]) if name in self._shapes else None
+            if found != due:
+                raise CodecError(
+                    f"a state of another architecture: `{name}` is {found or 'absent'}, "
+                    f"expected {due or 'none'}"
+                )
+
     def _fresh(self) -> dict[str, Tensor]:
         """What is remembered beside the layers' columns, before anything was pushed."""
         raise NotImplementedError
+
+    def _zeros(self, *shape: int) -> Tensor:
+        """``[B, *shape]`` on the codec's device and in its precision."""
+        return torch.zeros(
+            self.batch_size, *shape, device=self.codec.device, dtype=self.codec.dtype
+        )
 
 
 class StreamEncoder(_Stream):
     """Audio in pieces -> codes.
 
     ``latency`` is the seconds between a sample and the codes that hold it, at most: one frame.
-    ``beam`` is as in :meth:`Codec.encode`; frames are searched one by one, so it adds no latency.
+    ``beam`` is as in :meth:`RuntimeCodec.encode`; each frame is searched by itself, so it adds no
+    latency.
     """
 
     def __init__(
-        self, codec: Codec, num_codebooks: int | None = None, batch_size: int = 1, beam: int = 1
+        self,
+        codec: RuntimeCodec,
+        num_codebooks: int | None = None,
+        batch_size: int = 1,
+        beam: int = 1,
     ) -> None:
-        if beam < 1:
-            raise CodecError(f"beam: 1 or more, not {beam}")
+        check_beam(beam)
         self.beam = beam
         self.num_codebooks = codec.resolve_num_codebooks(num_codebooks)
         self.latency = codec.hop_length / codec.sample_rate
-        super().__init__(codec, codec.encoder, batch_size)
+        super().__init__(codec, batch_size, codec.encoder_state_shapes)
 
     def _fresh(self) -> dict[str, Tensor]:
-        parameter = next(self.codec.parameters())
-        return {"waiting": parameter.new_zeros(self.batch_size, 1, 0)}
+        return {"waiting": self._zeros(1, 0)}
 
     @inference
     def push(self, audio: Tensor | np.ndarray[Any, Any]) -> Tensor:
         """Audio ``[B, 1, n]``, ``n >= 0`` -> codes ``[B, K, f]`` of the frames it completes.
 
-        A tensor or array of any of the shapes and types that :meth:`Codec.encode` takes.
+        A tensor or array of any of the shapes and types that :meth:`RuntimeCodec.encode` takes.
 
         Raises:
             CodecError: not float audio of this stream's shape, or samples that are NaN,
@@ -149,9 +166,8 @@ class StreamEncoder(_Stream):
         codes = joined.new_zeros(self.batch_size, self.num_codebooks, 0, dtype=torch.long)
         state = self._state.copy()
         if whole:
-            codes = self.codec.encode_frames(
-                joined[..., :whole], state, self.num_codebooks, self.beam
-            )
+            latents = self.codec.engine.encode(joined[..., :whole], state)
+            codes = self.codec.tables.encode(latents, self.num_codebooks, self.beam)
         self._state, self._values = state, {"waiting": joined[..., whole:].clone()}
         return codes
 
@@ -169,25 +185,24 @@ class StreamDecoder(_Stream):
     ``latency`` is the seconds of ``lookahead`` that the decoder is behind its input.
     """
 
-    def __init__(self, codec: Codec, batch_size: int = 1) -> None:
+    def __init__(self, codec: RuntimeCodec, batch_size: int = 1) -> None:
         self.latency = codec.lookahead * codec.hop_length / codec.sample_rate
         self._silence: Tensor | None = None
-        super().__init__(codec, codec.decoder, batch_size)
+        super().__init__(codec, batch_size, codec.decoder_state_shapes)
 
     def _fresh(self) -> dict[str, Tensor]:
-        latents = self.codec.padding(self.batch_size)
         return {
             # frames to hold back, frames decoded, frames lost since the last one that arrived
             "counts": torch.tensor([self.codec.lookahead, 0, 0], device="cpu"),
             # the last frame that arrived [B, D, 0 or 1]
-            "latents": latents[..., :0],
+            "latents": self._zeros(self.codec.latent_dim, 0),
         }
 
     @inference
     def push(self, codes: Tensor | np.ndarray[Any, Any]) -> Tensor:
         """Codes ``[B, K, f]``, ``f >= 0`` -> audio ``[B, 1, m]`` that is complete by now.
 
-        A tensor or array of any of the shapes and types that :meth:`Codec.decode` takes.
+        A tensor or array of any of the shapes and types that :meth:`RuntimeCodec.decode` takes.
 
         Raises:
             CodecError: the codes do not fit the codec or this stream; the stream is as it was.
@@ -196,8 +211,8 @@ class StreamDecoder(_Stream):
         if len(codes) != self.batch_size:
             raise CodecError(f"this stream takes {self.batch_size} channels, not {len(codes)}")
         if codes.shape[-1] == 0:
-            return self.codec.padding(self.batch_size).new_zeros(self.batch_size, 1, 0)
-        latents = self.codec.quantizer.decode(codes)
+            return self._zeros(1, 0)
+        latents = self.codec.tables.decode(codes)
         return self._decode_latents(latents, last=latents[..., -1:].clone(), lost=0)
 
     @inference
@@ -214,9 +229,10 @@ class StreamDecoder(_Stream):
         if not hasattr(frames, "__index__") or frames < 0:
             raise CodecError(f"frames to conceal: 0 or more, not {frames}")
         if frames == 0:
-            return self.codec.padding(self.batch_size).new_zeros(self.batch_size, 1, 0)
+            return self._zeros(1, 0)
         if self._silence is None:
-            self._silence = self.codec.silence()
+            second = self._zeros(1, round(self.codec.frame_rate) * self.codec.hop_length)
+            self._silence = self.codec.latents(second[:1])[..., -1:]
         last = self._values["latents"]
         lost = int(self._values["counts"][2])
         held = last if last.shape[-1] else self._silence.expand(self.batch_size, -1, -1)
@@ -227,7 +243,7 @@ class StreamDecoder(_Stream):
     @inference
     def flush(self) -> Tensor:
         """What was held back: audio ``[B, 1, m]``. The stream can be used afresh after."""
-        rest = self.codec.padding(self.batch_size)
+        rest = self._zeros(self.codec.latent_dim, self.codec.lookahead)
         if not self._values["counts"][1]:
             rest = rest[..., :0]
         audio = self._decode_latents(rest, last=self._values["latents"], lost=0)
@@ -240,8 +256,8 @@ class StreamDecoder(_Stream):
             return latents.new_zeros(self.batch_size, 1, 0)
         hold, decoded, _ = self._values["counts"].tolist()
         state = self._state.copy()
-        late = self.codec.decode_frames(latents, state)
+        audio = self.codec.engine.decode(latents, state)
         skipped = min(hold, latents.shape[-1])
         counts = torch.tensor([hold - skipped, decoded + latents.shape[-1], lost], device="cpu")
         self._state, self._values = state, {"counts": counts, "latents": last}
-        return late[..., skipped * self.codec.hop_length :]
+        return audio[..., skipped * self.codec.hop_length :]

@@ -21,9 +21,9 @@ from torch import Tensor
 from audiocodec.audio.files import AudioReader, find_audio, load_audio
 from audiocodec.bundled import CLIPS, GOLDEN_CLIP
 from audiocodec.checkpoint import find_model, load_codec, state_fingerprint, stated_fingerprint
-from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.files import encode_file
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
 from audiocodec.tokens.file import TokenFile
 
@@ -99,16 +99,16 @@ def record(model: str | Path) -> Path:
     return folder
 
 
-def _clips(path: Path, codec: Codec) -> list[Tensor]:
+def _clips(path: Path, codec: RuntimeCodec) -> list[Tensor]:
     """The channels of a file's beginning, each ``[1, 1, T]``, on the codec's device."""
     with AudioReader(path, codec.sample_rate) as reader:
         block = next(reader.blocks(SECONDS), None)
     if block is None:
         raise CodecError(f"{path}: holds no audio to verify with")
-    return list(torch.from_numpy(block.copy()).to(_device(codec)).unsqueeze(1).split(1))
+    return list(torch.from_numpy(block.copy()).to(codec.device).unsqueeze(1).split(1))
 
 
-def _lengths(codec: Codec, clips: list[Tensor]) -> Check:
+def _lengths(codec: RuntimeCodec, clips: list[Tensor]) -> Check:
     """What is decoded is as long as what was encoded."""
     hop = codec.hop_length
     wrong = []
@@ -123,10 +123,10 @@ def _lengths(codec: Codec, clips: list[Tensor]) -> Check:
 
 
 def _contract(
-    fast: Codec,
-    exact: Codec,
+    fast: RuntimeCodec,
+    exact: RuntimeCodec,
     clips: list[Tensor],
-    alone: dict[Codec, list[Tensor]],
+    alone: dict[RuntimeCodec, list[Tensor]],
     threads: int,
 ) -> list[Check]:
     """The codes of each clip by three other paths, against those of the clip alone."""
@@ -141,7 +141,7 @@ def _contract(
     return checks
 
 
-def _streamed(codec: Codec, clips: list[Tensor]) -> list[Tensor]:
+def _streamed(codec: RuntimeCodec, clips: list[Tensor]) -> list[Tensor]:
     """In pieces of random lengths up to ten frames."""
     generator = torch.Generator("cpu").manual_seed(0)
     found = []
@@ -157,13 +157,13 @@ def _streamed(codec: Codec, clips: list[Tensor]) -> list[Tensor]:
     return found
 
 
-def _batched(codec: Codec, clips: list[Tensor]) -> list[Tensor]:
+def _batched(codec: RuntimeCodec, clips: list[Tensor]) -> list[Tensor]:
     """Side by side, :data:`BATCH` at a time, the shorter ones padded with noise."""
     starts = range(0, len(clips), BATCH)
     return [codes for at in starts for codes in _batch(codec, clips[at : at + BATCH])]
 
 
-def _batch(codec: Codec, clips: list[Tensor]) -> list[Tensor]:
+def _batch(codec: RuntimeCodec, clips: list[Tensor]) -> list[Tensor]:
     lengths = [audio.shape[-1] for audio in clips]
     generator = torch.Generator("cpu").manual_seed(0)
     shape = len(clips), 1, max(lengths) + codec.hop_length
@@ -176,7 +176,7 @@ def _batch(codec: Codec, clips: list[Tensor]) -> list[Tensor]:
     return [row[None, :, :end] for row, end in zip(codes, ends, strict=True)]
 
 
-def _threaded(threads: int, codec: Codec, clips: list[Tensor]) -> list[Tensor]:
+def _threaded(threads: int, codec: RuntimeCodec, clips: list[Tensor]) -> list[Tensor]:
     torch.set_num_threads(threads)
     try:
         return [codec.encode(audio) for audio in clips]
@@ -184,7 +184,7 @@ def _threaded(threads: int, codec: Codec, clips: list[Tensor]) -> list[Tensor]:
         torch.set_num_threads(1)
 
 
-def _golden(folder: Path, fast: Codec, exact: Codec) -> Check:
+def _golden(folder: Path, fast: RuntimeCodec, exact: RuntimeCodec) -> Check:
     """The codes that the model gave for a bundled clip when they were recorded."""
     if not (folder / GOLDEN_NAME).is_file():
         return Check("golden codes", "none in the model's folder; --record makes them")
@@ -195,7 +195,7 @@ def _golden(folder: Path, fast: Codec, exact: Codec) -> Check:
             return Check("golden codes", failure=failure)
         golden = torch.from_numpy(tokens.read())
     audio, _ = load_audio(GOLDEN_CLIP, fast.sample_rate)
-    audio = audio.unsqueeze(1).to(_device(fast))
+    audio = audio.unsqueeze(1).to(fast.device)
     shares = [_share([codec.encode(audio).cpu()], [golden]) for codec in (fast, exact)]
     return _compared("golden codes", *shares)
 
@@ -211,7 +211,3 @@ def _share(found: list[Tensor], expected: list[Tensor]) -> float:
         return 0.0
     equal = sum(int((a == b).sum()) for a, b in zip(found, expected, strict=True))
     return equal / max(1, sum(b.numel() for b in expected))
-
-
-def _device(codec: Codec) -> torch.device:
-    return codec.device

@@ -39,10 +39,11 @@ def command(folder: str, model: str, overwrite: bool, threads: int | None, as_js
     codec export --onnx exported --model runs/mine/model --overwrite
     python examples/onnx_codec.py exported in.wav out.wav
     """
+    from audiocodec.checkpoint import load_codec
     from audiocodec.onnx.export import export_onnx
 
     use_threads(threads)
-    export = export_onnx(model, folder, overwrite)
+    export = export_onnx(load_codec(model), folder, overwrite)
     if as_json:
         click.echo(
             json.dumps(

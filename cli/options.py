@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from audiocodec.codec import Codec
+    from audiocodec.runtime import RuntimeCodec
 
 DEFAULT_MODEL = "speech_16khz"
 
@@ -180,8 +181,23 @@ def use_threads(threads: int | None = None, default: int | None = 1) -> None:
         torch.set_num_threads(threads)
 
 
-def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Codec:
-    """The model on a resolved device, computed by PyTorch or ONNX Runtime; `exact` in float64.
+class _Remarks(logging.Handler):
+    """Shows the library's log lines as remarks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        remark(record.getMessage())
+
+
+def show_log() -> None:
+    """Show what the library logs from now on."""
+    logger = logging.getLogger("audiocodec")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Remarks) for handler in logger.handlers):
+        logger.addHandler(_Remarks())
+
+
+def open_codec(model: str, device: str, engine: str, exact: bool = False) -> RuntimeCodec:
+    """The model on a resolved device, computed by an engine; `exact` in float64.
 
     Raises:
         CodecError: no such model, or what the engine cannot do.
@@ -191,16 +207,13 @@ def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Cod
     from audiocodec.checkpoint import load_codec
     from audiocodec.errors import CodecError
 
-    if engine == "torch":
-        if device == "cuda":
-            # With TF32, convolutions round to ten bits, and codes differ from those of a CPU.
-            torch.backends.cudnn.allow_tf32 = False
-        return load_codec(model, device, torch.float64 if exact else torch.float32)
-    if exact:
+    if exact and engine == "onnx":
         raise CodecError("--exact: --engine onnx computes in float32 only; use --engine torch")
-    from audiocodec.onnx.engine import use_onnx
-
-    return use_onnx(load_codec(model, device), log=remark)
+    if device == "cuda":
+        # With TF32, convolutions round to ten bits, and codes differ from those of a CPU.
+        torch.backends.cudnn.allow_tf32 = False
+    show_log()
+    return load_codec(model, device, torch.float64 if exact else torch.float32, engine)
 
 
 def resolve_device(name: str, engine: str = "torch") -> str:

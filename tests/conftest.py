@@ -10,7 +10,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 
 from audiocodec import Codec, CodecConfig, find_audio, load_audio, save_codec
 from audiocodec.config import read_yaml
+from audiocodec.runtime import RuntimeCodec
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,6 +40,20 @@ def seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+def tensors(value: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors that an object holds, by their places in it."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, torch.nn.Module):
+        yield from sorted(value.state_dict().items())
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from tensors(item, f"{name}.{place}")
+    elif hasattr(value, "__dict__"):
+        for key, item in vars(value).items():
+            yield from tensors(item, f"{name}.{key}")
 
 
 MEASURED: list[str] = []
@@ -69,12 +84,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def codec() -> Codec:
-    """A random codec of the size in recipes/tiny.yaml, ready for inference. Do not change it."""
+def trainable() -> Codec:
+    """A random codec of the size in recipes/tiny.yaml, for training. Do not change it."""
     settings = read_yaml(ROOT / "recipes" / "tiny.yaml")["codec"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Codec(CodecConfig.from_mapping(settings)).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def codec(trainable: Codec) -> RuntimeCodec:
+    """The same codec in use."""
+    return RuntimeCodec(trainable)
 
 
 @pytest.fixture(scope="session")
@@ -100,10 +121,10 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
+def model(trainable: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The small random codec, saved as the model `small`."""
     folder = tmp_path_factory.mktemp("models") / "small"
-    save_codec(codec, folder)
+    save_codec(trainable, folder)
     return str(folder)
 
 

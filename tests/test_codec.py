@@ -1,10 +1,12 @@
-"""The codec's promises: one road to the codes, exact lengths, pieces equal the whole."""
+"""The codec's promises: one path to the codes, exact lengths, pieces equal the whole."""
 
 import pytest
 import torch
 
 from audiocodec import Codec, CodecConfig, CodecError, StreamDecoder, StreamEncoder
+from audiocodec.modules.conv import has_weight_norm
 from audiocodec.modules.seanet import SEANetConfig, SEANetEncoder
+from audiocodec.runtime import RuntimeCodec
 
 SMALL = {
     "seanet": {
@@ -36,7 +38,7 @@ def test_forward_is_decode_of_encode(kind: str, num_samples: int) -> None:
     assert codec.decode(codes, num_samples).shape == audio.shape
 
 
-def test_silence_has_one_road_too() -> None:
+def test_silence_has_one_path_too() -> None:
     codec = make()
     audio = torch.zeros(1, 1, 3200, dtype=torch.float64)
     assert torch.equal(codec.decode(codec.encode(audio), 3200), codec(audio).audio)
@@ -62,19 +64,19 @@ def test_fewer_codebooks_are_a_prefix() -> None:
 @pytest.mark.parametrize("piece", [1, 7, 320, 1000, 16000])
 @pytest.mark.parametrize("lookahead", [0, 1, 2])
 def test_a_stream_equals_the_whole(piece: int, lookahead: int) -> None:
-    codec = make(seanet={**SMALL["seanet"], "lookahead": lookahead}).fold()
+    codec = RuntimeCodec(make(seanet={**SMALL["seanet"], "lookahead": lookahead}))
     length = 1601 if piece == 1 else 20011
     audio = torch.randn(2, 1, length, dtype=torch.float64)
     encoder, decoder = StreamEncoder(codec, batch_size=2), StreamDecoder(codec, batch_size=2)
     codes = [encoder.push(part) for part in audio.split(piece, dim=-1)] + [encoder.flush()]
-    sound = [decoder.push(part) for part in codes] + [decoder.flush()]
+    audio_out = [decoder.push(part) for part in codes] + [decoder.flush()]
     assert torch.equal(torch.cat(codes, dim=-1), codec.encode(audio))
     whole = codec.decode(codec.encode(audio))
-    torch.testing.assert_close(torch.cat(sound, dim=-1), whole, rtol=0, atol=1e-12)
+    torch.testing.assert_close(torch.cat(audio_out, dim=-1), whole, rtol=0, atol=1e-12)
 
 
 def test_two_interleaved_streams_do_not_meet() -> None:
-    codec = make().fold()
+    codec = RuntimeCodec(make())
     signals = [torch.randn(1, 1, 6400, dtype=torch.float64) for _ in range(2)]
     streams = [StreamEncoder(codec) for _ in signals]
     codes: list[list[torch.Tensor]] = [[], []]
@@ -86,7 +88,7 @@ def test_two_interleaved_streams_do_not_meet() -> None:
 
 
 def test_a_flushed_stream_starts_afresh() -> None:
-    codec = make().fold()
+    codec = RuntimeCodec(make())
     audio = torch.randn(1, 1, 1000, dtype=torch.float64)
     encoder = StreamEncoder(codec)
     first = torch.cat([encoder.push(audio), encoder.flush()], -1)
@@ -94,7 +96,7 @@ def test_a_flushed_stream_starts_afresh() -> None:
 
 
 def test_a_refused_push_leaves_the_stream_as_it_was() -> None:
-    codec = make().fold()
+    codec = RuntimeCodec(make())
     audio = torch.randn(1, 1, 1000, dtype=torch.float64)
     encoder = StreamEncoder(codec)
     codes = [encoder.push(audio[..., :500])]
@@ -110,20 +112,25 @@ def test_causal_up_to_the_stated_look_ahead() -> None:
     changed = audio.clone()
     changed[..., 3200:] = torch.randn(1, 1, 3200, dtype=torch.float64)
     assert torch.equal(codec.encode(audio)[..., :10], codec.encode(changed)[..., :10])
-    heard, other = codec(audio).audio, codec(changed).audio
+    one, other = codec(audio).audio, codec(changed).audio
     safe = 3200 - codec.lookahead * codec.hop_length
-    assert torch.equal(heard[..., :safe], other[..., :safe])
-    assert not torch.equal(heard[..., safe:3200], other[..., safe:3200])
+    assert torch.equal(one[..., :safe], other[..., :safe])
+    assert not torch.equal(one[..., safe:3200], other[..., safe:3200])
 
 
-def test_folding_keeps_the_codes() -> None:
+def test_a_codec_in_use_has_the_codes_of_the_one_it_was_made_from() -> None:
     codec = make()
     audio = torch.randn(1, 1, 8000, dtype=torch.float64)
-    codes, sound = codec.encode(audio), codec(audio).audio
-    codec.fold()
-    assert torch.equal(codec.encode(audio), codes)
-    torch.testing.assert_close(codec.decode(codes, 8000), sound, rtol=0, atol=1e-12)
-    assert not any("parametrizations" in name for name in codec.state_dict())
+    codes, reconstruction = codec.encode(audio), codec(audio).audio
+    in_use = RuntimeCodec(codec)
+    assert torch.equal(in_use.encode(audio), codes)
+    torch.testing.assert_close(in_use.decode(codes, 8000), reconstruction, rtol=0, atol=1e-12)
+    assert not in_use.decode(codes).requires_grad
+    assert has_weight_norm(codec)  # it can be trained further, and that changes nothing in use
+    with torch.no_grad():
+        for value in codec.state_dict().values():
+            value.zero_()
+    assert torch.equal(in_use.encode(audio), codes)
 
 
 def test_latents_that_grow_gain_nothing() -> None:
@@ -141,7 +148,7 @@ def test_latents_that_grow_gain_nothing() -> None:
 
 
 def test_training_and_use_see_the_same_latents() -> None:
-    """One running number scales them in both, so no batch shifts the level of its own sound."""
+    """One running number scales them in both, so no batch shifts the level of its own audio."""
     codec = make()
     audio = torch.randn(2, 1, 6400, dtype=torch.float64)
     quiet, loud = 0.1 * audio, 10 * audio
@@ -177,13 +184,13 @@ def test_rates_are_arithmetic_not_guesses() -> None:
 
 @pytest.mark.parametrize("number", [0, 5, -1])
 def test_codebooks_out_of_range_are_refused(number: int) -> None:
-    codec = make()
+    codec = RuntimeCodec(make())
     with pytest.raises(CodecError, match="1 to 4"):
         codec.encode(torch.zeros(1, 1, 320, dtype=torch.float64), number)
 
 
 def test_foreign_codes_are_refused() -> None:
-    codec = make()
+    codec = RuntimeCodec(make())
     with pytest.raises(CodecError, match="outside"):
         codec.decode(torch.full((1, 4, 3), 32))
     with pytest.raises(CodecError, match="batch, 1, samples"):
@@ -209,7 +216,7 @@ def test_few_columns_are_a_matrix_product_and_the_same(
 
 @pytest.mark.parametrize("num_samples", [-1, 3 * 320 + 1])
 def test_a_length_that_the_codes_cannot_have_is_refused(num_samples: int) -> None:
-    codec = make()
+    codec = RuntimeCodec(make())
     codes = torch.zeros(1, 4, 3, dtype=torch.long)
     most = 3 * codec.hop_length
     with pytest.raises(CodecError, match=f"num_samples must lie in 0 ... {most}"):

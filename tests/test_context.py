@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import tensors
 from torch import Tensor
 
 from audiocodec import (
@@ -26,6 +27,7 @@ from audiocodec import (
 )
 from audiocodec.batch.encoder import BatchEncoder
 from audiocodec.batch.jobs import Job
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.verification import verify
 
 HOP = 320
@@ -64,27 +66,27 @@ CONTEXTS: dict[str, Context] = {
 }
 
 
-def whole(codec: Codec, audio: Tensor) -> list[Tensor]:
-    """What a codec gives by every road: codes, with a beam, of a batch, and their audio."""
+def whole(codec: RuntimeCodec, audio: Tensor) -> list[Tensor]:
+    """Codes, codes with a beam of a batch, and their audio."""
     codes = codec.encode(audio)
     batch = codec.encode(audio.expand(2, -1, -1), beam=2, lengths=[audio.shape[-1], 1000])
     return [codes, batch, codec.decode(codes), codec.decode(batch, lengths=[1000, 1000])]
 
 
-def streamed(codec: Codec, audio: Tensor) -> list[Tensor]:
+def streamed(codec: RuntimeCodec, audio: Tensor) -> list[Tensor]:
     """The same of streams: codes, audio, a concealed loss, states."""
     encoder, decoder = StreamEncoder(codec), StreamDecoder(codec)
     codes = [encoder.push(piece) for piece in audio.split(1000, dim=-1)]
-    sound = [decoder.push(piece) for piece in codes]
-    sound.append(decoder.conceal(2))
+    audio_out = [decoder.push(piece) for piece in codes]
+    audio_out.append(decoder.conceal(2))
     states = [*encoder.save_state().values(), *decoder.save_state().values()]
     codes.append(encoder.flush())
-    sound += [decoder.push(codes[-1]), decoder.flush(), decoder.conceal(2)]
-    return [*codes, *sound, *states]
+    audio_out += [decoder.push(codes[-1]), decoder.flush(), decoder.conceal(2)]
+    return [*codes, *audio_out, *states]
 
 
 @pytest.fixture(scope="module")
-def bundled() -> Codec:
+def bundled() -> RuntimeCodec:
     return load_codec("speech_16khz")
 
 
@@ -95,13 +97,16 @@ def audio(speech: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
-@pytest.mark.parametrize("road", [whole, streamed])
+@pytest.mark.parametrize("path", [whole, streamed])
 def test_codes_and_audio_are_the_same_in_any_context(
-    bundled: Codec, audio: Tensor, context: Context, road: Callable[[Codec, Tensor], list[Tensor]]
+    bundled: RuntimeCodec,
+    audio: Tensor,
+    context: Context,
+    path: Callable[[RuntimeCodec, Tensor], list[Tensor]],
 ) -> None:
-    expected = road(bundled, audio)
+    expected = path(bundled, audio)
     with context():
-        found = road(bundled, audio)
+        found = path(bundled, audio)
     assert [x.dtype for x in found] == [x.dtype for x in expected]
     assert all(torch.equal(x, y) for x, y in zip(found, expected, strict=True))
 
@@ -109,30 +114,30 @@ def test_codes_and_audio_are_the_same_in_any_context(
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_codec_is_loaded_the_same_in_any_context(
-    bundled: Codec, context: Context, dtype: torch.dtype
+    bundled: RuntimeCodec, context: Context, dtype: torch.dtype
 ) -> None:
     expected = bundled if dtype == torch.float32 else load_codec("speech_16khz", dtype=dtype)
     with context():
         found = load_codec("speech_16khz", dtype=dtype)
     assert found.dtype == dtype
-    tensors = dict(found.state_dict()), dict(found.quantizer.folded.named_buffers())
-    others = dict(expected.state_dict()), dict(expected.quantizer.folded.named_buffers())
-    for mine, theirs in zip(tensors, others, strict=True):
-        assert mine.keys() == theirs.keys()
-        for name, value in theirs.items():
-            assert mine[name].dtype == value.dtype and torch.equal(mine[name], value), name
+    for (name, value), (_, other) in zip(
+        [*tensors(found.engine), *tensors(found.tables)],
+        [*tensors(expected.engine), *tensors(expected.tables)],
+        strict=True,
+    ):
+        assert value.dtype == other.dtype and torch.equal(value, other), name
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("transform", ["full", "orthogonal"])
 def test_a_fresh_codec_is_in_float32_whatever_the_default(
-    codec: Codec, dtype: torch.dtype, transform: str
+    trainable: Codec, dtype: torch.dtype, transform: str
 ) -> None:
-    values = codec.config.model_dump()
+    values = trainable.config.model_dump()
     values["quantizer"]["codebook"]["transform"] = transform
     with default_dtype(dtype):
         fresh = Codec(CodecConfig.from_mapping(values)).eval()
-        codes = fresh.encode(torch.zeros(1, 1, 3 * HOP))
+        codes = fresh.encode(torch.zeros(1, 1, 3 * HOP, dtype=torch.float32))
         assert fresh.decode(codes).dtype == torch.float32
     assert {tensor.dtype for tensor in fresh.state_dict().values()} == {torch.float32}
 
@@ -161,11 +166,11 @@ def test_files_are_the_same_in_any_context(model: str, tmp_path: Path, context: 
         assert plain.read_bytes() == inside.read_bytes()
 
 
-@pytest.mark.parametrize("road", [whole, streamed])
+@pytest.mark.parametrize("path", [whole, streamed])
 def test_results_are_ordinary_tensors(
-    bundled: Codec, audio: Tensor, road: Callable[[Codec, Tensor], list[Tensor]]
+    bundled: RuntimeCodec, audio: Tensor, path: Callable[[RuntimeCodec, Tensor], list[Tensor]]
 ) -> None:
-    for result in road(bundled, audio):
+    for result in path(bundled, audio):
         assert not result.is_inference() and not result.requires_grad
         if result.is_floating_point():
             result.mul_(0.5)
@@ -176,7 +181,9 @@ def test_results_are_ordinary_tensors(
             embedding(result % 1024).sum().backward()
 
 
-def test_results_are_copies_that_leave_the_stream_alone(bundled: Codec, audio: Tensor) -> None:
+def test_results_are_copies_that_leave_the_stream_alone(
+    bundled: RuntimeCodec, audio: Tensor
+) -> None:
     codes = bundled.encode(audio)
     decoder, other = StreamDecoder(bundled), StreamDecoder(bundled)
     first = decoder.push(codes[..., :20])
@@ -187,36 +194,25 @@ def test_results_are_copies_that_leave_the_stream_alone(bundled: Codec, audio: T
     assert torch.equal(decoder.push(codes[..., 20:]), other.push(codes[..., 20:]))
 
 
-def test_a_decoder_in_training_gets_gradients_from_decode(codec: Codec) -> None:
-    trained = copy.deepcopy(codec).train()
-    trained.decoder.requires_grad_(True)
+def test_gradients_pass_a_trainable_codec_and_never_one_in_use(
+    trainable: Codec, codec: RuntimeCodec
+) -> None:
+    """As for training a decoder, or a model whose output is latents, through the codec."""
+    trained = copy.deepcopy(trainable).train().requires_grad_(True)
     codes = codec.encode(0.1 * torch.randn(1, 1, 3 * HOP))
     trained.decode(codes).square().mean().backward()
     assert trained.decoder.first.conv.parametrizations.weight.original1.grad is not None
-    assert not codec.decode(codes).requires_grad
-    with torch.no_grad():
-        assert not trained.decode(codes).requires_grad
-
-
-def test_plain_use_takes_the_tables_though_gradients_are_enabled(
-    bundled: Codec, audio: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stage by stage is the slow way; a loaded codec's weights want no gradient."""
-    codes = bundled.encode(audio)
-
-    def refuse(*_: object) -> Tensor:
-        raise AssertionError("stage by stage")
-
-    for stage in bundled.quantizer.stages:
-        monkeypatch.setattr(stage, "entries", refuse)
+    assert trained.quantizer.stages[0].codebook.transform.grad is not None
+    audio = (0.1 * torch.randn(1, 1, 3 * HOP)).requires_grad_(True)
+    trained(audio).audio.square().mean().backward()
+    assert audio.grad is not None and audio.grad.any()
     with torch.enable_grad():
-        assert torch.equal(bundled.encode(audio), codes)
-        assert bundled.decode(codes).shape[-1] == codes.shape[-1] * HOP
+        assert not codec.decode(codes).requires_grad
 
 
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
 def test_streams_in_use_can_be_copied(
-    bundled: Codec, audio: Tensor, way: Callable[[object], object]
+    bundled: RuntimeCodec, audio: Tensor, way: Callable[[object], object]
 ) -> None:
     codes = bundled.encode(audio)
     decoder = StreamDecoder(bundled)

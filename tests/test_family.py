@@ -19,8 +19,10 @@ from audiocodec.quantization.estimators import rotation_trick
 from audiocodec.quantization.family import CODEBOOKS, build_codebook, codebook_config
 from audiocodec.quantization.fsq import FSQ, PUBLISHED_LEVELS, FSQConfig
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
+from audiocodec.quantization.search import InferenceTables
 from audiocodec.quantization.simvq import SimVQ, SimVQConfig
 from audiocodec.quantization.vq import VQ, VQConfig
+from audiocodec.runtime import RuntimeCodec
 
 
 class MirroredConfig(CodebookConfig):
@@ -63,7 +65,7 @@ def test_a_new_kind_is_one_class_and_one_line(
         assert isinstance(stage.codebook, Mirrored)
         assert stage.codebook.upper.grad is not None and stage.codebook.upper.grad.any()
     save_codec(codec, tmp_path / "model")
-    loaded = load_codec(tmp_path / "model")  # its table folded, as those of the package are
+    loaded = load_codec(tmp_path / "model")
     assert torch.equal(loaded.encode(audio), codec.eval().encode(audio))
     with pytest.raises(CodecError, match="spraed"):
         codebook_config({"kind": "mirrored", "spraed": 1})
@@ -299,37 +301,38 @@ def test_a_wider_search_leaves_less(kind: str) -> None:
         {"levels": [4, 3, 3], "size": 36, "dim": 3} if kind == "fsq" else {}
     )
     quantizer = make(4, kind=kind, **settings).eval()
+    tables = InferenceTables(quantizer)
     latents = torch.randn(3, 8, 60)
 
     def distortion(beam: int) -> float:
-        codes = quantizer.encode(latents, beam=beam)
+        codes = tables.encode(latents, beam=beam)
         assert codes.shape == (3, 4, 60)
-        return (quantizer.decode(codes) - latents).square().mean().item()
+        return (tables.decode(codes) - latents).square().mean().item()
 
-    assert torch.equal(quantizer.encode(latents, beam=1), quantizer.encode(latents))
+    assert torch.equal(tables.encode(latents, beam=1), quantizer.encode(latents))
     greedy, wide, wider = distortion(1), distortion(4), distortion(16)
     assert wider < wide < greedy
 
 
 def test_a_search_of_all_paths_finds_the_best() -> None:
-    quantizer = make(2).eval()
+    tables = InferenceTables(make(2))
     latents = torch.randn(1, 8, 20)
     codes = torch.cartesian_prod(torch.arange(16), torch.arange(16)).T.unsqueeze(0)
-    sums = quantizer.decode(codes)[0].T
+    sums = tables.decode(codes)[0].T
     best = torch.cdist(latents[0].T.double(), sums.double()).argmin(dim=1)
-    assert torch.equal(quantizer.encode(latents, beam=256)[0], codes[0][:, best])
+    assert torch.equal(tables.encode(latents, beam=256)[0], codes[0][:, best])
 
 
 def test_a_search_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    quantizer = make(3).eval()
+    tables = InferenceTables(make(3))
     latents = torch.randn(2, 8, 30)
-    whole = quantizer.encode(latents, 2, beam=3)
+    whole = tables.encode(latents, 2, beam=3)
     monkeypatch.setattr("audiocodec.quantization.codebook.SEARCH_ELEMENTS", 1000)
-    assert torch.equal(quantizer.encode(latents, 2, beam=3), whole)
-    assert quantizer.encode(latents[..., :0], beam=3).shape == (2, 3, 0)
+    assert torch.equal(tables.encode(latents, 2, beam=3), whole)
+    assert tables.encode(latents[..., :0], beam=3).shape == (2, 3, 0)
 
 
-def test_a_codec_searches_as_wide_as_it_is_told(codec: Codec, speech: Tensor) -> None:
+def test_a_codec_searches_with_the_beam_it_gets(codec: RuntimeCodec, speech: Tensor) -> None:
     audio = speech[..., :8000]
     assert torch.equal(codec.encode(audio, beam=1), codec.encode(audio))
     assert codec.encode(audio, 2, beam=4).shape == (1, 2, 25)
@@ -347,7 +350,9 @@ def test_latents_that_are_not_finite_are_refused(bad: float, beam: int) -> None:
     latents = torch.randn(1, 8, 10)
     latents[0, 2, 3] = bad
     with pytest.raises(NotFiniteError, match="stage 1 of 3: the latents"):
-        quantizer.encode(latents, beam=beam)
+        InferenceTables(quantizer).encode(latents, beam=beam)
+    with pytest.raises(NotFiniteError, match="stage 1 of 3: the latents"):
+        quantizer.encode(latents)
     with pytest.raises(CodecError, match="stage 1 of 3: the latents"):
         quantizer(latents)
 
@@ -359,6 +364,8 @@ def test_a_stage_that_gives_no_finite_numbers_is_named(stage: int) -> None:
         quantizer.stages[stage - 1].codebook.bias.fill_(math.nan)
     with pytest.raises(NotFiniteError, match=f"stage {stage} of 3: what it gives"):
         quantizer.encode(torch.randn(1, 8, 10))
+    with pytest.raises(NotFiniteError, match=f"stage {stage} of 3: its entries"):
+        InferenceTables(quantizer)
 
 
 def test_models_from_before_there_was_a_choice_still_load() -> None:

@@ -1,4 +1,4 @@
-"""`--engine onnx`: ONNX Runtime in PyTorch's place gives the same codes and the same sound."""
+"""`--engine onnx`: ONNX Runtime instead of PyTorch, the same codes and the same audio."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec import Codec, CodecError, StreamDecoder, StreamEncoder, load_codec
-from audiocodec.onnx.engine import cache_folder, use_onnx
+from audiocodec import CodecError, StreamDecoder, StreamEncoder, load_codec
+from audiocodec.onnx.engine import cache_folder
 from audiocodec.onnx.graph import import_onnxruntime
+from audiocodec.runtime import RuntimeCodec
 from audiocodec_cli.main import run
 
 pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
@@ -34,15 +35,15 @@ def cached(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def onnx(model: str) -> Codec:
-    return use_onnx(load_codec(model))
+def onnx(model: str) -> RuntimeCodec:
+    return load_codec(model, engine="onnx")
 
 
-def close(heard: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(heard, expected, rtol=0, atol=1e-4)
+def close(decoded: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(decoded, expected, rtol=0, atol=1e-4)
 
 
-def pushed(codec: Codec, audio: torch.Tensor, num_codebooks: int) -> torch.Tensor:
+def pushed(codec: RuntimeCodec, audio: torch.Tensor, num_codebooks: int) -> torch.Tensor:
     """Codes of audio ``[B, 1, T]`` in pieces of random lengths, none and much among them."""
     encoder = StreamEncoder(codec, num_codebooks, len(audio))
     cuts = np.sort(np.random.default_rng(0).integers(0, audio.shape[-1], 40)).tolist()
@@ -52,7 +53,7 @@ def pushed(codec: Codec, audio: torch.Tensor, num_codebooks: int) -> torch.Tenso
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_streams_in_random_pieces_give_what_pytorch_gives(
-    onnx: Codec, model: str, channels: int
+    onnx: RuntimeCodec, model: str, channels: int
 ) -> None:
     torch_codec = load_codec(model)
     audio = 0.3 * torch.randn(channels, 1, 50_007)
@@ -67,7 +68,7 @@ def test_streams_in_random_pieces_give_what_pytorch_gives(
     close(decoder.flush(), peer.flush())
 
 
-def test_a_state_goes_from_one_engine_to_the_other(onnx: Codec, model: str) -> None:
+def test_a_state_goes_from_one_engine_to_the_other(onnx: RuntimeCodec, model: str) -> None:
     expected = load_codec(model).encode(0.3 * torch.randn(1, 1, 320 * 40))
     decoder, peer = StreamDecoder(onnx), StreamDecoder(load_codec(model))
     whole = torch.cat([peer.push(expected), peer.flush()], dim=-1)
@@ -99,8 +100,8 @@ def test_the_command_gives_the_same_files_there_and_back(
     for name in ("a.tok", "b.tok"):
         assert Path("tok_onnx", name).read_bytes() == Path("tok_torch", name).read_bytes()
     for name in ("{}.wav", "s.{}.wav"):
-        heard, expected = (soundfile.read(name.format(e))[0] for e in ("onnx", "torch"))
-        np.testing.assert_allclose(heard, expected, atol=1e-4)
+        decoded, expected = (soundfile.read(name.format(e))[0] for e in ("onnx", "torch"))
+        np.testing.assert_allclose(decoded, expected, atol=1e-4)
 
 
 def test_onnx_runtime_is_told_to_report_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,33 +133,35 @@ def test_what_it_cannot_do_is_told_in_a_line_before_any_work(
     fails(f"{graph}: ONNX Runtime cannot read it")
     graph.unlink()
     with pytest.raises(CodecError, match="float32 and on the CPU"):
-        use_onnx(load_codec(model, dtype=torch.float64))
+        load_codec(model, dtype=torch.float64, engine="onnx")
     monkeypatch.setenv("XDG_CACHE_HOME", "in.wav")
     assert run(command) == 1
     assert "name another place with XDG_CACHE_HOME" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda codec: pickle.loads(pickle.dumps(codec))])
-def test_a_codec_that_was_used_can_be_copied(onnx: Codec, copied: Callable[[Codec], Codec]) -> None:
+def test_a_codec_that_was_used_can_be_copied(
+    onnx: RuntimeCodec, copied: Callable[[RuntimeCodec], RuntimeCodec]
+) -> None:
     audio = 0.1 * torch.randn(1, 1, 4000)
     codes = onnx.encode(audio)
     assert torch.equal(copied(onnx).encode(audio), codes)
 
 
-def test_the_caller_s_context_changes_nothing_and_results_are_ordinary_tensors(onnx: Codec) -> None:
+def test_the_caller_s_context_changes_nothing_and_results_are_ordinary_tensors(
+    onnx: RuntimeCodec,
+) -> None:
     audio = 0.1 * torch.randn(1, 1, 4000)
     codes = onnx.encode(audio)
-    heard = onnx.decode(codes)
+    decoded = onnx.decode(codes)
     with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
         assert torch.equal(onnx.encode(audio), codes)
-        assert torch.equal(onnx.decode(codes), heard)
+        assert torch.equal(onnx.decode(codes), decoded)
     pushed(onnx, audio, 2).add_(1)
     StreamDecoder(onnx).push(codes).mul_(0.5)
-    heard.mul_(0.5)
+    decoded.mul_(0.5)
 
 
-def test_it_stays_on_the_cpu(onnx: Codec) -> None:
-    assert onnx.to("cpu") is onnx
-    with pytest.raises(CodecError, match="on the CPU only; load the codec again"):
-        onnx.to("meta")
-    assert onnx.device.type == "cpu"
+def test_an_engine_that_does_not_exist_is_named(model: str) -> None:
+    with pytest.raises(CodecError, match=r"engine tensorrt: .*torch, onnx"):
+        load_codec(model, engine="tensorrt")

@@ -16,6 +16,7 @@ from audiocodec.quantization.codebook import (
 from audiocodec.quantization.estimators import ESTIMATORS, straight_through
 from audiocodec.quantization.family import CODEBOOKS, build_codebook, codebook_config
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
+from audiocodec.quantization.search import InferenceTables
 from audiocodec.quantization.simvq import SimVQ, SimVQConfig
 
 KINDS: list[dict[str, object]] = [
@@ -111,11 +112,11 @@ def test_every_kind_finds_itself_after_a_start(settings: dict[str, object]) -> N
     codebook.initialise(3 + torch.randn(500, 4), seeded())
     codes = torch.arange(codebook.size)
     assert torch.equal(codebook.nearest(codebook.lookup(codes)), codes)
-    folded = codebook.folded()
+    frozen = codebook.freeze()
     vectors = 3 + 2 * torch.randn(500, 4)
-    assert torch.equal(folded.lookup(codes), codebook.lookup(codes))
-    assert torch.equal(folded.nearest(vectors), codebook.nearest(vectors))
-    assert not list(folded.parameters())
+    assert torch.equal(frozen.entries, codebook.lookup(codes))
+    assert torch.equal(frozen.nearest(vectors), codebook.nearest(vectors))
+    assert not frozen.entries.requires_grad
 
 
 @pytest.mark.parametrize("settings", KINDS)
@@ -278,9 +279,9 @@ def test_forward_encode_and_decode_agree_bit_for_bit(
     quantizer.eval()
     codes = quantizer.encode(latents)
     decoded = quantizer.decode(codes)
-    quantizer.fold()
-    assert torch.equal(quantizer.encode(latents), codes)
-    assert torch.equal(quantizer.decode(codes), decoded)
+    tables = InferenceTables(quantizer)
+    assert torch.equal(tables.encode(latents), codes)
+    torch.testing.assert_close(tables.decode(codes), decoded, rtol=0, atol=1e-5)
 
 
 def test_each_stage_leaves_less_than_the_one_before() -> None:
@@ -395,7 +396,10 @@ def test_dimensions_that_make_no_sense_are_refused(settings: dict[str, object], 
 
 
 @pytest.mark.parametrize("dims", [(), (6, 4, 3)])
-def test_folded_stages_give_the_codes_and_the_latents_of_the_loop(dims: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("precompute", [True, False])
+def test_the_search_in_use_finds_the_codes_of_training(
+    dims: tuple[int, ...], precompute: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(3)
     config = ResidualQuantizerConfig(
         num_codebooks=5, dims=dims, codebook={"kind": "simvq", "size": 32, "dim": 4}
@@ -403,20 +407,48 @@ def test_folded_stages_give_the_codes_and_the_latents_of_the_loop(dims: tuple[in
     quantizer = ResidualQuantizer(10, config).double()
     frames = torch.randn(600, 10, dtype=torch.float64) * torch.linspace(0.2, 3, 10) + 1
     quantizer.initialise(frames, torch.Generator().manual_seed(0))
-    quantizer.eval().requires_grad_(False).fold()
+    if not precompute:  # as for tables that are too large
+        monkeypatch.setattr("audiocodec.quantization.search.MAX_TABLE_ELEMENTS", 0)
+    tables = InferenceTables(quantizer)
     latents = torch.randn(2, 10, 70, dtype=torch.float64) + 1
-    with torch.no_grad():
-        assert quantizer.folded is not None
-        for count, beam in ((1, 1), (3, 1), (5, 1), (1, 4), (3, 2), (5, 4), (5, 64)):
-            fast = quantizer.encode(latents, count, beam)
-            heard = quantizer.decode(fast)
-            tables, quantizer.folded = quantizer.folded, None
-            assert torch.equal(fast, quantizer.encode(latents, count, beam))
-            assert torch.allclose(heard, quantizer.decode(fast), atol=1e-12)
-            quantizer.folded = tables
-        for beam in (1, 4):
-            with pytest.raises(CodecError, match="stage"):
-                quantizer.encode(torch.full_like(latents, float("nan")), beam=beam)
+    for count in (1, 3, 5):
+        codes = tables.encode(latents, count)
+        assert torch.equal(codes, quantizer.encode(latents, count))
+        expected = quantizer.decode(codes).detach()
+        torch.testing.assert_close(tables.decode(codes), expected, rtol=0, atol=1e-12)
+    for beam in (1, 4):
+        with pytest.raises(CodecError, match="stage"):
+            tables.encode(torch.full_like(latents, float("nan")), beam=beam)
+
+
+@pytest.mark.parametrize("precompute", [True, False])
+def test_a_beam_keeps_the_paths_that_leave_least(
+    precompute: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a plain beam search in the latents' own space."""
+    if not precompute:
+        monkeypatch.setattr("audiocodec.quantization.search.MAX_TABLE_ELEMENTS", 0)
+    quantizer = make(4, latent_dim=6).double()
+    tables = InferenceTables(quantizer)
+    latents = torch.randn(1, 6, 20, dtype=torch.float64)
+    for beam in (2, 5, 40):
+        found = tables.encode(latents, 3, beam)[0].T
+        for frame, codes in zip(latents[0].T, found, strict=True):
+            paths: list[tuple[int, ...]] = [()]
+            for _ in range(3):
+                longer = [(*path, code) for path in paths for code in range(16)]
+                tried = torch.tensor(longer).T.unsqueeze(0)
+                left = (frame - quantizer.decode(tried)[0].T).square().sum(dim=1)
+                paths = [longer[place] for place in left.argsort()[:beam].tolist()]
+            assert tuple(codes.tolist()) == paths[0]
+
+
+def test_a_code_of_minus_one_adds_nothing() -> None:
+    tables = InferenceTables(make(3))
+    codes = torch.randint(16, (2, 3, 5))
+    fewer = codes.clone()
+    fewer[:, 2] = -1
+    torch.testing.assert_close(tables.decode(fewer), tables.decode(codes[:, :2]))
 
 
 @pytest.mark.parametrize("count", [1, 4, 16, 17, 2000])

@@ -12,7 +12,6 @@ import soundfile
 import torch
 
 from audiocodec import CodecError, decode_file, encode_file, evaluate, load_codec
-from audiocodec.onnx.engine import use_onnx
 from audiocodec.verification import verify
 from audiocodec_cli.main import let_threads_sleep, run
 from audiocodec_cli.options import resolve_jobs, use_threads
@@ -75,7 +74,7 @@ def test_every_command_sets_its_threads_before_it_loads_a_model(
     def load(*_: object) -> NoReturn:
         raise Loaded(f"after {asked}")
 
-    for module in ("checkpoint", "onnx.export", "verification"):
+    for module in ("checkpoint", "verification"):
         monkeypatch.setattr(f"audiocodec.{module}.load_codec", load)
     soundfile.write("in.wav", torch.zeros(999).numpy(), 16000)
     Path("in.tok").touch()
@@ -159,7 +158,7 @@ def test_onnx_runtime_has_the_threads_of_pytorch(
         options.append(given)
         return session(path, given, **others)
 
-    codec = use_onnx(load_codec(model))
+    codec = load_codec(model, engine="onnx")
     monkeypatch.setattr(onnxruntime, "InferenceSession", look)
     codec.encode(torch.zeros(1, 1, 999))
     assert [given.intra_op_num_threads for given in options] == [1]  # type: ignore[attr-defined]

@@ -8,7 +8,6 @@ Shapes: ``B`` batch, ``C`` channels, ``T`` time in columns of the layer's own ra
 """
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -22,70 +21,53 @@ SHORT_COLUMNS = 100
 class StreamState:
     """What the layers of one stream remember between pieces: the last input columns of each.
 
-    The caller owns it; a codec can serve any number of streams, each with a state of its own.
-    Tensors are replaced, never written into, so a :meth:`copy` costs nothing.
+    ``columns`` maps a layer's name in its network to ``[B, C, context]``. The caller owns the
+    state; a codec can serve any number of streams, each with a state of its own. Tensors are
+    replaced, never written into, so a :meth:`copy` costs nothing.
     """
 
-    def __init__(self, columns: dict[nn.Module, Tensor] | None = None) -> None:
-        self._columns = columns or {}
+    def __init__(self, columns: Mapping[str, Tensor] | None = None) -> None:
+        self.columns = dict(columns or {})
 
-    def prepend(self, layer: nn.Module, x: Tensor, context: int) -> Tensor:
+    def prepend(self, layer: str, x: Tensor, context: int) -> Tensor:
         """``x [B, C, T]`` with the ``context`` columns before it, zeros at the start of a stream.
 
         Returns ``[B, C, context + T]`` and remembers its last ``context`` columns.
         """
-        extended = torch.cat([self.recall(layer, x, x.shape[1], context), x], dim=-1)
-        self.remember(layer, extended[..., extended.shape[-1] - context :].clone())
+        past = self.columns.get(layer)
+        if past is None:
+            past = x.new_zeros(x.shape[0], x.shape[1], context)
+        extended = torch.cat([past, x], dim=-1)
+        self.columns[layer] = extended[..., extended.shape[-1] - context :].clone()
         return extended
 
-    def recall(self, layer: nn.Module, like: Tensor, channels: int, context: int) -> Tensor:
-        """The columns ``[B, channels, context]`` that ``layer`` saw last, zeros at the start.
-
-        ``like`` says the batch size, the precision and the device of the zeros.
-        """
-        past = self._columns.get(layer)
-        return like.new_zeros(len(like), channels, context) if past is None else past
-
-    def remember(self, layer: nn.Module, columns: Tensor) -> None:
-        """What the next :meth:`recall` gives: ``columns [B, C, context]``, kept, not copied."""
-        self._columns[layer] = columns
-
     def copy(self) -> "StreamState":
-        """The same memory now; what either sees from here on, the other does not."""
-        return StreamState(dict(self._columns))
-
-    def named(self, network: nn.Module) -> dict[str, Tensor]:
-        """Copies of the columns ``[B, C, context]`` by their layers' names in ``network``."""
-        layers = remembering(network)
-        return {n: self._columns[x].clone() for n, x in layers.items() if x in self._columns}
-
-    @classmethod
-    def of_named(cls, network: nn.Module, columns: dict[str, Tensor], batch_size: int) -> Self:
-        """The inverse of :meth:`named`, for a network of the same architecture.
-
-        Raises:
-            ValueError: other layers or shapes than ``network`` has; it names the first.
-        """
-        layers = remembering(network)
-        for name in sorted(columns.keys() | layers.keys()) if columns else ():
-            found = tuple(columns[name].shape) if name in columns else None
-            layer = layers.get(name)
-            due = (batch_size, layer.conv.in_channels, layer.context) if layer else None
-            if found != due:
-                raise ValueError(f"`{name}` is {found or 'absent'} where {due or 'none'} is due")
-        return cls({layers[name]: value.clone() for name, value in columns.items()})
+        """The same memory now; later pieces change either without the other."""
+        return StreamState(self.columns)
 
 
-def with_context(layer: nn.Module, x: Tensor, context: int, state: StreamState | None) -> Tensor:
-    """``x [B, C, T]`` -> ``[B, C, context + T]``, from the stream's memory or from silence."""
-    if context == 0:
+def with_context(layer: "StreamedLayer", x: Tensor, state: StreamState | None) -> Tensor:
+    """``x [B, C, T]`` -> ``[B, C, context + T]``, after the stream's memory or after silence."""
+    if layer.context == 0:
         return x
     if state is None:
-        return F.pad(x, (context, 0))
-    return state.prepend(layer, x, context)
+        return F.pad(x, (layer.context, 0))
+    return state.prepend(layer.name, x, layer.context)
 
 
-class CausalConv1d(nn.Module):
+class StreamedLayer(nn.Module):
+    """A layer that needs the last ``context`` input columns before a piece.
+
+    ``name`` is its place in a :class:`StreamState`; :func:`name_layers` gives each layer of a
+    network its own.
+    """
+
+    name = ""
+    context: int
+    conv: nn.Conv1d
+
+
+class CausalConv1d(StreamedLayer):
     """A convolution that sees only the past: ``[B, in, T]`` -> ``[B, out, T // stride]``.
 
     ``T`` must be a multiple of ``stride``. Output column ``t`` depends on input columns up to
@@ -107,10 +89,10 @@ class CausalConv1d(nn.Module):
         self.context = (kernel_size - 1) * dilation + 1 - stride
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
-        return convolve(self.conv, with_context(self, x, self.context, state))
+        return convolve(self.conv, with_context(self, x, state))
 
 
-class CausalConvTranspose1d(nn.Module):
+class CausalConvTranspose1d(StreamedLayer):
     """An upsampling convolution: ``[B, in, T]`` -> ``[B, out, T * stride]``, kernel ``2 * stride``.
 
     Output columns ``t * stride ...`` depend on input columns ``t - 1`` and ``t`` only, so that one
@@ -126,7 +108,7 @@ class CausalConvTranspose1d(nn.Module):
         self.conv = initialised(nn.Conv1d(in_channels, out_channels * stride, 2))
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
-        x = convolve(self.conv, with_context(self, x, self.context, state))
+        x = convolve(self.conv, with_context(self, x, state))
         return unfold_patches(x, self.stride)
 
 
@@ -160,12 +142,19 @@ def _as_product(x: Tensor, kernel: int, columns: int) -> bool:
     return columns <= SHORT_COLUMNS
 
 
-def remembering(network: nn.Module) -> dict[str, CausalConv1d | CausalConvTranspose1d]:
-    """The layers that a stream remembers columns of, by name."""
+def name_layers(network: nn.Module) -> None:
+    """Name the layers that remember columns after their places in ``network``."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, StreamedLayer):
+            layer.name = name
+
+
+def state_shapes(network: nn.Module) -> dict[str, tuple[int, int]]:
+    """Channels and columns that a :class:`StreamState` of ``network`` holds, by layer."""
     return {
-        name: layer
-        for name, layer in network.named_modules()
-        if isinstance(layer, (CausalConv1d, CausalConvTranspose1d)) and layer.context
+        layer.name: (layer.conv.in_channels, layer.context)
+        for layer in network.modules()
+        if isinstance(layer, StreamedLayer) and layer.context
     }
 
 
@@ -174,7 +163,7 @@ def initialised(conv: nn.Conv1d, gain: float = 1.0) -> nn.Conv1d:
 
     PyTorch's own start shrinks a signal by 3^-0.5 a layer and adds biases that soon drown it:
     speech at -26 dB would reach the latents as a ripple on a constant. A layer on the meta device
-    stays plain: its weights are to come from a file, folded.
+    gets no weight norm: its weights are to come from a file.
     """
     if conv.weight.is_meta:
         return conv
@@ -200,27 +189,18 @@ def unfold_patches(x: Tensor, patch: int) -> Tensor:
 
 
 def has_weight_norm(module: nn.Module) -> bool:
-    """Whether any weight below ``module`` is weight-normed: it was not folded."""
+    """Whether any weight below ``module`` is weight-normed."""
     return any(parametrize.is_parametrized(layer, "weight") for layer in module.modules())
 
 
 def without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of a module by name -> what it is after :func:`fold_weight_norm`, bit for bit."""
-    folded = dict(tensors)
+    """The state of a module by name, each weight-normed weight replaced by its value."""
+    plain = dict(tensors)
     for name, direction in tensors.items():
         layer, _, end = name.rpartition(".parametrizations.weight.")
         length = tensors.get(f"{layer}.parametrizations.weight.original0")
         if end != "original1" or length is None or length.shape != (len(direction), 1, 1):
             continue
-        del folded[name], folded[f"{layer}.parametrizations.weight.original0"]
-        folded[f"{layer}.weight"] = torch._weight_norm(direction, length, 0)
-    return folded
-
-
-def fold_weight_norm(module: nn.Module) -> None:
-    """Replace every weight-normed weight below ``module`` by its value, in place, for inference."""
-    for layer in module.modules():
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-            # What weight norm leaves behind reads old checkpoints, and cannot be pickled.
-            layer._load_state_dict_pre_hooks.clear()
+        del plain[name], plain[f"{layer}.parametrizations.weight.original0"]
+        plain[f"{layer}.weight"] = torch._weight_norm(direction, length, 0)
+    return plain

@@ -30,6 +30,7 @@ from audiocodec.modules.conv import (
     CausalConvTranspose1d,
     StreamState,
     fold_patches,
+    name_layers,
     unfold_patches,
 )
 
@@ -210,6 +211,7 @@ class SEANetEncoder(nn.Module):
             self.levels.append(_residual_units(config, level + 1))
         self.last = CausalConv1d(config.channels[-1], config.latent_dim, 3)
         self.scale = RunningScale()
+        name_layers(self)
 
     def forward(self, audio: Tensor, state: StreamState | None = None) -> Tensor:
         x = self.first(fold_patches(audio, self.patch), state)
@@ -239,6 +241,7 @@ class SEANetDecoder(nn.Module):
         )
         # An inaudible offset, with the wildest gradient of all (docs/log.md, 2026-11-25).
         self.last.conv.get_parameter("bias").requires_grad_(False)
+        name_layers(self)
 
     def forward(self, latents: Tensor, state: StreamState | None = None) -> Tensor:
         x = self.first(latents, state)

@@ -1,9 +1,7 @@
-"""A codec whose networks ONNX Runtime computes: faster on a CPU for short pieces.
+"""ONNX Runtime as the engine of a codec: faster on a CPU for short pieces.
 
-:func:`use_onnx` puts :class:`OnnxNetwork` in the place of a codec's encoder and decoder. It is
-called as they are and keeps the same state, so all that is built on a codec, streams, files,
-concealment and saved states among it, stays as it is; and there is one road from latents to codes,
-PyTorch's.
+It computes the encoder and the decoder alone. Codes come from the same tables as with PyTorch, and
+streams, files and saved states work alike.
 
 The graphs are made once for each model and kept in the user's cache, by default in
 ``~/.cache/audiocodec/onnx``. They may be deleted at any time.
@@ -11,45 +9,65 @@ The graphs are made once for each model and kept in the user's cache, by default
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
-from audiocodec.modules.conv import StreamState, remembering
-from audiocodec.onnx.graph import Step, import_onnxruntime
+from audiocodec.modules.conv import StreamState, state_shapes
+from audiocodec.onnx.graph import Compute, Step, import_onnxruntime
 from audiocodec.paths import replacing
 
-MOST_DIFFERENT = 1e-4
-"""Between what a new graph and its network give, as a share of the largest value."""
+log = logging.getLogger(__name__)
+
+MAX_DIFFERENCE = 1e-4
+"""Between the outputs of a new graph and of its network, as a share of the largest value."""
 
 
-def use_onnx(codec: Codec, log: Callable[[str], object] = lambda line: None) -> Codec:
-    """Have ONNX Runtime compute ``codec``'s encoder and decoder from now on, and return it.
+class OnnxEngine:
+    """ONNX Runtime on the CPU in float32, on as many threads as PyTorch has at each call.
 
     Args:
-        codec: in use (:func:`~audiocodec.checkpoint.load_codec`), in float32 and on the CPU.
-        log: called with a line before graphs are made, which takes some seconds.
+        codec: without weight norm and gradients, as
+            :func:`~audiocodec.checkpoint.load_codec` reads it.
 
     Raises:
-        CodecError: packages are missing (the extra ``onnx``), a codec of another kind, a cache that
-            cannot be written, or a graph that does not give what its network gives.
+        CodecError: packages are missing (the extra ``onnx``), another device or precision, a codec
+            that was never saved, a cache that cannot be written, or a graph whose output is not
+            that of its network.
     """
-    import_onnxruntime("the engine onnx")
-    if codec.dtype != torch.float32 or codec.device.type != "cpu":
-        raise CodecError("the engine onnx computes in float32 and on the CPU only")
-    if not codec.fingerprint:
-        raise CodecError("the engine onnx needs a saved codec: its graphs are kept by fingerprint")
-    folder = cache_folder() / f"{codec.fingerprint}-{version('audiocodec')}"
-    networks = {"encoder": codec.encoder, "decoder": codec.decoder}
-    paths = {name: folder / f"{name}.onnx" for name in networks}
-    if not all(path.is_file() for path in paths.values()):
+
+    def __init__(self, codec: Codec) -> None:
+        import_onnxruntime("the engine onnx")
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+        if codec.dtype != self.dtype or codec.device != self.device:
+            raise CodecError("the engine onnx computes in float32 and on the CPU only")
+        if not codec.fingerprint:
+            raise CodecError(
+                "the engine onnx needs a saved codec: its graphs are kept by fingerprint"
+            )
+        folder = cache_folder() / f"{codec.fingerprint}-{version('audiocodec')}"
+        self._graphs = {
+            name: Graph(folder / f"{name}.onnx", state_shapes(network))
+            for name, network in (("encoder", codec.encoder), ("decoder", codec.decoder))
+        }
+        if not all(graph.path.is_file() for graph in self._graphs.values()):
+            self._make_graphs(codec, folder)
+
+    def encode(self, audio: Tensor, state: StreamState | None = None) -> Tensor:
+        return self._graphs["encoder"](audio, state)
+
+    def decode(self, latents: Tensor, state: StreamState | None = None) -> Tensor:
+        return self._graphs["decoder"](latents, state)
+
+    def _make_graphs(self, codec: Codec, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -57,16 +75,13 @@ def use_onnx(codec: Codec, log: Callable[[str], object] = lambda line: None) -> 
                 f"{folder}: cannot be made ({error.strerror}); name another place with "
                 "XDG_CACHE_HOME"
             ) from None
-        log(f"making the ONNX graphs of {codec.name}, once, in {folder}")
+        log.info("making the ONNX graphs of %s, once, in %s", codec.name, folder)
+        seeded = torch.Generator("cpu").manual_seed(0)
+        audio = 0.1 * torch.randn(2, 1, 10 * codec.hop_length, generator=seeded)
         with torch.no_grad():
-            seeded = torch.Generator().manual_seed(0)
-            audio = 0.1 * torch.randn(2, 1, 10 * codec.hop_length, generator=seeded)
             pieces = {"encoder": audio, "decoder": codec.encoder(audio)}
-        for name, network in networks.items():
-            _make(codec, network, pieces[name], paths[name])
-    for name, network in networks.items():
-        codec.add_module(name, OnnxNetwork(network, paths[name]))
-    return codec
+            _make(codec.encoder, self._graphs["encoder"], pieces["encoder"])
+            _make(codec.decoder, self._graphs["decoder"], pieces["decoder"])
 
 
 def cache_folder() -> Path:
@@ -75,44 +90,37 @@ def cache_folder() -> Path:
     return Path(cache, "audiocodec", "onnx")
 
 
-class OnnxNetwork(nn.Module):
-    """An encoder or a decoder by its graph, called as ``network`` is.
+class Graph:
+    """An encoder's or decoder's graph, called as the network is.
 
-    It has the layers of ``network``, under their names, for what a state says of them.
+    ``shapes``: channels and columns that each layer remembers.
     """
 
-    def __init__(self, network: nn.Module, path: Path) -> None:
-        super().__init__()
-        self._modules.update(network._modules)
+    def __init__(self, path: Path, shapes: Mapping[str, tuple[int, int]]) -> None:
         self.path = path
-        self._layers = remembering(self)
-        self._results = ["output", *(f"next.{name}" for name in self._layers)]
+        self.shapes = dict(shapes)
+        self._results = ["output", *(f"next.{layer}" for layer in shapes)]
         self._sessions: dict[int, Any] = {}
 
-    def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
-        """As the network's own, without gradients; on as many threads as PyTorch has now."""
-        state = StreamState() if state is None else state
-        pieces = {"input": x.detach().numpy()}
-        for name, layer in self._layers.items():
-            columns = state.recall(layer, x, layer.conv.in_channels, layer.context)
-            pieces[f"past.{name}"] = columns.numpy()
-        result, *after = self._session().run(self._results, pieces)
-        for layer, columns in zip(self._layers.values(), after, strict=True):
-            state.remember(layer, torch.from_numpy(columns))
+    def __call__(self, piece: Tensor, state: StreamState | None = None) -> Tensor:
+        columns = state.columns if state is not None else {}
+        inputs = {"input": piece.detach().numpy()}
+        for layer, shape in self.shapes.items():
+            past = columns.get(layer)
+            past = piece.new_zeros(len(piece), *shape) if past is None else past
+            inputs[f"past.{layer}"] = past.numpy()
+        result, *after = self._session().run(self._results, inputs)
+        if state is not None:
+            for layer, found in zip(self.shapes, after, strict=True):
+                state.columns[layer] = torch.from_numpy(found)
         return torch.from_numpy(result)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """What ``to`` and the like do. CodecError for another device."""
-        if fn(torch.zeros((), device="cpu")).device.type != "cpu":
-            raise CodecError("the engine onnx computes on the CPU only; load the codec again")
-        return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, here or in another process, opens sessions of its own."""
         return {**self.__dict__, "_sessions": {}}
 
     def _session(self) -> Any:
-        """ONNX Runtime's; for several files at a time, the threads are fewer than at the start."""
+        """A session of ONNX Runtime with as many threads as PyTorch has now."""
         threads = torch.get_num_threads()
         if threads not in self._sessions:
             onnxruntime = import_onnxruntime("the engine onnx")
@@ -133,23 +141,15 @@ class OnnxNetwork(nn.Module):
         return self._sessions[threads]
 
 
-class NetworkStep(Step):
-    """A network alone: ``[B, C, T]`` -> what it gives."""
-
-    input_name, output_name = "input", "output"
-
-    def step(self, piece: Tensor, state: StreamState) -> Tensor:
-        return self.network(piece, state)
-
-
-def _make(codec: Codec, network: nn.Module, piece: Tensor, path: Path) -> None:
-    """Write the graph of ``network`` to ``path``, whole, compared with it, or not at all."""
-    with replacing(path) as temporary, torch.no_grad():
-        NetworkStep(codec, network, piece).export(temporary)
+def _make(network: nn.Module, graph: Graph, piece: Tensor) -> None:
+    """Write the graph of ``network``, whole and compared with it, or not at all."""
+    compute: Compute = network
+    with replacing(graph.path) as temporary:
+        Step(compute, graph.shapes, network, "input", "output").export(piece, temporary)
         expected = network(piece)
-        error = (OnnxNetwork(network, temporary)(piece) - expected).abs().max()
-        if not error <= MOST_DIFFERENT * expected.abs().max().clamp(min=1.0):
+        error = (Graph(temporary, graph.shapes)(piece) - expected).abs().max()
+        if not error <= MAX_DIFFERENCE * expected.abs().max().clamp(min=1.0):
             raise CodecError(
-                f"{path}: ONNX Runtime does not give what PyTorch gives (it differs by "
+                f"{graph.path}: ONNX Runtime does not compute what PyTorch computes (it differs by "
                 f"{error:.1e}); use --engine torch"
             )

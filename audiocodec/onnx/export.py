@@ -2,8 +2,9 @@
 
 Each graph is one step of a stream: a piece and the state go in, what the piece becomes and the new
 state come out. The state is a tensor for each layer that remembers columns, zeros at the start; it
-belongs to the caller, as everywhere here. The graphs are traced from the very layers that
-:class:`~audiocodec.streaming.StreamEncoder` and ``StreamDecoder`` call.
+belongs to the caller, as everywhere here. The graphs are traced from the codec in use: the same
+layers, search and tables as those of :class:`~audiocodec.streaming.StreamEncoder` and
+``StreamDecoder``.
 
 ``encoder.onnx``
     ``audio`` float32 ``[B, 1, F * hop_length]``, F > 0 -> ``codes`` int64 ``[B, K, F]``, of all
@@ -23,7 +24,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +33,26 @@ from torch import Tensor
 
 from audiocodec.audio.files import load_audio
 from audiocodec.bundled import GOLDEN_CLIP
-from audiocodec.checkpoint import load_codec
-from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.modules.conv import StreamState
 from audiocodec.onnx.graph import OPSET, Step, import_onnxruntime
 from audiocodec.paths import replacing_folder
-from audiocodec.quantization.codebook import FixedTable
+from audiocodec.runtime import RuntimeCodec, TorchEngine
 
 MODEL_NAME = "model.json"
 FORMAT = 1
 CHECK_SECONDS = 2.0
-LEAST_EQUAL = 0.99
-"""Of the codes, in the check of an export: rounding may turn a near tie, a mistake turns many."""
-MOST_DIFFERENT = 1e-4
+TRACED_FRAMES = 5
+"""In a batch of 2: so few that the search is traced in its plain form, without blocks."""
+MIN_EQUAL_CODES = 0.99
+"""Share, in the check of an export: rounding may turn a near tie, a mistake turns many."""
+MAX_DIFFERENCE = 1e-4
 """Of the decoded samples, as a share of the largest one."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written, and how near ONNX Runtime came to PyTorch with it.
+    """What was written, and how close ONNX Runtime comes to PyTorch with it.
 
     ``equal_codes`` is a share, ``audio_error`` the largest difference of two samples.
     """
@@ -63,24 +63,29 @@ class Export:
     audio_error: float
 
 
-def export_onnx(model: str | Path, folder: str | Path, overwrite: bool = False) -> Export:
-    """Write a model's ``encoder.onnx``, ``decoder.onnx`` and ``model.json``, all of them or none.
+def export_onnx(codec: RuntimeCodec, folder: str | Path, overwrite: bool = False) -> Export:
+    """Write a codec's ``encoder.onnx``, ``decoder.onnx`` and ``model.json``, all of them or none.
 
     The graphs are run with ONNX Runtime and compared with the codec before they are put in place.
 
     Args:
-        model: as in :func:`~audiocodec.checkpoint.load_codec`.
+        codec: in float32, on the CPU, computed by PyTorch.
         overwrite: replace a folder that holds an earlier export and nothing else.
 
     Raises:
-        CodecError: packages are missing (the extra ``onnx``), no such model, the folder is there
-            already or cannot be made, or the graphs do not give what the codec gives.
+        CodecError: packages are missing (the extra ``onnx``), another codec, the folder is there
+            already or cannot be made, or the graphs do not compute what the codec computes.
     """
     onnxruntime = import_onnxruntime("an export")
-    codec = load_codec(model)
-    for stage in codec.quantizer.stages:
-        if isinstance(stage.codebook, FixedTable):
-            stage.codebook = GraphTable.of(stage.codebook)
+    engine = codec.engine
+    if (
+        not isinstance(engine, TorchEngine)
+        or codec.device.type != "cpu"
+        or codec.dtype != torch.float32
+    ):
+        raise CodecError("an export takes a codec in float32, on the CPU, computed by PyTorch")
+    audio = torch.zeros(2, 1, TRACED_FRAMES * codec.hop_length)
+    codes = torch.zeros(2, codec.num_codebooks, TRACED_FRAMES, dtype=torch.long)
     names = ["encoder.onnx", "decoder.onnx", MODEL_NAME]
     with replacing_folder(Path(folder), names if overwrite else []) as temporary:
         page = {
@@ -92,8 +97,8 @@ def export_onnx(model: str | Path, folder: str | Path, overwrite: bool = False) 
             "lookahead": codec.lookahead,
             "codebook_sizes": codec.codebook_sizes,
             "opset": OPSET,
-            "encoder": EncoderStep(codec).export(temporary / names[0]),
-            "decoder": DecoderStep(codec).export(temporary / names[1]),
+            "encoder": encoder_step(codec, engine).export(audio, temporary / names[0]),
+            "decoder": decoder_step(codec, engine).export(codes, temporary / names[1]),
         }
         (temporary / MODEL_NAME).write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
         equal_codes, audio_error = _compare(codec, page, temporary, onnxruntime)
@@ -101,57 +106,29 @@ def export_onnx(model: str | Path, folder: str | Path, overwrite: bool = False) 
     return Export(Path(folder), num_bytes, equal_codes, audio_error)
 
 
-class EncoderStep(Step):
+def encoder_step(codec: RuntimeCodec, engine: TorchEngine) -> Step:
     """``audio [B, 1, F * hop]`` -> ``codes [B, K, F]``."""
 
-    input_name, output_name = "audio", "codes"
+    def compute(audio: Tensor, state: StreamState) -> Tensor:
+        latents = engine.encode(audio, state)
+        codes = codec.tables.search(codec.tables.project(latents))
+        return codes.view(audio.shape[0], -1, codec.num_codebooks).transpose(1, 2)
 
-    def __init__(self, codec: Codec) -> None:
-        super().__init__(codec, codec.encoder, torch.zeros(2, 1, 10 * codec.hop_length))
-
-    def step(self, piece: Tensor, state: StreamState) -> Tensor:
-        # The residual loop, without its searches in blocks and its check for NaN.
-        residual = self.codec.encoder(piece, state) - self.codec.quantizer.center
-        codes = []
-        for stage in self.codec.quantizer.stages:
-            codes.append(stage.encode(residual))
-            residual = residual - stage.decode(codes[-1])
-        return torch.stack(codes, dim=1)
+    return Step(compute, codec.encoder_state_shapes, engine.encoder, "audio", "codes")
 
 
-class DecoderStep(Step):
+def decoder_step(codec: RuntimeCodec, engine: TorchEngine) -> Step:
     """``codes [B, K, F]``, -1 where there are none, -> ``audio [B, 1, F * hop]``."""
 
-    input_name, output_name = "codes", "audio"
+    def compute(codes: Tensor, state: StreamState) -> Tensor:
+        latents = codec.tables.decode(codes) * (codes[:, :1] >= 0)
+        return engine.decode(latents, state)
 
-    def __init__(self, codec: Codec) -> None:
-        nothing = torch.zeros(2, codec.num_codebooks, 10, dtype=torch.long)
-        super().__init__(codec, codec.decoder, nothing)
-
-    def step(self, piece: Tensor, state: StreamState) -> Tensor:
-        quantizer = self.codec.quantizer
-        used = (piece >= 0).unsqueeze(2)
-        entries = [
-            stage.decode(codes) * there
-            for stage, codes, there in zip(
-                quantizer.stages, piece.clamp(min=0).unbind(1), used.unbind(1), strict=True
-            )
-        ]
-        latents = (reduce(torch.add, entries) + quantizer.center) * used[:, 0]
-        return self.codec.decode_frames(latents, state)
-
-
-class GraphTable(FixedTable):
-    """A table whose search is two operations: blocks and buffers have no place in a graph."""
-
-    @torch.no_grad()
-    def nearest(self, vectors: Tensor) -> Tensor:
-        norms = self.entries.square().sum(dim=1)
-        return (norms - 2 * (vectors @ self.entries.T)).argmin(dim=1)
+    return Step(compute, codec.decoder_state_shapes, engine.decoder, "codes", "audio")
 
 
 def _compare(
-    codec: Codec, page: dict[str, Any], folder: Path, onnxruntime: Any
+    codec: RuntimeCodec, page: dict[str, Any], folder: Path, onnxruntime: Any
 ) -> tuple[float, float]:
     """Share of equal codes and the largest difference of samples, of speech in unequal pieces.
 
@@ -172,9 +149,9 @@ def _compare(
     decoded = _stream(page["decoder"], folder, [p for p in late if p.size], onnxruntime)
     expected = codec.decode(codes).numpy()
     error = float(np.abs(decoded[..., lookahead * hop :] - expected).max())
-    if equal < LEAST_EQUAL or error > MOST_DIFFERENT * max(1.0, float(np.abs(expected).max())):
+    if equal < MIN_EQUAL_CODES or error > MAX_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
         raise CodecError(
-            f"ONNX Runtime {onnxruntime.__version__} does not give what PyTorch gives: "
+            f"ONNX Runtime {onnxruntime.__version__} does not compute what PyTorch computes: "
             f"{equal:.3%} of the codes are equal, audio differs by up to {error:.1e}; "
             "nothing was written"
         )
@@ -184,7 +161,7 @@ def _compare(
 def _stream(
     graph: dict[str, Any], folder: Path, pieces: Sequence[Any], onnxruntime: Any
 ) -> np.ndarray[Any, Any]:
-    """What the pieces become, one after the other, joined."""
+    """The results of the pieces, one after the other, joined."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(

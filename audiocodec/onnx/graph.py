@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.modules.conv import StreamState
 
 OPSET = 17
 """Old enough for every ONNX Runtime since 1.12, new enough for all that the layers need."""
 
+Compute = Callable[[Tensor, StreamState], Tensor]
+
 
 def import_onnxruntime(who: str) -> Any:
-    """The package, once it is sure that the exporter has what it needs as well.
+    """The package ``onnxruntime``, if what the exporter needs is installed as well.
 
-    From 1.29 on it reports its use to Microsoft unless it is told before it is imported not to;
-    nothing here calls anywhere, so it is told.
+    From 1.29 on it reports its use to Microsoft unless the environment says not to before it is
+    imported. Nothing here calls anywhere, so the environment is made to say so.
 
     Raises:
         CodecError: ``who`` needs a package that is missing.
@@ -43,44 +45,47 @@ def import_onnxruntime(who: str) -> Any:
 class Step(nn.Module):
     """A step of a stream as a function of tensors: ``piece, *past -> result, *next``.
 
-    ``piece`` is one that the step is traced with; ``input_name`` and ``output_name`` are names in
-    the graph. A subclass defines the step. Batch and length are free in the graph.
+    Args:
+        compute: the step: a piece and the state, which it updates, -> the result.
+        shapes: channels and columns that each layer remembers.
+        network: the module whose weights ``compute`` uses.
+        input_name, output_name: of piece and result in the graph.
     """
 
-    input_name: str
-    output_name: str
-
-    def __init__(self, codec: Codec, network: nn.Module, piece: Tensor) -> None:
+    def __init__(
+        self,
+        compute: Compute,
+        shapes: Mapping[str, tuple[int, int]],
+        network: nn.Module,
+        input_name: str,
+        output_name: str,
+    ) -> None:
         super().__init__()
-        self.codec = codec
+        self.compute = compute
         self.network = network
-        self.piece = piece
-        state = StreamState()
-        with torch.no_grad():
-            self.step(piece, state)
-        self.columns = state.named(network)
-        self.layers = list(self.columns)
-
-    def step(self, piece: Tensor, state: StreamState) -> Tensor:
-        raise NotImplementedError
+        self.shapes = dict(shapes)
+        self.input_name, self.output_name = input_name, output_name
 
     def forward(self, piece: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        columns = dict(zip(self.layers, past, strict=True))
-        state = StreamState.of_named(self.network, columns, piece.shape[0])
-        result = self.step(piece, state)
-        after = state.named(self.network)
-        return result, *(after[layer] for layer in self.layers)
+        state = StreamState(dict(zip(self.shapes, past, strict=True)))
+        result = self.compute(piece, state)
+        return result, *(state.columns[layer] for layer in self.shapes)
 
-    def export(self, path: Path) -> dict[str, Any]:
-        """Write the graph; what a caller must know of it, ready for JSON."""
-        past, after = ([f"{when}.{layer}" for layer in self.layers] for when in ("past", "next"))
+    def export(self, piece: Tensor, path: Path) -> dict[str, Any]:
+        """Write the graph, traced with ``piece``; batch and length are free in it.
+
+        Returns:
+            What a caller must know of it, ready for JSON.
+        """
+        past, after = ([f"{when}.{layer}" for layer in self.shapes] for when in ("past", "next"))
+        zeros = [torch.zeros(len(piece), *shape) for shape in self.shapes.values()]
         batches = {name: {0: "batch"} for name in (*past, *after)}
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():
             # The exporter by torch.export takes 30 times as long; see docs/decisions.md.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 self.eval(),
-                (self.piece, *self.columns.values()),
+                (piece, *zeros),
                 str(path),
                 dynamo=False,
                 opset_version=OPSET,
@@ -93,8 +98,8 @@ class Step(nn.Module):
                 },
             )
         states = [
-            {"input": one, "output": other, "shape": list(columns.shape[1:])}
-            for one, other, columns in zip(past, after, self.columns.values(), strict=True)
+            {"input": one, "output": other, "shape": list(shape)}
+            for one, other, shape in zip(past, after, self.shapes.values(), strict=True)
         ]
         return {
             "file": path.name,

@@ -10,7 +10,7 @@ Shapes: ``N`` vectors, ``d`` = ``dim``.
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 import torch
@@ -95,9 +95,10 @@ class Codebook(nn.Module):
         Called once a training step, after the step's entries were looked up.
         """
 
-    def folded(self) -> "Codebook":
-        """The same codebook with nothing left to compute, for inference."""
-        return self
+    def freeze(self) -> "FrozenCodebook":
+        """The codebook as it is now, for use."""
+        device = next(iter(self.state_dict().values())).device
+        return FrozenCodebook(self.lookup(torch.arange(self.size, device=device)))
 
 
 class TableCodebook(Codebook):
@@ -114,24 +115,24 @@ class TableCodebook(Codebook):
     def lookup(self, codes: Tensor) -> Tensor:
         return F.embedding(codes, self.table())
 
-    def folded(self) -> Codebook:
-        return FixedTable.of(self)
+    def freeze(self) -> "FrozenCodebook":
+        return FrozenCodebook(self.table())
 
 
-class FixedTable(TableCodebook):
-    """Entries that are only read: what is left of any table when training is over."""
+class FrozenCodebook:
+    """A codebook in use: its entries ``[size, d]``, and the search for the nearest of them."""
 
-    entries: Tensor
+    def __init__(self, entries: Tensor) -> None:
+        self.entries = entries.detach().clone()
+        self._norms = self.entries.square().sum(dim=1)
+        self._scaled = (-2 * self.entries.T).contiguous()
 
-    @classmethod
-    def of(cls, codebook: TableCodebook) -> Self:
-        """The present table of ``codebook``, bit for bit."""
-        fixed = cls(CodebookConfig(kind="fixed", size=codebook.size, dim=codebook.dim))
-        fixed.register_buffer("entries", codebook.table().detach().clone())
-        return fixed
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """The code of the entry nearest to each vector: ``[N, d]`` -> int64 ``[N]``.
 
-    def table(self) -> Tensor:
-        return self.entries
+        All ``N * size`` distances are held at once.
+        """
+        return least_of_rows(torch.addmm(self._norms, vectors, self._scaled))
 
 
 def gaussian_table(size: int, dim: int, generator: torch.Generator | None = None) -> Tensor:

@@ -14,7 +14,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from audiocodec.quantization.codebook import Codebook, CodebookConfig
+from audiocodec.quantization.codebook import Codebook, CodebookConfig, FrozenCodebook
 
 PUBLISHED_LEVELS = {
     prod(levels): levels
@@ -119,13 +119,8 @@ class FSQ(Codebook):
         self.spread.copy_(spreads.gather(0, best.unsqueeze(0))[0])
         self.offset.copy_(mean + centre * self.spread)
 
-    def folded(self) -> Codebook:
-        fixed = deepcopy(self)
-        for name in ("spread", "offset"):
-            value = getattr(fixed, name).detach()
-            delattr(fixed, name)
-            fixed.register_buffer(name, value)
-        return fixed
+    def freeze(self) -> FrozenCodebook:
+        return FrozenGrid(self)
 
     def _digits(self, units: Tensor) -> Tensor:
         """Values in units of the grid ``[..., d]`` -> indices of levels, int64 ``[..., d]``."""
@@ -143,3 +138,15 @@ class FSQ(Codebook):
         """Indices of levels ``[..., d]`` -> values in units of the grid, ``[..., d]``."""
         below = self.spread.new_tensor(self.levels).div(2, rounding_mode="floor")
         return (digits - below) / below
+
+
+class FrozenGrid(FrozenCodebook):
+    """A grid in use: values are rounded, not compared with every entry."""
+
+    def __init__(self, grid: FSQ) -> None:
+        self._grid = deepcopy(grid).requires_grad_(False)
+        every = torch.arange(grid.size, device=grid.spread.device)
+        super().__init__(grid.lookup(every))
+
+    def nearest(self, vectors: Tensor) -> Tensor:
+        return self._grid.nearest(vectors)

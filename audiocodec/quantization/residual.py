@@ -19,12 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.config import Config
-from audiocodec.errors import CodecError, NotFiniteError
-from audiocodec.quantization.beam import beam_search
+from audiocodec.errors import NotFiniteError
 from audiocodec.quantization.codebook import CodebookConfig
 from audiocodec.quantization.estimators import ESTIMATORS
 from audiocodec.quantization.family import build_codebook, codebook_config
-from audiocodec.quantization.folded import FoldedStages
 
 
 class ResidualQuantizerConfig(Config):
@@ -104,22 +102,7 @@ class Stage(nn.Module):
         return self.codebook.nearest(self._project(as_rows(residual))).reshape(batch, frames)
 
     def decode(self, codes: Tensor) -> Tensor:
-        return self.entries(codes).transpose(1, 2)
-
-    def entries(self, codes: Tensor) -> Tensor:
-        """What codes of any shape ``[...]`` stand for: ``[..., D]``."""
-        return (self.codebook.lookup(codes) * self.scale) @ self.projection
-
-    def changes(self, residual: Tensor) -> Tensor:
-        """``|r - g|^2 - |r|^2`` of ``[N, D]`` and all that codes stand for: ``[N, size]``."""
-        entries = self.codebook.lookup(torch.arange(self.size, device=residual.device))
-        square = ((entries @ (self.projection @ self.projection.T)) * entries).sum(dim=1)
-        scores = self._project(residual) @ entries.T
-        return self.scale.square() * (square - 2 * scores)
-
-    @property
-    def size(self) -> int:
-        return self.codebook.size
+        return ((self.codebook.lookup(codes) * self.scale) @ self.projection).transpose(1, 2)
 
     @torch.no_grad()
     def update_online(self, residual: Tensor, codes: Tensor) -> None:
@@ -157,7 +140,6 @@ class ResidualQuantizer(nn.Module):
         self.estimate = ESTIMATORS[config.estimator]
         stages = nn.ModuleList(Stage(latent_dim, codebook) for codebook in config.stages)
         self.stages = cast(list[Stage], stages)
-        self.folded: FoldedStages | None = None
         self.register_buffer("center", torch.zeros(latent_dim, 1))
         self.register_buffer("energy", torch.ones(()))
 
@@ -166,36 +148,19 @@ class ResidualQuantizer(nn.Module):
         """Whether a codebook learns without a gradient."""
         return any(stage.codebook.updates_online for stage in self.stages)
 
-    def encode(self, latents: Tensor, num_codebooks: int | None = None, beam: int = 1) -> Tensor:
-        """``[B, D, F]`` -> codes int64 ``[B, K, F]``.
-
-        Each stage takes the nearest entry, unless ``beam`` is more than 1: then that many sums are
-        kept from stage to stage, and the one that is nearest in the end wins. A prefix of such
-        codes is not the best of its length.
+    def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """``[B, D, F]`` -> codes int64 ``[B, K, F]``: the nearest entry, stage by stage.
 
         Raises:
             NotFiniteError: latents, or what a stage leaves of them, are not finite.
-            CodecError: ``beam`` is less than 1.
         """
-        if beam < 1:
-            raise CodecError(f"beam: 1 or more, not {beam}")
         with full_precision(latents):
-            codes = self._encode_folded(latents, num_codebooks, beam)
-            if codes is not None:
-                return codes
-            if beam == 1:
-                steps = self._steps(latents, num_codebooks)
-                return torch.stack([step.codes for step in steps], dim=1)
-            residual = self._centred(latents)
-            self._check_finite(latents, residual, num_codebooks)
-            paths = beam_search(self.stages[:num_codebooks], as_rows(residual), beam)
-            return paths.unflatten(0, (len(latents), -1)).transpose(1, 2)
+            steps = self._steps(latents, num_codebooks)
+            return torch.stack([step.codes for step in steps], dim=1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes ``[B, K, F]`` of any prefix of the stages -> ``[B, D, F]``."""
+        """Codes ``[B, K, F]`` of any prefix of the stages -> ``[B, D, F]``, differentiable."""
         with full_precision(codes):
-            if self.folded is not None and not torch.is_grad_enabled():
-                return self.folded.decode(codes)
             pairs = zip(self.stages, codes.unbind(dim=1), strict=False)
             return self._join([stage.decode(stage_codes) for stage, stage_codes in pairs])
 
@@ -253,22 +218,9 @@ class ResidualQuantizer(nn.Module):
             if number < self.num_codebooks:  # nobody asks what the last one leaves
                 residual = residual - stage.decode(stage.encode(residual.T.unsqueeze(0)))[0].T
 
-    def fold(self) -> None:
-        """Leave plain tables behind, in place, for inference: the codes stay the same."""
-        for stage in self.stages:
-            stage.codebook = stage.codebook.folded()
-        self.folded = FoldedStages.of(self.stages, self.center)
-
-    def _encode_folded(
-        self, latents: Tensor, num_codebooks: int | None, beam: int
-    ) -> Tensor | None:
-        """The codes by the tables of :meth:`fold`; nothing where the loop has to be asked."""
-        if self.folded is None or torch.is_grad_enabled() or latents.dtype != self.center.dtype:
-            return None
-        return self.folded.encode(latents, num_codebooks or self.num_codebooks, beam)
-
     def _steps(self, latents: Tensor, num_codebooks: int | None) -> Iterator[StageStep]:
-        """The one residual loop. Each stage sees the latents less what came before, detached."""
+        """The search of training. Each stage codes the latents less the detached outputs of the
+        stages before it."""
         residual = self._centred(latents)
         for stage in self.stages[:num_codebooks]:
             codes = stage.encode(residual)
@@ -282,7 +234,7 @@ class ResidualQuantizer(nn.Module):
         return latents.to(torch.promote_types(latents.dtype, torch.float32)) - self.center
 
     def _join(self, quantized: list[Tensor]) -> Tensor:
-        """Latents from what the stages gave, first to last, so that every road rounds alike."""
+        """Latents from the stages' outputs, added in order, so that all callers round alike."""
         return reduce(torch.add, quantized) + self.center
 
     @torch.no_grad()
