@@ -79,8 +79,8 @@ def command(
     from audiocodec.audio.files import WRITE_FORMATS
     from audiocodec.batch.done import check_decoded
     from audiocodec.batch.jobs import Job, plan_jobs, split_paths
-    from audiocodec.files import FileResult, Progress, decode_file, find_tokens
-    from audiocodec.tokens.file import SUFFIX, TokenFile
+    from audiocodec.files import FileResult, Progress, decode_file
+    from audiocodec.tokens import SUFFIX, TokenFile, find_tokens
 
     from .convert import convert, opened, pipe_plan
 

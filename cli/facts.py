@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiocodec.tokens.file import TokenFile
+    from audiocodec.tokens import TokenFile
     from audiocodec.tokens.stats import TokenStats
 
 Facts = dict[str, Any]
@@ -14,7 +14,7 @@ Facts = dict[str, Any]
 
 def token_facts(tokens: TokenFile) -> Facts:
     """A token file's header and sizes."""
-    from audiocodec.tokens.file import VERSION
+    from audiocodec.tokens import VERSION
 
     header, seconds = tokens.header, tokens.seconds
     return {

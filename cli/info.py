@@ -124,7 +124,7 @@ def kind_of_file(path: Path) -> str:
 def one_token_file(given: str) -> Report:
     """A token file's header, sizes and codebooks. CodecError if it is damaged."""
     from audiocodec.progress import progress_bar
-    from audiocodec.tokens.file import TokenFile
+    from audiocodec.tokens import TokenFile
     from audiocodec.tokens.stats import TokenStats
 
     with TokenFile(given) as tokens:
@@ -173,7 +173,7 @@ class Found:
     failures: list[str] = field(default_factory=list)
 
     def add_tokens(self, path: Path) -> None:
-        from audiocodec.tokens.file import TokenFile
+        from audiocodec.tokens import TokenFile
         from audiocodec.tokens.stats import TokenStats
 
         with TokenFile(path) as tokens:

@@ -13,7 +13,7 @@ import torch
 from audiocodec import Codec, CodecConfig, decode_file, encode_file, files, load_audio, save_codec
 from audiocodec.checkpoint import load_codec
 from audiocodec.errors import CodecError
-from audiocodec.tokens.file import TokenFile
+from audiocodec.tokens import TokenFile
 
 
 @pytest.fixture(scope="module")

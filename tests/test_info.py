@@ -12,7 +12,7 @@ import soundfile
 
 from audiocodec import Codec, CodecError, TokenFile, save_codec
 from audiocodec.bundled import bundled_models
-from audiocodec.tokens.file import TokenHeader, TokenWriter
+from audiocodec.tokens import TokenHeader, TokenWriter
 from audiocodec.tokens.stats import TokenStats, count_codes, entropy
 from audiocodec_cli.main import run
 

@@ -19,8 +19,7 @@ from audiocodec import Codec, CodecError, decode_file, encode_file, load_codec, 
 from audiocodec.audio.files import AudioReader
 from audiocodec.audio.pipes import PipeWriter
 from audiocodec.audio.wav import SAMPLE_FORMATS, RawFormat
-from audiocodec.tokens.file import TokenFile
-from audiocodec.tokens.pipe import TokenPipe
+from audiocodec.tokens import BlockReader, TokenFile
 from audiocodec_cli.main import run
 
 PATIENCE = 300  # seconds for a process to start, on a machine that is busy with other things
@@ -226,15 +225,15 @@ def small_file(here: Path, exact: Codec) -> bytes:
 
 def test_a_pipe_cut_anywhere_is_read_up_to_the_cut(here: Path, exact: Codec) -> None:
     data = small_file(here, exact)
-    with TokenPipe(io.BytesIO(data)) as tokens:
+    with BlockReader(io.BytesIO(data)) as tokens:
         whole = np.concatenate(list(tokens.pieces()), axis=2)
         assert (whole.shape[2], tokens.num_samples, tokens.truncated) == (31, 9605, False)
     for end in range(len(data)):
         if end < start_of(exact):
             with pytest.raises(CodecError, match=r"cut short|empty|not a \.tok"):
-                TokenPipe(io.BytesIO(data[:end]))
+                BlockReader(io.BytesIO(data[:end]))
             continue
-        tokens = TokenPipe(io.BytesIO(data[:end]))
+        tokens = BlockReader(io.BytesIO(data[:end]))
         found = np.concatenate([whole[:, :, :0], *tokens.pieces()], axis=2)
         assert tokens.truncated
         assert tokens.num_frames == found.shape[2]
@@ -248,7 +247,7 @@ def test_a_flip_of_any_byte_of_a_pipe_is_found(here: Path, exact: Codec) -> None
         bad = bytearray(data)
         bad[at] ^= 0x10
         try:
-            tokens = TokenPipe(io.BytesIO(bytes(bad)))
+            tokens = BlockReader(io.BytesIO(bytes(bad)))
             for _ in tokens.pieces():
                 pass
             assert tokens.truncated, f"byte {at}"
@@ -386,7 +385,7 @@ def test_codes_and_sound_come_out_while_the_input_is_open(model: str, exact: Cod
     rest, _ = encoder.communicate(pcm[16000:].tobytes(), timeout=PATIENCE)
     more, _ = decoder.communicate(rest, timeout=PATIENCE)
     assert encoder.returncode == decoder.returncode == 0
-    with TokenPipe(io.BytesIO(tokens + rest)) as piped:
+    with BlockReader(io.BytesIO(tokens + rest)) as piped:
         codes = torch.from_numpy(np.concatenate(list(piped.pieces()), axis=2))
     audio = torch.from_numpy(pcm / 2.0**15)[None, None]
     assert torch.equal(codes, exact.encode(audio))
@@ -397,7 +396,7 @@ def test_codes_and_sound_come_out_while_the_input_is_open(model: str, exact: Cod
 
 
 def start_of(codec: Codec) -> int:
-    from audiocodec.files import token_header
+    from audiocodec.tokens import token_header
 
     return len(token_header(codec, None, 16000, 1).to_bytes())
 

@@ -14,7 +14,7 @@ import torch
 from audiocodec import Codec, CodecError, load_audio, load_codec, save_codec, verification
 from audiocodec.bundled import CLIPS, GOLDEN_CLIP
 from audiocodec.checkpoint import stated_fingerprint
-from audiocodec.tokens.file import TokenFile
+from audiocodec.tokens import TokenFile
 from audiocodec.verification import GOLDEN_NAME, record, verify
 from audiocodec_cli.main import run
 
