@@ -29,9 +29,9 @@ from audiocodec.tokens import TokenHeader, TokenSource, TokenWriter, open_tokens
 from audiocodec.tokens.header import held_codebooks
 
 BLOCK_SECONDS = 4.0
-"""Of audio that is encoded at once from or to a file."""
+"""Length of the pieces that are encoded at once into a file."""
 STREAM_SECONDS = 0.2
-"""Of a block that goes into a stream: the delay that a block adds. Each block costs 5 bytes."""
+"""Length of the blocks that go into a stream, and so their delay. Each block costs 5 bytes."""
 
 Place = str | Path | BinaryIO
 Progress = Callable[[float], object]
@@ -220,7 +220,7 @@ def _decoded(tokens: TokenSource, codec: Codec, num_codebooks: int) -> Iterator[
 
     for codes in tokens.pieces(num_codebooks):
         frames += codes.shape[2]
-        # The last frame contains padding. A stream tells only at its end which frame is the last.
+        # The last frame contains padding, and a stream does not say in advance which one that is.
         audio = decoder.push(torch.from_numpy(codes).to(codec.device))
         yield resample(audio, (frames - 1) * codec.hop_length)
     end = frames * codec.hop_length
@@ -232,12 +232,12 @@ def _decoded(tokens: TokenSource, codec: Codec, num_codebooks: int) -> Iterator[
 
 
 def _path(place: Place) -> Path | None:
-    """``None`` for a stream."""
+    """The path that ``place`` is; ``None`` for a stream."""
     return Path(place) if isinstance(place, (str, Path)) else None
 
 
 def _block_length(target: Place, codec: Codec) -> tuple[float, int]:
-    """Of a token file's making: seconds of audio to encode at once, and frames of its blocks."""
+    """Seconds of audio to encode at once, and ``block_frames`` of the token file."""
     live = _path(target) is None
     frames = max(1, round((STREAM_SECONDS if live else BLOCK_SECONDS) * codec.frame_rate))
     return frames * codec.hop_length / codec.sample_rate, min(frames, 255) if live else 0
@@ -246,7 +246,7 @@ def _block_length(target: Place, codec: Codec) -> tuple[float, int]:
 def _open_audio(
     target: Place, header: TokenHeader, num_samples: int | None, raw: bool
 ) -> AudioWriter | PipeWriter:
-    """A writer of the recording that ``header`` describes; ``num_samples`` where it is known."""
+    """The writer of a decoded file; ``num_samples`` per channel, if known."""
     sample_rate, channels = header.original_sample_rate, header.channels
     if isinstance(target, (str, Path)):
         return AudioWriter(target, sample_rate, channels, num_samples)

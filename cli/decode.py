@@ -112,7 +112,7 @@ def command(
         source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)
         return decode_file(source, target, codec, num_codebooks, progress, raw)
 
-    # Without batches, a GPU has one file at a time, unless more are asked for.
+    # Decoding has no batches. On a GPU, one file is decoded at a time unless --jobs is given.
     workers = resolve_jobs(jobs if device == "cpu" else jobs or 1, threads)
     convert(
         plan,

@@ -356,7 +356,7 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_named_pipe_is_told_at_once_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_is_an_error_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tok")
     with pytest.raises(CodecError, match=r"pipe\.tok: is a pipe or a device"):
         TokenFile(tmp_path / "pipe.tok")

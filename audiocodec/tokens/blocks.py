@@ -1,4 +1,4 @@
-"""Blocks and trailer of a `.tok` file: their bytes, and the reader that takes them in order."""
+"""Blocks and trailer of a `.tok` file: their bytes, and a reader that reads them in order."""
 
 from __future__ import annotations
 

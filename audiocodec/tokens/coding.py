@@ -1,4 +1,4 @@
-"""How the codes of a block become bytes: a coding, one class each."""
+"""Codings: how the codes of a block become bytes. Each is one class, and one entry of `CODINGS`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from audiocodec.tokens.rates import frame_bits
 class Coding(Protocol):
     """The bytes of one block's codes ``[C, K, F]``, without its frame count and its CRC.
 
-    A block is coded by itself: a reader may begin at any block.
+    Blocks are independent of each other: a reader may begin at any block.
     """
 
     def pack(self, codes: Codes) -> bytes:
@@ -40,7 +40,7 @@ class Coding(Protocol):
         """The whole frames ``[C, K, f]``, ``f <= frames``, of a block whose end is missing."""
 
     def num_bytes(self, frames: int) -> int:
-        """Bytes of a block of ``frames`` frames."""
+        """Bytes of a block of ``frames`` frames. A file's reader computes positions from it."""
 
 
 class FixedCoding:

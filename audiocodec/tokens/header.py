@@ -21,7 +21,7 @@ FIELDS = struct.Struct("<8sIHIHB")
 RUN = struct.Struct("<BI")
 CRC = struct.Struct("<I")
 BLOCK_SECONDS = 3
-"""Of a block, unless its header is made with another ``block_frames``."""
+"""Length of a block where no ``block_frames`` is given."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class TokenHeader:
 
 
 class Model(Protocol):
-    """What a header needs of the codec that makes the codes."""
+    """The properties of a codec that a header needs."""
 
     @property
     def name(self) -> str: ...
