@@ -22,11 +22,17 @@ if TYPE_CHECKING:
     from .codec import Codec, CodecConfig
     from .errors import CodecError
     from .evaluation import evaluate
-    from .files import decode_file, encode_file, save_codes, token_header
+    from .files import decode_file, encode_file
     from .streaming import StreamDecoder, StreamEncoder
-    from .tokens.file import TokenFile, TokenWriter
-    from .tokens.header import TokenHeader
-    from .tokens.packing import pack, unpack
+    from .tokens import (
+        TokenFile,
+        TokenHeader,
+        TokenWriter,
+        pack,
+        save_codes,
+        token_header,
+        unpack,
+    )
 
     __version__: str
 
@@ -37,21 +43,21 @@ _HOME = {
     "CodecError": "errors",
     "StreamDecoder": "streaming",
     "StreamEncoder": "streaming",
-    "TokenFile": "tokens.file",
-    "TokenHeader": "tokens.header",
-    "TokenWriter": "tokens.file",
+    "TokenFile": "tokens",
+    "TokenHeader": "tokens",
+    "TokenWriter": "tokens",
     "decode_file": "files",
     "encode_file": "files",
     "evaluate": "evaluation",
     "find_audio": "audio.files",
     "load_audio": "audio.files",
     "load_codec": "checkpoint",
-    "pack": "tokens.packing",
+    "pack": "tokens",
     "save_audio": "audio.files",
     "save_codec": "checkpoint",
-    "save_codes": "files",
-    "token_header": "files",
-    "unpack": "tokens.packing",
+    "save_codes": "tokens",
+    "token_header": "tokens",
+    "unpack": "tokens",
 }
 
 __all__ = [

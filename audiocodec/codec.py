@@ -28,7 +28,7 @@ from audiocodec.errors import CodecError
 from audiocodec.modules.mdct import initialise_mdct
 from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
-from audiocodec.tokens.packing import bits_per_code
+from audiocodec.tokens import rates
 
 
 class CodecConfig(Config):
@@ -70,7 +70,7 @@ class CodecProperties:
     @property
     def frame_rate(self) -> float:
         """Frames per second."""
-        return self.sample_rate / self.hop_length
+        return rates.frame_rate(self.sample_rate, self.hop_length)
 
     @property
     def lookahead(self) -> int:
@@ -95,7 +95,7 @@ class CodecProperties:
     def bitrate(self, num_codebooks: int | None = None) -> float:
         """Bits per second and channel of the codes, in whole bits for each code."""
         sizes = self.codebook_sizes[: self.resolve_num_codebooks(num_codebooks)]
-        return self.frame_rate * sum(bits_per_code(sizes))
+        return rates.bitrate(self.sample_rate, self.hop_length, sizes)
 
     def resolve_num_codebooks(self, num_codebooks: int | None) -> int:
         """``num_codebooks``, or all of them for ``None``.

@@ -1,9 +1,10 @@
-"""An audio file to a token file and back, block by block, so that hours fit into bounded memory.
+"""An audio file to a token file and back, block by block, in bounded memory.
 
-Any sample rate and any number of channels: each channel is resampled to the model's rate and coded
-side by side with the others. Decoding gives the original rate, channels and exact length again.
+Any sample rate and any number of channels: each channel is resampled to the model's rate and
+encoded by itself. Decoding restores the original rate, channels and exact length.
 
-Pipes are files that cannot seek: what arrives is coded and passed on at once.
+Sources and targets are paths or binary streams. A stream does not have to seek: each block is
+coded and passed on as soon as it has arrived.
 """
 
 from __future__ import annotations
@@ -13,39 +14,42 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
-from audiocodec.audio.files import AudioReader, AudioWriter, Resampler, Samples, stream_name
+from audiocodec.audio.files import AudioReader, AudioWriter, Resampler, Samples
 from audiocodec.audio.pipes import PipeWriter
 from audiocodec.audio.wav import RawFormat
-from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
-from audiocodec.paths import Report, find_inputs
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamDecoder, StreamEncoder
-from audiocodec.tokens.file import SUFFIX, TokenFile, TokenHeader, TokenWriter, held_codebooks
-from audiocodec.tokens.packing import code_array
-from audiocodec.tokens.pipe import TokenPipe
+from audiocodec.tokens import TokenHeader, TokenSource, TokenWriter, open_tokens, token_header
+from audiocodec.tokens.header import held_codebooks
 
 BLOCK_SECONDS = 4.0
-PIPE_SECONDS = 0.2
-"""Of a block that goes into a pipe: the delay that a block adds; each costs 5 bytes."""
+"""Length of the pieces that are encoded at once into a file."""
+STREAM_SECONDS = 0.2
+"""Length of the blocks that go into a stream, and so their delay. Each block costs 5 bytes."""
 
+Place = str | Path | BinaryIO
 Progress = Callable[[float], object]
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one file. Rates in bits per second, of all channels together.
+    """The result of one file.
 
-    ``bitrate`` is what the codes in use take, ``file_bytes`` the whole token file's size and
-    ``elapsed`` the seconds of work, in a batch a share of it. ``truncated``: the source was cut
-    short, and the result ends at the cut; ``missing_seconds`` is what is missing beyond it, 0 where
-    nobody knows. ``peak`` is the largest absolute sample that was encoded: above 1, what is louder
-    is clipped when the tokens are decoded. ``reused``: the codes are those of the token file that
-    was there.
+    Attributes:
+        seconds, num_samples: length of the audio, per channel at ``sample_rate``.
+        bitrate: bits per second of the codes in use, all channels together.
+        file_bytes: size of the token file.
+        elapsed: seconds of work; in a batch, a share of the batch's.
+        truncated: the source was cut short, and the target ends at the cut.
+        reused: the codes were taken from the token file that existed before.
+        missing_seconds: of audio behind the cut; 0 if that is unknown.
+        peak: largest absolute sample that was encoded. Samples above 1 are clipped in decoding.
     """
 
     source: Path
@@ -65,9 +69,9 @@ class FileResult:
 
 
 def encode_file(
-    source: str | Path | BinaryIO,
-    target: str | Path | BinaryIO,
-    codec: Codec,
+    source: Place,
+    target: Place,
+    codec: RuntimeCodec,
     num_codebooks: int | None = None,
     progress: Progress | None = None,
     beam: int = 1,
@@ -75,65 +79,60 @@ def encode_file(
 ) -> FileResult:
     """Encode an audio file to a ``.tok`` file, which appears whole or not at all.
 
-    An audio file that was cut short is encoded up to the cut; the result says so in ``truncated``.
+    An audio file that was cut short is encoded up to the cut; the result has ``truncated`` set.
 
     Args:
         source: a path; or a binary stream, as in :class:`~audiocodec.audio.files.AudioReader`.
-        target: a path; or an unbuffered binary stream, which gets the same bytes in short blocks of
-            :data:`PIPE_SECONDS`, each as soon as its audio has come.
-        num_codebooks: how many to use; ``None`` for all.
-        progress: called after each block with the seconds of audio that it held.
-        beam: sums of entries that the search keeps, as in :meth:`Codec.encode`. The file is as
-            long as with 1 and decodes alike.
-        raw: what a source stream brings if it is samples without a header.
+        target: a path; or an unbuffered binary stream, which gets short blocks of
+            :data:`STREAM_SECONDS`, each as soon as its audio has arrived.
+        num_codebooks: codebooks to use; ``None`` for all.
+        progress: called after each block with its seconds of audio.
+        beam: beam width of the search, as in :meth:`RuntimeCodec.encode`. It changes neither the file's
+            size nor how it is decoded.
+        raw: the format of a source stream of samples without a header.
 
     Raises:
         CodecError: a bad source (missing, not audio, NaN), a target that cannot be written, more
-            codebooks than there are, no beam, or a codec that was never saved and has no
-            fingerprint.
+            codebooks than the codec has, a beam width below 1, or a codec that was never saved and
+            has no fingerprint.
     """
     started = time.perf_counter()
     check_distinct(source, target)
-    pipe = None if isinstance(target, (str, Path)) else target
-    frames = _block_frames(codec, PIPE_SECONDS if pipe else BLOCK_SECONDS)
+    seconds, block_frames = _block_length(target, codec)
     with AudioReader(source, codec.sample_rate, raw, allow_truncated=True) as reader:
         header = token_header(
-            codec,
-            num_codebooks,
-            reader.info.sample_rate,
-            reader.info.channels,
-            block_frames=min(frames, 255) if pipe else 0,
+            codec, num_codebooks, reader.info.sample_rate, reader.info.channels, block_frames
         )
         encoder = StreamEncoder(codec, header.num_codebooks, header.channels, beam)
-        with TokenWriter(_target_name(target), header, pipe) as writer:
-            for block in reader.blocks(frames * codec.hop_length / codec.sample_rate):
+        with TokenWriter(target, header, name="stdout") as writer:
+            for block in reader.blocks(seconds):
                 codes = encoder.push(torch.from_numpy(block).unsqueeze(1))
-                writer.write(codes.cpu().numpy())
+                writer.write(codes)
                 if progress:
                     progress(block.shape[1] / codec.sample_rate)
-            writer.write(encoder.flush().cpu().numpy())
+            writer.write(encoder.flush())
             writer.finish(reader.samples_read)
     return encoded(reader, writer, time.perf_counter() - started)
 
 
 def decode_file(
-    source: str | Path | BinaryIO,
-    target: str | Path | BinaryIO,
-    codec: Codec,
+    source: Place,
+    target: Place,
+    codec: RuntimeCodec,
     num_codebooks: int | None = None,
     progress: Progress | None = None,
     raw: bool = False,
 ) -> FileResult:
-    """Decode a ``.tok`` file to a 16-bit ``.wav`` or ``.flac``, whole or not at all.
+    """Decode a ``.tok`` file to a 16-bit ``.wav`` or ``.flac``, which appears whole or not at all.
 
-    A file that was cut short is decoded up to the cut; the result says so in ``truncated``.
+    A file that was cut short is decoded up to the cut; the result has ``truncated`` set.
 
     Args:
-        source: a path; or a binary stream, buffered for reading, that brings a ``.tok`` file.
-        target: a path; or an unbuffered binary stream, which gets a WAV as the audio is ready.
+        source: a path; or a binary stream, which is read from its current position.
+        target: a path; or an unbuffered binary stream, which gets a WAV block by block.
         num_codebooks: how many of the file's codebooks to use; ``None`` for all.
-        progress: called after each block with the seconds of audio that it held.
-        raw: give a target stream 16-bit samples without the WAV's header.
+        progress: called after each block with its seconds of audio.
+        raw: write 16-bit samples without a WAV header into a target stream.
 
     Raises:
         CodecError: a bad source (missing, not a token file, damaged, newer, of another model), a
@@ -141,13 +140,12 @@ def decode_file(
     """
     started = time.perf_counter()
     check_distinct(source, target)
-    with TokenFile(source) if isinstance(source, (str, Path)) else TokenPipe(source) as tokens:
+    with open_tokens(source) as tokens:
         header = tokens.header
         check_model(tokens, codec)
         used = held_codebooks(header, num_codebooks, tokens.path)
-        known = tokens.num_samples if isinstance(tokens, TokenFile) else None
-        with _writer(target, header, known, raw) as writer:
-            for block in _decoded(tokens, codec, num_codebooks):
+        with _open_audio(target, header, tokens.total_samples, raw) as writer:
+            for block in _decoded(tokens, codec, used):
                 writer.write(block)
                 if progress:
                     progress(block.shape[1] / header.original_sample_rate)
@@ -167,7 +165,7 @@ def decode_file(
 
 
 def encoded(reader: AudioReader, writer: TokenWriter, elapsed: float) -> FileResult:
-    """The result of an audio file that was read to its end and of its token file, now whole."""
+    """The result of an audio file that was read to its end and its finished token file."""
     return FileResult(
         source=reader.path,
         target=writer.path,
@@ -185,75 +183,7 @@ def encoded(reader: AudioReader, writer: TokenWriter, elapsed: float) -> FileRes
     )
 
 
-def token_header(
-    codec: Codec,
-    num_codebooks: int | None,
-    original_sample_rate: int,
-    channels: int,
-    block_frames: int = 0,
-) -> TokenHeader:
-    """The header of a token file that holds ``codec``'s codes; ``block_frames`` as it has it.
-
-    Raises:
-        CodecError: more codebooks than there are, or a codec without a fingerprint.
-    """
-    num_codebooks = codec.resolve_num_codebooks(num_codebooks)
-    return TokenHeader(
-        model=codec.name,
-        fingerprint=codec.fingerprint,
-        sample_rate=codec.sample_rate,
-        hop_length=codec.hop_length,
-        original_sample_rate=original_sample_rate,
-        channels=channels,
-        codebook_sizes=codec.codebook_sizes[:num_codebooks],
-        block_frames=block_frames,
-    )
-
-
-def save_codes(
-    target: str | Path | BinaryIO,
-    codes: Any,
-    codec: Codec,
-    num_samples: int | None = None,
-    sample_rate: int | None = None,
-) -> None:
-    """Write codes that there are already as a ``.tok`` file; ``TokenFile(target).read()`` is them.
-
-    Args:
-        target: a path, where the file appears whole or not at all, or a binary stream.
-        codes: ``[C, K, F]`` or ``[K, F]``, a tensor or NumPy array of ``codec``'s codes. Channels
-            are those of one recording; of a batch, write an item at a time.
-        num_samples: of each channel, at ``sample_rate``; by default all that ``F`` frames hold.
-        sample_rate: of the recording, in Hz, which decoding restores; by default the codec's.
-
-    Raises:
-        CodecError: codes of another shape or type or outside their codebooks, a number of samples
-            that has another number of frames, a codec that was never saved, or a place that cannot
-            be written.
-    """
-    array = code_array(codes)
-    channels, num_codebooks, frames = array.shape
-    header = token_header(codec, num_codebooks, sample_rate or codec.sample_rate, channels)
-    if num_samples is None:
-        num_samples = frames * codec.hop_length * header.original_sample_rate // codec.sample_rate
-    with TokenWriter(target, header) as writer:
-        writer.write(array)
-        writer.finish(num_samples)
-
-
-def find_tokens(path: str | Path, report: Report | None = None) -> list[Path]:
-    """The ``.tok`` files in a folder and its subfolders, sorted; of a file, the file itself.
-
-    Args:
-        report: as in :func:`~audiocodec.audio.files.find_audio`.
-
-    Raises:
-        CodecError: nothing at ``path``, a folder without token files, or one that cannot be listed.
-    """
-    return find_inputs(path, {SUFFIX}, f"no {SUFFIX} files in this folder", report)
-
-
-def check_model(tokens: TokenFile | TokenPipe, codec: Codec) -> None:
+def check_model(tokens: TokenSource, codec: RuntimeCodec) -> None:
     """Raise :class:`CodecError` unless ``codec`` is the model that made these tokens."""
     header = tokens.header
     if header.fingerprint != codec.fingerprint:
@@ -264,63 +194,60 @@ def check_model(tokens: TokenFile | TokenPipe, codec: Codec) -> None:
         )
 
 
-def check_distinct(source: str | Path | BinaryIO, target: str | Path | BinaryIO) -> None:
-    """Raise :class:`CodecError` if a file was to be replaced by its own result."""
-    paths = [os.path.realpath(p) for p in (source, target) if isinstance(p, (str, Path))]
+def check_distinct(source: Place, target: Place) -> None:
+    """Raise :class:`CodecError` if a file would be replaced by its own result."""
+    paths = [os.path.realpath(path) for path in map(_path, (source, target)) if path]
     if len(paths) > len(set(paths)):
         raise CodecError(f"{target}: is the input itself; name another output")
 
 
-def _decoded(
-    tokens: TokenFile | TokenPipe, codec: Codec, num_codebooks: int | None
-) -> Iterator[Samples]:
+def _decoded(tokens: TokenSource, codec: RuntimeCodec, num_codebooks: int) -> Iterator[Samples]:
     """The audio ``[C, n]`` at the original rate, block by block, ``num_samples`` in all."""
     header = tokens.header
     decoder = StreamDecoder(codec, batch_size=header.channels)
     resampler = Resampler(codec.sample_rate, header.original_sample_rate, header.channels)
     waiting = np.zeros((header.channels, 0), dtype=np.float32)
-    frames = played = 0
+    frames = resampled = 0
 
-    def play(audio: torch.Tensor, limit: int) -> Samples:
-        """Into the resampler goes what is decoded, up to sample ``limit`` of the signal."""
-        nonlocal waiting, played
+    def resample(audio: torch.Tensor, end: int) -> Samples:
+        """Append decoded audio ``[C, 1, n]`` and resample all up to sample ``end`` of the file."""
+        nonlocal waiting, resampled
         waiting = np.concatenate([waiting, audio[:, 0].float().cpu().numpy()], axis=1)
-        count = min(waiting.shape[1], limit - played)
-        piece, waiting = waiting[:, :count], waiting[:, count:]
-        played += count
-        return resampler.push(piece)
+        count = min(waiting.shape[1], end - resampled)
+        block, waiting = waiting[:, :count], waiting[:, count:]
+        resampled += count
+        return resampler.push(block)
 
-    if isinstance(tokens, TokenPipe):
-        pieces = tokens.pieces(num_codebooks)
-    else:
-        pieces = tokens.pieces(num_codebooks, _block_frames(codec, BLOCK_SECONDS))
-    for codes in pieces:
+    for codes in tokens.pieces(num_codebooks):
         frames += codes.shape[2]
-        # The last frame was padded, and which one is the last, a pipe tells at its end.
-        yield play(
-            decoder.push(torch.from_numpy(codes).to(codec.device)), (frames - 1) * codec.hop_length
-        )
-    # Beyond the signal nothing is played into the resampler.
+        # The last frame contains padding, and a stream does not say in advance which one that is.
+        audio = decoder.push(torch.from_numpy(codes).to(codec.device))
+        yield resample(audio, (frames - 1) * codec.hop_length)
     end = frames * codec.hop_length
     if not tokens.truncated:
         end = header.codec_samples(tokens.num_samples)
-    yield play(decoder.flush(), end)
+    yield resample(decoder.flush(), end)
     resampler.num_samples = tokens.num_samples
     yield resampler.flush()
 
 
-def _writer(
-    target: str | Path | BinaryIO, header: TokenHeader, num_samples: int | None, raw: bool
+def _path(place: Place) -> Path | None:
+    """The path that ``place`` is; ``None`` for a stream."""
+    return Path(place) if isinstance(place, (str, Path)) else None
+
+
+def _block_length(target: Place, codec: RuntimeCodec) -> tuple[float, int]:
+    """Seconds of audio to encode at once, and ``block_frames`` of the token file."""
+    live = _path(target) is None
+    frames = max(1, round((STREAM_SECONDS if live else BLOCK_SECONDS) * codec.frame_rate))
+    return frames * codec.hop_length / codec.sample_rate, min(frames, 255) if live else 0
+
+
+def _open_audio(
+    target: Place, header: TokenHeader, num_samples: int | None, raw: bool
 ) -> AudioWriter | PipeWriter:
+    """The writer of a decoded file; ``num_samples`` per channel, if known."""
     sample_rate, channels = header.original_sample_rate, header.channels
     if isinstance(target, (str, Path)):
         return AudioWriter(target, sample_rate, channels, num_samples)
     return PipeWriter(target, sample_rate, channels, num_samples, raw)
-
-
-def _block_frames(codec: Codec, seconds: float) -> int:
-    return max(1, round(seconds * codec.frame_rate))
-
-
-def _target_name(target: str | Path | BinaryIO) -> Path:
-    return Path(target) if isinstance(target, (str, Path)) else stream_name(target, "stdout")

@@ -25,7 +25,7 @@ from audiocodec.errors import CodecError
 from audiocodec.files import encode_file
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
-from audiocodec.tokens.file import TokenFile
+from audiocodec.tokens import TokenFile
 
 GOLDEN_NAME = "golden.tok"
 SECONDS = 10.0

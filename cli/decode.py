@@ -34,7 +34,7 @@ from .options import (
 @threads_option("1; for a single file OMP_NUM_THREADS where that is set")
 @overwrite_option
 @click.option(
-    "--raw", is_flag=True, help="To stdout: 16-bit little-endian samples without a WAV header."
+    "--raw", is_flag=True, help="Write 16-bit little-endian samples without a WAV header to stdout."
 )
 @json_option("files (source, target, seconds, bitrate, ...), skipped, failures.")
 def command(
@@ -50,21 +50,20 @@ def command(
     raw: bool,
     as_json: bool,
 ) -> None:
-    """Turn token files back into audio.
+    """Decode token files to audio.
 
-    IN is a .tok file or a folder of them. OUT is the audio file of a single IN, 16-bit .wav or
-    .flac, or else a folder that the tree of IN is mirrored into, as .wav; with a slash at its end
-    it is always a folder. Without OUT, or with the folder of in.tok itself as OUT, in.tok becomes
-    in.decoded.wav, so that the recording in.wav stays as it is.
+    IN is a .tok file or a folder of them. For a single IN, OUT is an audio file, 16-bit .wav or
+    .flac. Otherwise OUT is a folder, which gets the folder tree of IN with .wav files. A path with
+    a slash at its end is always a folder. Without OUT, or if OUT is the folder of in.tok, in.tok
+    becomes in.decoded.wav, so that the recording in.wav is not replaced.
 
     Sample rate, channels and length are those of the recording. A file that was cut short is
-    decoded up to the cut, with a warning and exit status 1. An output that is there already is not
-    made again without --overwrite. A single one is an error. Among several files it is passed over,
-    unless it is older than IN or of another length: then it stays, a line says so, and the exit
-    status is 1.
+    decoded up to the cut, with a warning and exit status 1. An output that exists is not replaced
+    without --overwrite. For a single file that is an error. Among several files, it is skipped;
+    if it is older than IN or has another length, a message says so and the exit status is 1.
 
-    As IN, - is a .tok from stdin; as OUT, a WAV to stdout, or with --raw its samples alone, block
-    by block while the input is still open. Messages, and what --json prints, then go to stderr.
+    As IN, - reads a .tok from stdin. As OUT, - writes a WAV to stdout, or with --raw the samples
+    alone, block by block while the input is still open. Messages and --json then go to stderr.
 
     \b
     codec decode in.tok                     writes in.decoded.wav
@@ -79,8 +78,8 @@ def command(
     from audiocodec.audio.files import WRITE_FORMATS
     from audiocodec.batch.done import check_decoded
     from audiocodec.batch.jobs import Job, plan_jobs, split_paths
-    from audiocodec.files import FileResult, Progress, decode_file, find_tokens
-    from audiocodec.tokens.file import SUFFIX, TokenFile
+    from audiocodec.files import FileResult, Progress, decode_file
+    from audiocodec.tokens import SUFFIX, TokenFile, find_tokens
 
     from .convert import convert, opened, pipe_plan
 
@@ -113,7 +112,7 @@ def command(
         source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)
         return decode_file(source, target, codec, num_codebooks, progress, raw)
 
-    # Without batches, a GPU has one file at a time, unless more are asked for.
+    # Decoding has no batches. On a GPU, one file is decoded at a time unless --jobs is given.
     workers = resolve_jobs(jobs if device == "cpu" else jobs or 1, threads)
     convert(
         plan,

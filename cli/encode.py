@@ -120,7 +120,7 @@ def command(
     from audiocodec.batch.encoder import BatchEncoder
     from audiocodec.batch.jobs import Job, plan_jobs, split_paths
     from audiocodec.files import FileResult, Progress, encode_file
-    from audiocodec.tokens.file import SUFFIX
+    from audiocodec.tokens import SUFFIX
 
     from .convert import convert, opened, pipe_plan
 

@@ -1,20 +1,31 @@
-"""What `codec info` says of token files, audio files and models: facts for JSON, and lines."""
+"""Descriptions of token files, audio files and models: facts for JSON, and lines of text."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiocodec.tokens.file import TokenFile
+    from audiocodec.tokens import TokenFile
     from audiocodec.tokens.stats import TokenStats
 
 Facts = dict[str, Any]
 
 
+@dataclass
+class Report:
+    """The output of `codec info`: facts or lines for stdout, and messages for stderr."""
+
+    facts: Facts
+    lines: list[str]
+    messages: list[str] = field(default_factory=list)
+
+
 def token_facts(tokens: TokenFile) -> Facts:
     """A token file's header and sizes."""
-    from audiocodec.tokens.file import VERSION
+    from audiocodec.tokens import VERSION
+    from audiocodec.tokens.rates import mean_bitrate
 
     header, seconds = tokens.header, tokens.seconds
     return {
@@ -34,7 +45,7 @@ def token_facts(tokens: TokenFile) -> Facts:
         "num_codebooks": header.num_codebooks,
         "codebook_sizes": list(header.codebook_sizes),
         "bitrate": header.bitrate,
-        "file_bitrate": tokens.num_bytes * 8 / seconds if seconds else None,
+        "file_bitrate": mean_bitrate(tokens.num_bytes, seconds),
         "payload_bytes": tokens.payload_bytes,
         "file_bytes": tokens.num_bytes,
         "truncated": tokens.truncated,
@@ -42,6 +53,7 @@ def token_facts(tokens: TokenFile) -> Facts:
 
 
 def token_lines(facts: Facts) -> list[str]:
+    """A token file's description."""
     whole = facts["file_bitrate"]
     each = f" ({facts['bitrate'] / facts['channels'] / 1000:g} each)"
     return [
@@ -87,6 +99,7 @@ def token_sum_facts(stats: TokenStats) -> Facts:
         "hours": stats.seconds / 3600,
         "sample_rate": stats.sample_rate,
         "hop_length": stats.hop_length,
+        "frame_rate": stats.frame_rate,
         "num_frames": stats.num_frames,
         "channels": list(stats.channels),
         "num_codebooks": list(stats.num_codebooks),
@@ -99,8 +112,8 @@ def token_sum_facts(stats: TokenStats) -> Facts:
 
 
 def token_sum_lines(facts: Facts) -> list[str]:
+    """The description of several token files of one model."""
     codes, whole = facts["bitrate"], facts["file_bitrate"]
-    rate = facts["sample_rate"] / facts["hop_length"]
     least, most = facts["num_codebooks"]
     used = f"{least}" if least == most else f"{least} to {most}"
     cut = f", {facts['truncated_files']} cut short" if facts["truncated_files"] else ""
@@ -108,16 +121,18 @@ def token_sum_lines(facts: Facts) -> list[str]:
         f"{facts['model']} ({facts['fingerprint']})",
         f"  files     {facts['files']}{cut}, {hours(facts['seconds'])}, "
         f"{channels(*facts['channels'])}",
-        f"  codes     {facts['num_frames']} frames, {rate:g} a second; {used} codebooks",
+        f"  codes     {facts['num_frames']} frames, {facts['frame_rate']:g} a second; "
+        f"{used} codebooks",
         f"  bitrate   {codes / 1000:.4g} kbit/s of codes, {whole / 1000:.4g} kbit/s the whole files"
         if codes
-        else "  bitrate   none of 0 s",
+        else "  bitrate   undefined for 0 s of audio",
         f"  size      {facts['file_bytes']} bytes, {facts['payload_bytes']:.0f} of them codes",
         *codebook_lines(facts["codebooks"]),
     ]
 
 
 def audio_sum_lines(facts: Facts) -> list[str]:
+    """The description of several audio files."""
     rate = facts["file_bitrate"]
     return [
         f"audio, {facts['sample_rate']} Hz, {channels(facts['channels'])}",
@@ -128,8 +143,13 @@ def audio_sum_lines(facts: Facts) -> list[str]:
 
 
 def audio_facts(path: Path) -> Facts:
-    """What an audio file's header says, and its size. CodecError if it is none."""
+    """An audio file's sample rate, channels, length and size.
+
+    Raises:
+        CodecError: not an audio file.
+    """
     from audiocodec.audio.files import audio_info
+    from audiocodec.tokens.rates import mean_bitrate
 
     info = audio_info(path)
     size = path.stat().st_size
@@ -140,11 +160,12 @@ def audio_facts(path: Path) -> Facts:
         "num_samples": info.num_samples,
         "seconds": info.seconds,
         "file_bytes": size,
-        "file_bitrate": 8 * size / info.seconds if info.num_samples else None,
+        "file_bitrate": mean_bitrate(size, info.seconds),
     }
 
 
 def audio_file_lines(facts: Facts) -> list[str]:
+    """An audio file's description."""
     rate = facts["file_bitrate"]
     return [
         facts["file"],
@@ -166,7 +187,7 @@ def bundled_model_lines(facts: Facts) -> list[str]:
 
 
 def model_facts(model: str) -> Facts:
-    """A model's config and what follows from it."""
+    """A model's configuration and what follows from it."""
     from audiocodec.checkpoint import find_model, load_codec
 
     from .options import use_threads
@@ -193,6 +214,7 @@ def model_facts(model: str) -> Facts:
 
 
 def model_lines(facts: Facts) -> list[str]:
+    """A model's description."""
     import yaml
 
     rates = " ".join(f"{rate / 1000:g}" for rate in facts["bitrates"])

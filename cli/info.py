@@ -1,34 +1,27 @@
-"""`codec info`: what token files, models and audio files hold."""
+"""`codec info`: describe token files, models and audio files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from .convert import cut_short
 from .facts import (
     Facts,
+    Report,
     audio_facts,
     audio_file_lines,
-    audio_sum_lines,
     bundled_model_lines,
     codebook_lines,
     model_facts,
     model_lines,
     token_facts,
     token_lines,
-    token_sum_facts,
-    token_sum_lines,
 )
 from .options import json_option
-
-if TYPE_CHECKING:
-    from audiocodec.tokens.stats import TokenStats
+from .summary import Summary, cut_token_file
 
 
 @click.command()
@@ -39,19 +32,19 @@ if TYPE_CHECKING:
     "an argument, models."
 )
 def command(paths: tuple[str, ...], as_json: bool) -> None:
-    """Say what token files, models or audio files hold.
+    """Describe token files, models or audio files.
 
-    One .tok file, model or audio file is described in full. Several files, or a folder with all in
-    it, are summed up: number, hours, bytes and mean bitrate, and for each model how much of its
-    codebooks the codes use. Without an argument, the bundled models are listed.
+    One .tok file, model or audio file is described in full. Several files, or a folder with its
+    subfolders, are summed up: number, hours, bytes and mean bitrate, and for each model the usage
+    of its codebooks. Without an argument, the bundled models are listed.
 
-    Of a token file every block is checked. A file that is damaged or cut short is named, and the
-    exit code is 1; one that was cut short counts up to the cut. MODEL is a bundled model's name or
-    a model's folder.
+    Every block of a token file is checked. A file that is damaged or cut short is named, and the
+    exit code is 1. A file that was cut short counts up to the cut. MODEL is a bundled model's name
+    or a model's folder.
 
-    used: the share of a codebook's entries that occur. perplexity: the number of entries that, if
-    all were equally frequent, would carry as much. entropy: the bits that a code carries; as many
-    as are stored if all entries are equally frequent.
+    used: the share of a codebook's entries that occur. entropy: the information in a code, in
+    bits; at most the bits that a code takes in the file. perplexity: 2 to the power of the entropy,
+    the number of entries in even use.
 
     \b
     codec info                         the bundled models
@@ -71,9 +64,9 @@ def command(paths: tuple[str, ...], as_json: bool) -> None:
             {"models": models}, [line for facts in models for line in bundled_model_lines(facts)]
         )
     elif len(paths) == 1 and (kind := kind_of(paths[0])) != "folder":
-        report = ONE[kind](paths[0])
+        report = DESCRIBE[kind](paths[0])
     else:
-        report = many(paths, as_json)
+        report = describe_many(paths, as_json)
     if as_json:
         click.echo(json.dumps(report.facts, indent=2))
     else:
@@ -85,17 +78,8 @@ def command(paths: tuple[str, ...], as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-@dataclass
-class Report:
-    """What goes to stdout, as JSON or as lines, and the messages for stderr."""
-
-    facts: Facts
-    lines: list[str]
-    messages: list[str] = field(default_factory=list)
-
-
 def kind_of(given: str) -> str:
-    """`tokens`, `audio`, `folder` or `model`."""
+    """The kind of an argument: `tokens`, `audio`, `folder` or `model`."""
     path = Path(given)
     if path.is_file():
         return kind_of_file(path)
@@ -110,6 +94,7 @@ def kind_of(given: str) -> str:
 
 
 def kind_of_file(path: Path) -> str:
+    """`tokens` or `audio`."""
     from audiocodec.tokens.header import MAGIC, SUFFIX
 
     if path.suffix.lower() == SUFFIX:
@@ -118,13 +103,17 @@ def kind_of_file(path: Path) -> str:
         with path.open("rb") as file:
             return "tokens" if file.read(len(MAGIC)) == MAGIC else "audio"
     except OSError:
-        return "audio"  # whose reader says what is wrong
+        return "audio"  # the audio reader reports the error
 
 
 def one_token_file(given: str) -> Report:
-    """A token file's header, sizes and codebooks. CodecError if it is damaged."""
+    """A token file's header, sizes and codebook usage.
+
+    Raises:
+        CodecError: the file is damaged.
+    """
     from audiocodec.progress import progress_bar
-    from audiocodec.tokens.file import TokenFile
+    from audiocodec.tokens import TokenFile
     from audiocodec.tokens.stats import TokenStats
 
     with TokenFile(given) as tokens:
@@ -138,133 +127,82 @@ def one_token_file(given: str) -> Report:
     return Report(facts, lines, [cut_token_file(given)] if facts["truncated"] else [])
 
 
-def cut_token_file(path: object) -> str:
-    return f"{cut_short(path)}; the rest of it is missing"
-
-
 def one_audio_file(given: str) -> Report:
-    """What an audio file's header says, and its size. CodecError if it is none."""
+    """An audio file's sample rate, channels, length and size.
+
+    Raises:
+        CodecError: not an audio file.
+    """
     facts = audio_facts(Path(given))
     return Report(facts, audio_file_lines(facts))
 
 
 def one_model(given: str) -> Report:
+    """A model's configuration and what follows from it."""
     facts = model_facts(given)
     return Report(facts, model_lines(facts))
 
 
-ONE: dict[str, Callable[[str], Report]] = {
+DESCRIBE: dict[str, Callable[[str], Report]] = {
     "tokens": one_token_file,
     "audio": one_audio_file,
     "model": one_model,
 }
 
 
-@dataclass
-class Found:
-    """What several paths hold: sums of each kind, messages, and, if asked for, all files' facts."""
+def describe_many(paths: tuple[str, ...], each_file: bool) -> Report:
+    """Several files, folders or models, summed up. Failures are reported, and the rest is done.
 
-    each_file: bool
-    files: list[Facts] = field(default_factory=list)
-    stats: dict[tuple[object, ...], TokenStats] = field(default_factory=dict)
-    audio: dict[tuple[int, int], Facts] = field(default_factory=dict)
-    models: list[Facts] = field(default_factory=list)
-    cut: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    Args:
+        each_file: the report has facts of each file too. Otherwise it needs little memory for any
+            number of files.
 
-    def add_tokens(self, path: Path) -> None:
-        from audiocodec.tokens.file import TokenFile
-        from audiocodec.tokens.stats import TokenStats
-
-        with TokenFile(path) as tokens:
-            header = tokens.header
-            key = (header.model, header.fingerprint, header.sample_rate, header.hop_length)
-            stats = self.stats.get(key) or TokenStats.like(tokens)
-            stats.add(tokens)
-            self.stats[key] = stats
-            if self.each_file:
-                self.files.append(token_facts(tokens))
-            if tokens.truncated:
-                self.cut.append(cut_token_file(path))
-
-    def add_audio(self, path: Path) -> None:
-        facts = audio_facts(path)
-        if self.each_file:
-            self.files.append(facts)
-        key = (facts["sample_rate"], facts["channels"])
-        zero = {"sample_rate": key[0], "channels": key[1], "files": 0, "seconds": 0.0}
-        total = self.audio.setdefault(key, {**zero, "file_bytes": 0, "file_bitrate": None})
-        total["files"] += 1
-        total["seconds"] += facts["seconds"]
-        total["file_bytes"] += facts["file_bytes"]
-        if total["seconds"]:
-            total["file_bitrate"] = 8 * total["file_bytes"] / total["seconds"]
-
-
-def many(paths: Sequence[str], each_file: bool) -> Report:
-    """Several files, folders or models, summed up. What fails is named and the rest is done.
-
-    The report has facts on each file only if asked for: the rest takes little memory for any number
-    of files.
+    Raises:
+        CodecError: nothing but one failure.
     """
     from audiocodec.errors import CodecError
     from audiocodec.progress import progress_bar
 
-    found = Found(each_file)
+    summary = Summary(each_file)
     todo: dict[Path, str] = {}
     for given in paths:
         kind = kind_of(given)
         try:
             if kind == "model":
-                found.models.append(model_facts(given))
+                summary.models.append(model_facts(given))
             elif kind == "folder":
-                todo |= {path: kind_of_file(path) for path in files_in(Path(given), found)}
+                todo |= {path: kind_of_file(path) for path in files_in(Path(given), summary)}
             else:
                 todo[Path(given)] = kind
         except CodecError as error:
-            found.failures.append(str(error))
-    if not (todo or found.models) and len(found.failures) == 1:
-        raise CodecError(found.failures[0])
+            summary.failures.append(str(error))
+    if not (todo or summary.models) and len(summary.failures) == 1:
+        raise CodecError(summary.failures[0])
     with progress_bar(len(todo), "files") as bar:
         for path, kind in todo.items():
             try:
-                (found.add_tokens if kind == "tokens" else found.add_audio)(path)
+                (summary.add_tokens if kind == "tokens" else summary.add_audio)(path)
             except CodecError as error:
-                found.failures.append(str(error))
+                summary.failures.append(str(error))
             bar.update(1)
-    return report_of(found)
+    return summary.report()
 
 
-def files_in(folder: Path, found: Found) -> list[Path]:
-    """The token files and audio files in a folder. CodecError if there are none.
+def files_in(folder: Path, summary: Summary) -> list[Path]:
+    """The token files and audio files in a folder. A subfolder that cannot be listed is a failure.
 
-    A folder in it that cannot be listed becomes a failure.
+    Raises:
+        CodecError: no such files.
     """
     from audiocodec.audio.files import READ_SUFFIXES
     from audiocodec.paths import find_inputs
-    from audiocodec.tokens.header import SUFFIX
+    from audiocodec.tokens import SUFFIX
 
     none = f"no {SUFFIX} files, audio files or model in this folder"
     if (folder / "model" / "config.json").is_file():
         none = f"is the folder of a run; its model is {folder / 'model'}"
     suffixes = {SUFFIX, *READ_SUFFIXES}
-    return find_inputs(folder, suffixes, none, lambda _, line: found.failures.append(line))
-
-
-def report_of(found: Found) -> Report:
-    sums = [token_sum_facts(stats) for stats in found.stats.values()]
-    audio = list(found.audio.values())
-    facts = {
-        "files": found.files,
-        "token_files": sums,
-        "audio_files": audio,
-        "models": found.models,
-        "failures": found.failures,
-    }
-    parts = [model_lines(each) for each in found.models]
-    parts += [token_sum_lines(each) for each in sums] + [audio_sum_lines(each) for each in audio]
-    lines = [line for part in parts for line in ["", *part]][1:]
-    return Report(facts, lines, found.cut + [f"error: {failure}" for failure in found.failures])
+    return find_inputs(folder, suffixes, none, lambda _, line: summary.failures.append(line))
 
 
 def bundled_facts() -> list[Facts]:

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from audiocodec import Codec, load_audio, load_codec, save_codec
-from audiocodec.tokens.file import TokenFile
+from audiocodec.tokens import TokenFile
 from audiocodec_cli.main import run
 
 

@@ -13,7 +13,7 @@ import torch
 from audiocodec import Codec, CodecConfig, decode_file, encode_file, files, load_audio, save_codec
 from audiocodec.checkpoint import load_codec
 from audiocodec.errors import CodecError
-from audiocodec.tokens.file import TokenFile
+from audiocodec.tokens import TokenFile
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,11 @@ def test_rate_channels_and_exact_length_come_back(
     channels = 1 + samples % 3
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, (samples, channels))
     soundfile.write(tmp_path / "in.wav", audio, rate)
-    made = encode_file(tmp_path / "in.wav", tmp_path / "in.tok", small)
+    encoded = encode_file(tmp_path / "in.wav", tmp_path / "in.tok", small)
     back = decode_file(tmp_path / "in.tok", tmp_path / "out.wav", small)
     info = soundfile.info(tmp_path / "out.wav")
     assert (info.samplerate, info.channels, info.frames) == (rate, channels, samples)
-    for result in (made, back):
+    for result in (encoded, back):
         assert (result.num_samples, result.channels, result.sample_rate) == (
             samples,
             channels,
@@ -54,8 +54,8 @@ def test_rate_channels_and_exact_length_come_back(
         )
         assert result.file_bytes == (tmp_path / "in.tok").stat().st_size
     with TokenFile(tmp_path / "in.tok") as tokens:
-        heard = -(-samples * small.sample_rate // rate)
-        assert tokens.num_frames == -(-heard // small.hop_length)
+        codec_samples = -(-samples * small.sample_rate // rate)
+        assert tokens.num_frames == -(-codec_samples // small.hop_length)
 
 
 @pytest.mark.parametrize("block_seconds", [0.02, 0.5, 3.3, 60])
@@ -112,7 +112,7 @@ def test_a_cut_file_is_decoded_up_to_the_cut(tmp_path: Path, exact: Codec, recor
     whole, _ = load_audio(tmp_path / "whole.wav")
     cut, _ = load_audio(tmp_path / "cut.wav")
     assert cut.shape == (2, result.num_samples)
-    # Up to what the look-ahead and the resampler would have heard beyond the cut.
+    # Up to what the look-ahead and the resampler would have used beyond the cut.
     agreed = result.num_samples - 4410
     assert (cut[:, :agreed] - whole[:, :agreed]).abs().max() <= 1.01 / 32768
 

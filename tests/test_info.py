@@ -12,7 +12,7 @@ import soundfile
 
 from audiocodec import Codec, CodecError, TokenFile, save_codec
 from audiocodec.bundled import bundled_models
-from audiocodec.tokens.file import TokenHeader, TokenWriter
+from audiocodec.tokens import TokenHeader, TokenWriter
 from audiocodec.tokens.stats import TokenStats, count_codes, entropy
 from audiocodec_cli.main import run
 
@@ -38,7 +38,7 @@ def write_tokens(
     return codes
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:
+def info_json(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:
     """What `codec info --json` prints, which must be all that it prints on stdout."""
     capsys.readouterr()
     assert run(["info", "--json", *arguments]) == status
@@ -49,7 +49,7 @@ def test_many_files_are_summed_up_by_model(here: Path, capsys: pytest.CaptureFix
     first = write_tokens("tokens/a.tok", 400)
     second = write_tokens("tokens/deep/b.tok", 50, (8, 8, 8), channels=2)
     write_tokens("tokens/other.tok", 100, fingerprint="f" * 16)
-    facts = told(capsys, "tokens")
+    facts = info_json(capsys, "tokens")
     assert [each["file"] for each in facts["files"]] == [
         "tokens/a.tok",
         "tokens/deep/b.tok",
@@ -77,7 +77,7 @@ def test_one_file_has_its_use_of_the_codebooks(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     codes = write_tokens("a.tok", 300, (8, 1))
-    first, second = told(capsys, "a.tok")["codebooks"]
+    first, second = info_json(capsys, "a.tok")["codebooks"]
     assert first["size"] == 8
     assert first["perplexity"] == pytest.approx(2 ** entropy(np.bincount(codes[0, 0])))
     assert second == {"size": 1, "usage": 1.0, "perplexity": 1.0, "entropy_bits": 0.0}
@@ -85,7 +85,7 @@ def test_one_file_has_its_use_of_the_codebooks(
     assert "codebook  entries     used  perplexity    entropy" in capsys.readouterr().out
 
 
-def test_bad_files_are_named_and_the_rest_is_told(
+def test_bad_files_are_named_and_the_rest_is_reported(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_tokens("good.tok", 50)
@@ -98,7 +98,7 @@ def test_bad_files_are_named_and_the_rest_is_told(
     Path("damaged.tok").write_bytes(data)
     Path("text.tok").write_text("no tokens")
     paths = ["good.tok", "cut.tok", "damaged.tok", "text.tok", "none.tok"]
-    facts = told(capsys, *paths, status=1)
+    facts = info_json(capsys, *paths, status=1)
     (models,) = facts["token_files"]
     assert (models["files"], models["truncated_files"]) == (2, 1)
     assert len(facts["failures"]) == 3
@@ -128,7 +128,7 @@ def test_counts_stay_small_whatever_a_header_says(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_tokens("a.tok", 50, (2**30, 8))
-    assert told(capsys, "a.tok")["codebooks"] is None
+    assert info_json(capsys, "a.tok")["codebooks"] is None
     assert run(["info", "a.tok"]) == 0
     assert "codebooks too large to count" in capsys.readouterr().out
 
@@ -143,11 +143,11 @@ def test_audio_files_and_models_are_described_too(
 ) -> None:
     for name, rate, channels in (("a.wav", 16000, 1), ("b.flac", 16000, 1), ("c.wav", 8000, 2)):
         soundfile.write(name, np.zeros((rate, channels)), rate)
-    one = told(capsys, "c.wav")
+    one = info_json(capsys, "c.wav")
     assert (one["sample_rate"], one["channels"], one["seconds"]) == (8000, 2, 1.0)
     write_tokens("a.tok", 50)
     save_codec(codec, "mine")
-    facts = told(capsys, ".", "mine")
+    facts = info_json(capsys, ".", "mine")
     assert [(each["sample_rate"], each["files"]) for each in facts["audio_files"]] == [
         (16000, 2),
         (8000, 1),
@@ -161,7 +161,7 @@ def test_audio_files_and_models_are_described_too(
 def test_without_an_argument_the_bundled_models_are_listed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert [each["model"] for each in told(capsys)["models"]] == bundled_models()
+    assert [each["model"] for each in info_json(capsys)["models"]] == bundled_models()
     assert run(["info"]) == 0
     assert bundled_models()[0] in capsys.readouterr().out
 

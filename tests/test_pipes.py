@@ -19,8 +19,7 @@ from audiocodec import Codec, CodecError, decode_file, encode_file, load_codec, 
 from audiocodec.audio.files import AudioReader
 from audiocodec.audio.pipes import PipeWriter
 from audiocodec.audio.wav import SAMPLE_FORMATS, RawFormat
-from audiocodec.tokens.file import TokenFile
-from audiocodec.tokens.pipe import TokenPipe
+from audiocodec.tokens import BlockReader, TokenFile
 from audiocodec_cli.main import run
 
 PATIENCE = 300  # seconds for a process to start, on a machine that is busy with other things
@@ -31,14 +30,14 @@ def exact(model: str) -> Codec:
     return load_codec(model, dtype=torch.float64)
 
 
-def sound(samples: int, channels: int = 1) -> np.ndarray:
+def waveform(samples: int, channels: int = 1) -> np.ndarray:
     return np.random.default_rng(samples).uniform(-0.5, 0.5, (samples, channels))
 
 
 def wav(samples: int, channels: int = 1, rate: int = 16000, **options: Any) -> bytes:
     file = io.BytesIO()
     options = {"subtype": "PCM_16", "format": "WAV", **options}
-    soundfile.write(file, sound(samples, channels), rate, **options)
+    soundfile.write(file, waveform(samples, channels), rate, **options)
     return file.getvalue()
 
 
@@ -102,7 +101,7 @@ def test_what_is_no_wav_is_told_with_the_mend(data: bytes, words: str) -> None:
         AudioReader(io.BytesIO(data))
 
 
-def test_bad_samples_and_formats_are_told() -> None:
+def test_bad_samples_and_formats_are_errors() -> None:
     data = np.array([0, np.nan], dtype="<f4").tobytes()
     with pytest.raises(CodecError, match="<BytesIO>: a NaN"):
         read(AudioReader(io.BytesIO(data), raw=RawFormat(16000, 1, "f32le")))
@@ -115,7 +114,7 @@ def test_bad_samples_and_formats_are_told() -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_written_wav_is_read_by_others(known: bool) -> None:
     file = io.BytesIO()
-    audio = sound(1000, 2).T.astype(np.float32)
+    audio = waveform(1000, 2).T.astype(np.float32)
     with PipeWriter(file, 22050, 2, 1000 if known else None) as writer:
         writer.write(audio[:, :300])
         writer.write(audio[:, 300:])
@@ -140,15 +139,15 @@ def test_there_and_back_through_pipes_is_the_same_as_through_files(
     assert Path("piped.tok").read_bytes() == Path("in.tok").read_bytes()
 
     tokens, result = io.BytesIO(), io.BytesIO()
-    made = encode_file(io.BytesIO(data), tokens, exact)
-    assert (made.num_samples, made.file_bytes) == (samples, len(tokens.getvalue()))
+    encoded = encode_file(io.BytesIO(data), tokens, exact)
+    assert (encoded.num_samples, encoded.file_bytes) == (samples, len(tokens.getvalue()))
     Path("short.tok").write_bytes(tokens.getvalue())
     with TokenFile("short.tok") as short, TokenFile("in.tok") as whole:
         assert short.header.block_frames == 10
         np.testing.assert_array_equal(short.read(), whole.read())
     back = decode_file(io.BytesIO(tokens.getvalue()), result, exact)
     assert not back.truncated
-    assert (back.num_samples, back.file_bytes) == (samples, made.file_bytes)
+    assert (back.num_samples, back.file_bytes) == (samples, encoded.file_bytes)
     found, _ = soundfile.read(io.BytesIO(result.getvalue()), dtype="int16", always_2d=True)
     expected, _ = soundfile.read("out.wav", dtype="int16", always_2d=True)
     np.testing.assert_allclose(found, expected, atol=1)
@@ -208,7 +207,7 @@ def test_memory_does_not_grow_with_the_length(model: str) -> None:
         return most
 
     peak(4)
-    assert peak(60) < peak(6) + 100_000  # the sound of 54 s is 3.5 MB
+    assert peak(60) < peak(6) + 100_000  # the audio of 54 s is 3.5 MB
 
 
 def test_the_option_knows_every_raw_format() -> None:
@@ -226,15 +225,15 @@ def small_file(here: Path, exact: Codec) -> bytes:
 
 def test_a_pipe_cut_anywhere_is_read_up_to_the_cut(here: Path, exact: Codec) -> None:
     data = small_file(here, exact)
-    with TokenPipe(io.BytesIO(data)) as tokens:
+    with BlockReader(io.BytesIO(data)) as tokens:
         whole = np.concatenate(list(tokens.pieces()), axis=2)
         assert (whole.shape[2], tokens.num_samples, tokens.truncated) == (31, 9605, False)
     for end in range(len(data)):
         if end < start_of(exact):
             with pytest.raises(CodecError, match=r"cut short|empty|not a \.tok"):
-                TokenPipe(io.BytesIO(data[:end]))
+                BlockReader(io.BytesIO(data[:end]))
             continue
-        tokens = TokenPipe(io.BytesIO(data[:end]))
+        tokens = BlockReader(io.BytesIO(data[:end]))
         found = np.concatenate([whole[:, :, :0], *tokens.pieces()], axis=2)
         assert tokens.truncated
         assert tokens.num_frames == found.shape[2]
@@ -248,7 +247,7 @@ def test_a_flip_of_any_byte_of_a_pipe_is_found(here: Path, exact: Codec) -> None
         bad = bytearray(data)
         bad[at] ^= 0x10
         try:
-            tokens = TokenPipe(io.BytesIO(bytes(bad)))
+            tokens = BlockReader(io.BytesIO(bytes(bad)))
             for _ in tokens.pieces():
                 pass
             assert tokens.truncated, f"byte {at}"
@@ -334,7 +333,7 @@ def test_a_mistake_with_pipes_is_one_line(
     status: int,
     words: str,
 ) -> None:
-    Path("in.wav").write_bytes(b"no sound at all")
+    Path("in.wav").write_bytes(b"no audio at all")
     given(monkeypatch, "in.wav")
     assert run([*arguments, "--model", model]) == status
     out, err = capfd.readouterr()
@@ -368,12 +367,12 @@ def soon(stream: BinaryIO | None, size: int) -> bytes:
     return found[0]
 
 
-def test_codes_and_sound_come_out_while_the_input_is_open(model: str, exact: Codec) -> None:
-    pcm = (sound(48000)[:, 0] * 2**15).astype("<i2")
+def test_codes_and_audio_come_out_while_the_input_is_open(model: str, exact: Codec) -> None:
+    pcm = (waveform(48000)[:, 0] * 2**15).astype("<i2")
     encoder = start("encode", "-", "-", "--raw", "16000", "--exact", "--model", model)
     decoder = start("decode", "-", "-", "--raw", "--model", model)
     assert encoder.stdin and decoder.stdin
-    # A second of sound, five blocks of tokens, and all of their sound but the look-ahead's.
+    # A second of audio, five blocks of tokens, and all their audio but the lookahead.
     encoder.stdin.write(pcm[:16000].tobytes())
     encoder.stdin.flush()
     header = start_of(exact)
@@ -381,23 +380,23 @@ def test_codes_and_sound_come_out_while_the_input_is_open(model: str, exact: Cod
     tokens = soon(encoder.stdout, header + 5 * block)
     decoder.stdin.write(tokens)
     decoder.stdin.flush()
-    heard = soon(decoder.stdout, 2 * 49 * 320)
+    first = soon(decoder.stdout, 2 * 49 * 320)
     assert encoder.poll() is decoder.poll() is None
     rest, _ = encoder.communicate(pcm[16000:].tobytes(), timeout=PATIENCE)
     more, _ = decoder.communicate(rest, timeout=PATIENCE)
     assert encoder.returncode == decoder.returncode == 0
-    with TokenPipe(io.BytesIO(tokens + rest)) as piped:
+    with BlockReader(io.BytesIO(tokens + rest)) as piped:
         codes = torch.from_numpy(np.concatenate(list(piped.pieces()), axis=2))
     audio = torch.from_numpy(pcm / 2.0**15)[None, None]
     assert torch.equal(codes, exact.encode(audio))
-    found = np.frombuffer(heard + more, "<i2") / 2.0**15
+    found = np.frombuffer(first + more, "<i2") / 2.0**15
     expected = exact.decode(codes, 48000)[0, 0].clip(-1, 1).numpy()
     assert found.shape == (48000,)
     assert np.abs(found - expected).max() <= 1.01 / 2**15
 
 
 def start_of(codec: Codec) -> int:
-    from audiocodec.files import token_header
+    from audiocodec.tokens import token_header
 
     return len(token_header(codec, None, 16000, 1).to_bytes())
 
@@ -414,6 +413,6 @@ def test_a_reader_that_goes_away_is_no_error(here: Path, model: str) -> None:
 
 
 def test_a_full_disk_behind_a_pipe_is_named() -> None:
-    told = pytest.raises(CodecError, match=r"full: cannot be written \(No space left")
-    with open("/dev/full", "wb", buffering=0) as full, told:
+    full_disk = pytest.raises(CodecError, match=r"full: cannot be written \(No space left")
+    with open("/dev/full", "wb", buffering=0) as full, full_disk:
         PipeWriter(full, 16000, 1)

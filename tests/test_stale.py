@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from audiocodec.audio import files as audio
-from audiocodec.tokens.file import TokenFile
+from audiocodec.tokens import TokenFile
 from audiocodec_cli.main import run
 
 

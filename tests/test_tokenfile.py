@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiocodec.errors import CodecError
-from audiocodec.tokens.file import TokenFile, TokenHeader, TokenWriter
+from audiocodec.tokens import TokenFile, TokenHeader, TokenWriter
+from audiocodec.tokens.blocks import block_bytes
+from audiocodec.tokens.coding import coding_of
 
 HEADER = TokenHeader(
     model="m",
@@ -218,7 +220,7 @@ def test_a_cut_file_says_how_much_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", ["swapped", "lost", "doubled", "extra"])
 def test_whole_blocks_out_of_place_are_found(tmp_path: Path, change: str) -> None:
     path = write(tmp_path / "a.tok", HEADER, random_codes(HEADER, 8), samples_of(HEADER, 8))
-    data, start, size = path.read_bytes(), len(HEADER.to_bytes()), HEADER.block_bytes(2)
+    data, start, size = path.read_bytes(), len(HEADER.to_bytes()), block_bytes(coding_of(HEADER), 2)
     head, blocks = data[:start], [data[start + i * size : start + (i + 1) * size] for i in range(4)]
     trailer = data[-13:]
     one, two, three, four = blocks
@@ -236,7 +238,7 @@ def test_verify_names_the_time_of_the_damage(tmp_path: Path) -> None:
     header = replace(HEADER, block_frames=50)
     path = write(tmp_path / "a.tok", header, random_codes(header, 200), samples_of(header, 200))
     data = bytearray(path.read_bytes())
-    data[len(header.to_bytes()) + 2 * header.block_bytes(50) + 20] ^= 1
+    data[len(header.to_bytes()) + 2 * block_bytes(coding_of(header), 50) + 20] ^= 1
     path.write_bytes(data)
     with TokenFile(path) as tokens:
         tokens.read(0, 100)
@@ -354,7 +356,7 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_named_pipe_is_told_at_once_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_is_an_error_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tok")
     with pytest.raises(CodecError, match=r"pipe\.tok: is a pipe or a device"):
         TokenFile(tmp_path / "pipe.tok")

@@ -15,7 +15,7 @@ from audiocodec import Codec, CodecError, load_audio, load_codec, save_codec, ve
 from audiocodec.bundled import CLIPS, GOLDEN_CLIP
 from audiocodec.checkpoint import stated_fingerprint
 from audiocodec.runtime import RuntimeCodec
-from audiocodec.tokens.file import TokenFile
+from audiocodec.tokens import TokenFile
 from audiocodec.verification import GOLDEN_NAME, record, verify
 from audiocodec_cli.main import run
 

@@ -18,9 +18,9 @@ from audiocodec.audio.files import AudioReader
 from audiocodec.batch.jobs import OutputDiffers
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
-from audiocodec.files import BLOCK_SECONDS, FileResult, token_header
+from audiocodec.files import BLOCK_SECONDS, FileResult
 from audiocodec.streaming import StreamEncoder
-from audiocodec.tokens.file import TokenFile, TokenWriter
+from audiocodec.tokens import TokenFile, TokenWriter, token_header
 
 CHECK_SECONDS = 0.5
 """Of a recording that is encoded to see how the codes of its token file were chosen."""

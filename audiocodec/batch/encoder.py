@@ -26,9 +26,8 @@ from audiocodec.files import (
     check_distinct,
     encode_file,
     encoded,
-    token_header,
 )
-from audiocodec.tokens.file import TokenWriter
+from audiocodec.tokens import TokenWriter, token_header
 from audiocodec.tokens.packing import Codes
 
 BATCH_SECONDS = {"cpu": 16.0, "cuda": 160.0}

@@ -33,7 +33,7 @@ from audiocodec.evaluation.result import SCORES, Comparison, Evaluation, Row
 from audiocodec.evaluation.saving import SavedAudio
 from audiocodec.evaluation.scoring import Pair, score_pairs
 from audiocodec.progress import progress_bar
-from audiocodec.tokens.file import TokenFile, TokenHeader, TokenWriter
+from audiocodec.tokens import TokenFile, TokenHeader, TokenWriter
 from audiocodec.tokens.stats import count_codes
 
 FILES_PER_TURN = 8  # for each worker: decoded audio that waits in memory to be scored

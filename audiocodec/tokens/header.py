@@ -1,16 +1,17 @@
-"""The header of a `.tok` file: what it says, and its bytes. `tokenfile.py` tells the format."""
+"""The header of a `.tok` file: its fields and its bytes. The package's docstring has the format."""
 
 from __future__ import annotations
 
 import itertools
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import ClassVar, Protocol
 
 from audiocodec.errors import CodecError
-from audiocodec.tokens.packing import bits_per_code
+from audiocodec.tokens import rates
 
 SUFFIX = ".tok"
 MAGIC = b"\x89TOK"
@@ -20,11 +21,22 @@ FIELDS = struct.Struct("<8sIHIHB")
 RUN = struct.Struct("<BI")
 CRC = struct.Struct("<I")
 BLOCK_SECONDS = 3
+"""Length of a block where no ``block_frames`` is given."""
 
 
 @dataclass(frozen=True)
 class TokenHeader:
-    """What a token file says of its codes. ``codebook_sizes`` are those in the file, in order.
+    """The description of the codes in a token file. :func:`token_header` makes one for a codec.
+
+    Attributes:
+        model: name of the model that made the codes.
+        fingerprint: of that model, 16 hex digits.
+        sample_rate: of the model, in Hz.
+        hop_length: samples per frame.
+        original_sample_rate: of the recording, in Hz. Decoding restores it.
+        channels: of the recording.
+        codebook_sizes: entries of each codebook in the file, in order.
+        block_frames: frames per block; 0 becomes three seconds, at most 255 frames.
 
     Raises:
         CodecError: a value that the format cannot hold.
@@ -38,11 +50,12 @@ class TokenHeader:
     channels: int
     codebook_sizes: tuple[int, ...]
     block_frames: int = 0
-    """0 stands for three seconds, at most 255 frames."""
+    coding: ClassVar[str] = "fixed"
+    """The only coding of version 1; it has no field in the file."""
 
     def __post_init__(self) -> None:
         if not self.block_frames and self.hop_length:
-            frames = round(BLOCK_SECONDS * self.sample_rate / self.hop_length)
+            frames = round(BLOCK_SECONDS * self.frame_rate)
             object.__setattr__(self, "block_frames", min(max(frames, 1), 255))
         for name, value, highest in (
             ("sample_rate", self.sample_rate, 2**32 - 1),
@@ -70,32 +83,32 @@ class TokenHeader:
     @property
     def frame_rate(self) -> float:
         """Frames per second."""
-        return self.sample_rate / self.hop_length
+        return rates.frame_rate(self.sample_rate, self.hop_length)
 
     @property
     def frame_bits(self) -> int:
-        """Bits that one frame of all channels takes."""
-        return self.channels * sum(bits_per_code(self.codebook_sizes))
+        """Bits of one frame of all channels."""
+        return rates.frame_bits(self.codebook_sizes, self.channels)
 
     @property
     def bitrate(self) -> float:
-        """Bits per second that the codes of all channels take."""
-        return self.frame_bits * self.frame_rate
+        """Bits per second of the codes of all channels."""
+        return rates.bitrate(self.sample_rate, self.hop_length, self.codebook_sizes, self.channels)
 
     def num_frames(self, num_samples: int) -> int:
         """Frames of audio of ``num_samples`` samples at the original rate."""
         return -(-self.codec_samples(num_samples) // self.hop_length)
 
+    def num_samples(self, num_frames: int) -> int:
+        """The most samples at the original rate that ``num_frames`` frames hold."""
+        return num_frames * self.hop_length * self.original_sample_rate // self.sample_rate
+
     def codec_samples(self, num_samples: int) -> int:
-        """Samples of the same audio at the model's rate."""
+        """Samples at the model's rate of audio of ``num_samples`` samples at the original rate."""
         return -(-num_samples * self.sample_rate // self.original_sample_rate)
 
-    def block_bytes(self, frames: int) -> int:
-        """Bytes of a block: frame count, codes and CRC."""
-        return 1 + -(-frames * self.frame_bits // 8) + CRC.size
-
     def to_bytes(self) -> bytes:
-        """The header as it stands in the file."""
+        """The header as it is written in the file."""
         runs = [(len(list(same)), size) for size, same in itertools.groupby(self.codebook_sizes)]
         name = self.model.encode()
         fields = FIELDS.pack(
@@ -112,13 +125,82 @@ class TokenHeader:
         return head + CRC.pack(zlib.crc32(head))
 
 
-def read_header(file: BinaryIO, path: Path) -> TokenHeader:
-    """The header that ``file``, called ``path``, begins with.
+class Model(Protocol):
+    """The properties of a codec that a header needs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def hop_length(self) -> int: ...
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]: ...
+    def resolve_num_codebooks(self, num_codebooks: int | None) -> int: ...
+
+
+def token_header(
+    codec: Model,
+    num_codebooks: int | None = None,
+    original_sample_rate: int | None = None,
+    channels: int = 1,
+    block_frames: int = 0,
+    fingerprint: str | None = None,
+) -> TokenHeader:
+    """The header of a token file with codes of ``codec``.
+
+    Args:
+        num_codebooks: codebooks in the file; ``None`` for all.
+        original_sample_rate: of the recording, in Hz; ``None`` for the codec's.
+        channels: of the recording.
+        block_frames: frames per block; 0 for three seconds, at most 255 frames.
+        fingerprint: ``None`` for the codec's. A codec that was never saved has none; its codes can
+            be written with another one, but then no codec will decode the file.
+
+    Raises:
+        CodecError: more codebooks than the codec has, or a codec without a fingerprint.
+    """
+    num_codebooks = codec.resolve_num_codebooks(num_codebooks)
+    return TokenHeader(
+        model=codec.name,
+        fingerprint=codec.fingerprint if fingerprint is None else fingerprint,
+        sample_rate=codec.sample_rate,
+        hop_length=codec.hop_length,
+        original_sample_rate=original_sample_rate or codec.sample_rate,
+        channels=channels,
+        codebook_sizes=codec.codebook_sizes[:num_codebooks],
+        block_frames=block_frames,
+    )
+
+
+def held_codebooks(header: TokenHeader, num_codebooks: int | None, path: Path) -> int:
+    """``num_codebooks``, or for ``None`` all that the file called ``path`` holds.
+
+    Raises:
+        CodecError: more than it holds, or less than 1.
+    """
+    if num_codebooks is None:
+        return header.num_codebooks
+    if not 1 <= num_codebooks <= header.num_codebooks:
+        raise CodecError(
+            f"{path}: holds {header.num_codebooks} codebooks; {num_codebooks} asked for"
+        )
+    return num_codebooks
+
+
+def read_header(read: Callable[[int], bytes], path: Path) -> TokenHeader:
+    """The header at the beginning of a file.
+
+    Args:
+        read: returns the next n bytes of the file, fewer at its end.
+        path: the file's name, for messages.
 
     Raises:
         CodecError: empty, not a token file, of a newer version, cut short or damaged.
     """
-    start = file.read(START.size)
+    start = read(START.size)
     if not start:
         raise CodecError(f"{path}: is empty (0 bytes), not a {SUFFIX} file")
     if not start.startswith(MAGIC):
@@ -132,20 +214,20 @@ def read_header(file: BinaryIO, path: Path) -> TokenHeader:
             f"{path}: has format version {version}, newer than the {VERSION} that this program "
             "reads; update audiocodec"
         )
-    fields, crc = file.read(length), file.read(CRC.size)
+    fields, crc = read(length), read(CRC.size)
     if len(fields) < length or len(crc) < CRC.size:
         raise cut
     damaged = CodecError(f"{path}: its header is damaged; get the file again")
     if zlib.crc32(start + fields) != CRC.unpack(crc)[0] or version < 1:
         raise damaged
     try:
-        return read_fields(fields)
+        return _read_fields(fields)
     except (struct.error, IndexError, UnicodeDecodeError, CodecError):
         raise damaged from None
 
 
-def read_fields(fields: bytes) -> TokenHeader:
-    """The header whose fields (all but magic, version, length and CRC) are these bytes."""
+def _read_fields(fields: bytes) -> TokenHeader:
+    """The header with these fields: all bytes but magic, version, length and CRC."""
     fingerprint, sample_rate, hop_length, original_sample_rate, channels, block_frames = (
         FIELDS.unpack_from(fields)
     )

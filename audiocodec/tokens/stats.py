@@ -1,6 +1,6 @@
-"""What token files hold together: length, bytes, and how well the codebooks are used.
+"""Statistics of token files: length, bytes, bitrate, and use of the codebooks.
 
-Counting needs NumPy only, and memory for the counts, whatever the number of files.
+Memory is needed for the counts alone, whatever the number of files.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec.errors import CodecError
-from audiocodec.tokens.file import TokenFile
+from audiocodec.tokens.rates import frame_rate, mean_bitrate
+from audiocodec.tokens.reader import TokenFile
 
 FRAMES_AT_A_TIME = 4096
 MOST_ENTRIES = 2**22
-"""Of all codebooks of a file together; above it nothing is counted, to bound the memory."""
+"""Of all codebooks of a file together. In larger files codes are not counted, to bound memory."""
 
 Counts = list[NDArray[np.int64]]
 """For each codebook, how often each entry occurs: ``[size]``."""
@@ -35,12 +36,12 @@ def count_codes(codes: NDArray[np.integer], sizes: tuple[int, ...]) -> Counts:
 
 
 def usage(counts: NDArray[np.integer]) -> float:
-    """Share of a codebook's entries that occur, 0 to 1, from how often each did: ``[size]``."""
+    """Share of a codebook's entries that occur, 0 to 1, from ``counts [size]`` of each entry."""
     return float(np.mean(np.asarray(counts) > 0))
 
 
 def entropy(counts: NDArray[np.integer]) -> float:
-    """Entropy of ``counts [size]`` in bits: what a code tells on average; 0 without any count."""
+    """Entropy in bits per code of ``counts [size]`` of each entry; 0 if all are 0."""
     total = int(np.sum(counts))
     if total == 0:
         return 0.0
@@ -49,17 +50,21 @@ def entropy(counts: NDArray[np.integer]) -> float:
 
 
 def perplexity(counts: NDArray[np.integer]) -> float:
-    """Entries in even use: 2 to the power of the entropy of ``counts [size]``; 0 of no counts."""
+    """2 to the power of the entropy of ``counts [size]``; 0 if all are 0."""
     return 2.0 ** entropy(counts) if np.any(counts) else 0.0
 
 
 @dataclass
 class TokenStats:
-    """Token files of one model, added one by one.
+    """Sums over token files of one model, which are added one by one.
 
-    ``seconds`` counts each file once, whatever its channels. ``num_codebooks`` and ``channels`` are
-    the least and the most of a file. ``counts`` is None once a file has more entries than
-    :data:`MOST_ENTRIES`.
+    Attributes:
+        seconds: of audio; each file counts once, whatever its channels.
+        payload_bytes: bytes of the codes alone.
+        file_bytes: bytes of the files.
+        channels, num_codebooks: least and most in a file.
+        counts: how often each entry of each codebook occurs; None after a file with more entries
+            than :data:`MOST_ENTRIES`.
     """
 
     model: str
@@ -78,7 +83,7 @@ class TokenStats:
 
     @classmethod
     def like(cls, tokens: TokenFile) -> TokenStats:
-        """Without any file yet; for files of the same model as ``tokens``."""
+        """Sums over no file yet, for the model of ``tokens``."""
         header = tokens.header
         return cls(header.model, header.fingerprint, header.sample_rate, header.hop_length)
 
@@ -89,8 +94,8 @@ class TokenStats:
             progress: called with the seconds of audio that were read since the last call.
 
         Raises:
-            CodecError: a damaged block, or other codebooks than those of the files before it.
-                Nothing of the file is counted then.
+            CodecError: a damaged block, or other codebooks than those of the files before. Then
+                nothing of the file is counted.
         """
         header = tokens.header
         counted = self.counts is not None and sum(header.codebook_sizes) <= MOST_ENTRIES
@@ -113,7 +118,7 @@ class TokenStats:
         self.num_codebooks = _range(self.num_codebooks, header.num_codebooks, first)
 
     def _with(self, found: Counts, tokens: TokenFile) -> Counts:
-        """``counts`` and those of one more file; fewer codebooks are the first of all."""
+        """``counts`` plus those of one more file. A file may have only the first codebooks."""
         assert self.counts is not None
         if any(len(a) != len(b) for a, b in zip(self.counts, found, strict=False)):
             raise CodecError(
@@ -123,21 +128,26 @@ class TokenStats:
         most = max(len(self.counts), len(found))
         longer = self.counts if len(self.counts) == most else found
         zero = [np.zeros_like(counts) for counts in longer]
-        mine, new = (list(part) + zero[len(part) :] for part in (self.counts, found))
-        return [a + b for a, b in zip(mine, new, strict=True)]
+        before, new = (list(part) + zero[len(part) :] for part in (self.counts, found))
+        return [a + b for a, b in zip(before, new, strict=True)]
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return frame_rate(self.sample_rate, self.hop_length)
 
     @property
     def bitrate(self) -> float | None:
-        """Bits that codes take per second of audio, all channels together; None of 0 s."""
-        return 8 * self.payload_bytes / self.seconds if self.seconds else None
+        """Mean bits per second of the codes, all channels together; None for 0 s of audio."""
+        return mean_bitrate(self.payload_bytes, self.seconds)
 
     @property
     def file_bitrate(self) -> float | None:
-        """Bits that files take per second of audio, all channels together; None of 0 s."""
-        return 8 * self.file_bytes / self.seconds if self.seconds else None
+        """Mean bits per second of the files, all channels together; None for 0 s of audio."""
+        return mean_bitrate(self.file_bytes, self.seconds)
 
     def codebooks(self) -> list[dict[str, Any]] | None:
-        """Size, usage, perplexity and entropy of each codebook; None where none were counted."""
+        """Size, usage, perplexity and entropy of each codebook; None if not counted."""
         if self.counts is None:
             return None
         return [

@@ -1,0 +1,183 @@
+"""Blocks and trailer of a `.tok` file: their bytes, and a reader that reads them in order."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from audiocodec.errors import CodecError
+from audiocodec.tokens.coding import Coding, coding_of
+from audiocodec.tokens.header import CRC, held_codebooks, read_header
+from audiocodec.tokens.packing import Codes
+
+TRAILER = struct.Struct("<BQI")
+TRAILER_MARK = b"\0"
+"""In place of a block's frame count."""
+
+
+def block_bytes(coding: Coding, frames: int) -> int:
+    """Bytes of a block: frame count, codes and CRC."""
+    return 1 + coding.num_bytes(frames) + CRC.size
+
+
+def write_block(coding: Coding, number: int, codes: Codes) -> bytes:
+    """Block ``number`` of a file, with codes ``[C, K, f]``, ``f`` from 1 to 255."""
+    block = bytes([codes.shape[2]]) + coding.pack(codes)
+    return block + _block_crc(number, block)
+
+
+def write_trailer(num_samples: int) -> bytes:
+    """The end of a file with ``num_samples`` samples per channel."""
+    trailer = TRAILER_MARK + struct.pack("<Q", num_samples)
+    return trailer + CRC.pack(zlib.crc32(trailer))
+
+
+def read_trailer(data: bytes) -> int | None:
+    """``num_samples``, or ``None`` where ``data`` is no trailer."""
+    if len(data) != TRAILER.size:
+        return None
+    _, num_samples, _ = TRAILER.unpack(data)
+    return num_samples if data == write_trailer(num_samples) else None
+
+
+class Block(NamedTuple):
+    """Codes ``[C, K, f]``, and whether the CRC confirmed them."""
+
+    codes: Codes
+    checked: bool
+
+
+class BlockReader:
+    """Reads a `.tok` file in order, one block in memory, from any binary input.
+
+    ``with BlockReader(sys.stdin.buffer) as tokens: for codes in tokens.pieces(): ...``
+
+    The input is read from its current position, and stays open. It does not have to seek.
+
+    Attributes:
+        header: known from the start.
+        num_bytes, num_frames: how many have been read.
+        num_samples: the same in samples per channel, at the original rate; exact at the end.
+        truncated: true until the trailer has been read. At the end: the input was cut short, and
+            all numbers count up to the cut.
+
+    Args:
+        stream: ``read(n)`` returns 1 to ``n`` bytes, and none only at the end.
+        path: name of the input, for messages.
+
+    Raises:
+        CodecError: not a token file, of a newer version, or with a damaged header.
+    """
+
+    def __init__(self, stream: BinaryIO, path: Path = Path("stdin")) -> None:
+        self.path = path
+        self._stream = stream
+        self.num_bytes = self.num_frames = self.num_samples = 0
+        self.truncated = True
+        self.header = read_header(self._read, self.path)
+        self.coding = coding_of(self.header)
+
+    def __enter__(self) -> BlockReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """The stream belongs to the caller."""
+
+    @property
+    def seconds(self) -> float:
+        return self.num_samples / self.header.original_sample_rate
+
+    @property
+    def total_samples(self) -> int | None:
+        """Samples per channel of the whole file; ``None`` as long as they are not known."""
+        return None if self.truncated else self.num_samples
+
+    def pieces(self, num_codebooks: int | None = None) -> Iterator[Codes]:
+        """Codes int64 ``[C, K, f]``, ``f > 0``, of each block as soon as it has arrived.
+
+        Args:
+            num_codebooks: ``K``, the first ones of the file; ``None`` for all.
+
+        Raises:
+            CodecError: more codebooks than the file holds, a damaged block or trailer.
+        """
+        num_codebooks = held_codebooks(self.header, num_codebooks, self.path)
+        for number in itertools.count():
+            block = self.read_block(number)
+            if block is None:
+                break
+            if self.num_frames % self.header.block_frames:  # only the last block may be shorter
+                raise self.damaged(number)
+            self.num_frames += block.codes.shape[2]
+            self.num_samples = self.header.num_samples(self.num_frames)
+            if block.codes.shape[2]:
+                yield block.codes[:, :num_codebooks]
+        self._read_end()
+
+    def read_block(self, number: int) -> Block | None:
+        """The block at the current position, which must be block ``number`` of the file.
+
+        Where the input ends inside the block, the block's whole frames, unchecked.
+
+        Returns:
+            ``None`` at the trailer's mark, which is read too, and at the end of the input.
+
+        Raises:
+            CodecError: the block is damaged.
+        """
+        count = self._read(1)
+        if count in (b"", TRAILER_MARK):
+            return None
+        (frames,) = count
+        if frames > self.header.block_frames:
+            raise self.damaged(number)
+        data = self.coding.read(self._read, frames)
+        crc = self._read(CRC.size)
+        if len(crc) == CRC.size:
+            if crc != _block_crc(number, count + data):
+                raise self.damaged(number)
+            return Block(self.coding.unpack(data, frames), checked=True)
+        if len(count + data + crc) == TRAILER.size:
+            frames = 0  # more likely a trailer with a damaged mark than a block cut right here
+        return Block(self.coding.salvage(data, frames), checked=False)
+
+    def damaged(self, number: int) -> CodecError:
+        """The error for block ``number``."""
+        start = number * self.header.block_frames / self.header.frame_rate
+        return CodecError(
+            f"{self.path}: damaged at {start:.1f} s (block {number}); get the file again"
+        )
+
+    def _read_end(self) -> None:
+        """What follows the trailer's mark: nothing, where the input was cut short."""
+        trailer = TRAILER_MARK + self._read(TRAILER.size - 1)
+        if len(trailer) < TRAILER.size:
+            return
+        num_samples = read_trailer(trailer)
+        if num_samples is None or self.header.num_frames(num_samples) != self.num_frames:
+            raise CodecError(f"{self.path}: its trailer is damaged; get the file again")
+        self.num_samples, self.truncated = num_samples, False
+
+    def _read(self, size: int) -> bytes:
+        """The next ``size`` bytes; fewer only at the end, also of a pipe without a buffer."""
+        data = self._stream.read(size)
+        while len(data) < size and (more := self._stream.read(size - len(data))):
+            data += more
+        self.num_bytes += len(data)
+        return data
+
+
+def stream_name(stream: object, default: str) -> Path:
+    """The name of a stream for messages; ``default`` where it has none or only a number."""
+    name = getattr(stream, "name", None)
+    return Path(os.fsdecode(name) if isinstance(name, (str, bytes)) else default)
+
+
+def _block_crc(number: int, block: bytes) -> bytes:
+    """The CRC that follows block ``number``, whose other bytes are ``block``."""
+    return CRC.pack(zlib.crc32(block, zlib.crc32(struct.pack("<I", number))))

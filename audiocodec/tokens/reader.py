@@ -1,0 +1,226 @@
+"""Token files opened for reading: anywhere in a file that can seek, in order in a stream."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from audiocodec.errors import CodecError
+from audiocodec.paths import Report, check_file, find_inputs
+from audiocodec.tokens.blocks import TRAILER, BlockReader, block_bytes, read_trailer, stream_name
+from audiocodec.tokens.header import SUFFIX, held_codebooks
+from audiocodec.tokens.packing import Codes
+
+PIECE_SECONDS = 4.0
+
+
+class TokenFile:
+    """A token file opened for reading, at any frame and with any number of codebooks.
+
+    ``with TokenFile("speech.tok") as tokens: codes = tokens.read(0, 100, num_codebooks=3)``
+
+    Each block is checked when it is read; :meth:`verify` checks all.
+
+    Attributes:
+        path: the file's name, for messages.
+        header: what the file says of its codes.
+        num_bytes: size of the file.
+        num_frames: frames in the file; up to the cut, if ``truncated``.
+        num_samples: the same in samples per channel, at the original rate.
+        truncated: the file was cut short.
+
+    Args:
+        source: a path; or a binary stream that can seek, such as ``io.BytesIO(data)``. A stream is
+            read from its beginning and stays open.
+
+    Raises:
+        CodecError: missing, not a token file, of a newer version, or damaged.
+    """
+
+    def __init__(self, source: str | Path | BinaryIO) -> None:
+        if isinstance(source, (str, Path)):
+            self.path = Path(source)
+            self._stream, self._owned = _open(self.path), True
+        else:
+            self.path = stream_name(source, "stream")
+            self._stream, self._owned = source, False
+        try:
+            self.num_bytes = _rewind(self._stream, self.path)
+            self._blocks = BlockReader(self._stream, self.path)
+            self.header = self._blocks.header
+            self._starts = self._block_starts()
+            num_samples = self._read_trailer()
+            self.truncated = num_samples is None
+            if num_samples is None:
+                self._read_to_the_cut()
+            else:
+                self.num_samples, self.num_frames = num_samples, self.header.num_frames(num_samples)
+                self._check_size()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> TokenFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. A stream that was passed in stays open."""
+        if self._owned:
+            self._stream.close()
+
+    @property
+    def seconds(self) -> float:
+        return self.num_samples / self.header.original_sample_rate
+
+    @property
+    def total_samples(self) -> int | None:
+        """``num_samples``; as in :class:`BlockReader`."""
+        return self.num_samples
+
+    @property
+    def payload_bytes(self) -> float:
+        """Bytes of the codes alone."""
+        return self.num_frames * self.header.frame_bits / 8
+
+    def read(
+        self, start: int = 0, stop: int | None = None, num_codebooks: int | None = None
+    ) -> Codes:
+        """Codes int64 ``[C, K, F]`` of frames ``start`` to ``stop``.
+
+        Args:
+            start: first frame.
+            stop: the frame after the last; ``None`` for the end.
+            num_codebooks: ``K``, the first ones of the file; ``None`` for all.
+
+        Raises:
+            CodecError: frames or codebooks that the file does not hold, or a damaged block.
+        """
+        stop = self.num_frames if stop is None else stop
+        if not 0 <= start <= stop <= self.num_frames:
+            raise CodecError(
+                f"{self.path}: holds frames 0 to {self.num_frames}, not {start} to {stop}"
+            )
+        num_codebooks = held_codebooks(self.header, num_codebooks, self.path)
+        block_frames = self.header.block_frames
+        numbers = range(start // block_frames, -(-stop // block_frames))
+        blocks = [self._read_block(number)[:, :num_codebooks] for number in numbers]
+        empty = np.zeros((self.header.channels, num_codebooks, 0), dtype=np.int64)
+        skipped = numbers.start * block_frames
+        return np.concatenate([empty, *blocks], axis=2)[:, :, start - skipped : stop - skipped]
+
+    def pieces(self, num_codebooks: int | None = None, frames: int = 0) -> Iterator[Codes]:
+        """All codes in order, int64 ``[C, K, f]`` with ``0 < f <= frames``.
+
+        Args:
+            num_codebooks: ``K``, the first ones of the file; ``None`` for all.
+            frames: of each piece but the last; 0 for four seconds.
+
+        Raises:
+            CodecError: more codebooks than the file holds, or a damaged block.
+        """
+        frames = frames or max(1, round(PIECE_SECONDS * self.header.frame_rate))
+        for start in range(0, self.num_frames, frames):
+            yield self.read(start, min(start + frames, self.num_frames), num_codebooks)
+
+    def verify(self) -> None:
+        """Read and check every block, one in memory.
+
+        Raises:
+            CodecError: names the first damaged block.
+        """
+        for number in range(-(-self.num_frames // self.header.block_frames)):
+            self._read_block(number)
+
+    def _block_starts(self) -> range:
+        """The position of each block in the file, whether the file reaches so far or not."""
+        size = block_bytes(self._blocks.coding, self.header.block_frames)
+        return range(self._blocks.num_bytes, self.num_bytes, size)
+
+    def _read_trailer(self) -> int | None:
+        """``num_samples``, or ``None`` where the file has no intact trailer."""
+        if self.num_bytes - self._starts.start < TRAILER.size:
+            return None
+        self._stream.seek(self.num_bytes - TRAILER.size)
+        return read_trailer(self._stream.read(TRAILER.size))
+
+    def _read_to_the_cut(self) -> None:
+        """Count the frames of a file without trailer. It can be read up to a damaged block."""
+        self._stream.seek(self._starts.start)
+        with suppress(CodecError):
+            for _ in self._blocks.pieces():
+                pass
+        self.num_frames, self.num_samples = self._blocks.num_frames, self._blocks.num_samples
+
+    def _check_size(self) -> None:
+        blocks, rest = divmod(self.num_frames, self.header.block_frames)
+        expected = self._starts.start + blocks * self._starts.step + TRAILER.size
+        expected += block_bytes(self._blocks.coding, rest) if rest else 0
+        if self.num_bytes != expected:
+            raise CodecError(
+                f"{self.path}: damaged: {self.num_bytes} bytes long where "
+                f"{expected} are due; get the file again"
+            )
+
+    def _read_block(self, number: int) -> Codes:
+        """Codes ``[C, K, f]`` of a block."""
+        self._stream.seek(self._starts[number])
+        block = self._blocks.read_block(number)
+        due = min(self.header.block_frames, self.num_frames - number * self.header.block_frames)
+        if block and block.codes.shape[2] == due and (block.checked or self.truncated):
+            return block.codes
+        raise self._blocks.damaged(number)
+
+
+TokenSource = TokenFile | BlockReader
+"""Tokens that can be read in order: with ``header``, ``pieces`` and the numbers of both classes."""
+
+
+def open_tokens(source: str | Path | BinaryIO) -> TokenSource:
+    """Tokens to be read in order from a path, or from a stream at its current position.
+
+    Raises:
+        CodecError: missing, not a token file, of a newer version, or damaged.
+    """
+    return TokenFile(source) if isinstance(source, (str, Path)) else BlockReader(source)
+
+
+def find_tokens(path: str | Path, report: Report | None = None) -> list[Path]:
+    """The ``.tok`` files in a folder and its subfolders, sorted; a file by itself.
+
+    Args:
+        report: as in :func:`~audiocodec.audio.files.find_audio`.
+
+    Raises:
+        CodecError: nothing at ``path``, a folder without token files, or one that cannot be listed.
+    """
+    return find_inputs(path, {SUFFIX}, f"no {SUFFIX} files in this folder", report)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        check_file(path, SUFFIX)
+        return path.open("rb")
+    except FileNotFoundError:
+        raise CodecError(f"{path}: no such file") from None
+    except OSError as error:
+        raise CodecError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _rewind(stream: BinaryIO, path: Path) -> int:
+    """Move a stream to its beginning; how many bytes it has."""
+    if not stream.seekable():
+        raise CodecError(
+            f"{path}: a stream that cannot seek; decode_file takes it, or give its bytes in "
+            "an io.BytesIO"
+        )
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return size
