@@ -87,8 +87,8 @@ def encode_file(
             :data:`STREAM_SECONDS`, each as soon as its audio has arrived.
         num_codebooks: codebooks to use; ``None`` for all.
         progress: called after each block with its seconds of audio.
-        beam: beam width of the search, as in :meth:`RuntimeCodec.encode`. It changes neither the file's
-            size nor how it is decoded.
+        beam: beam width of the search, as in :meth:`RuntimeCodec.encode`. It changes neither the
+            file's size nor how it is decoded.
         raw: the format of a source stream of samples without a header.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiocodec.codec import Codec, CodecProperties, decode_whole, encode_whole
 from audiocodec.errors import CodecError
@@ -90,11 +90,11 @@ class RuntimeCodec(CodecProperties):
         self.tables = InferenceTables(codec.quantizer)
         self.encoder_state_shapes = state_shapes(codec.encoder)
         self.decoder_state_shapes = state_shapes(codec.decoder)
-        self.num_parameters = sum(
-            value.numel()
-            for name, value in codec.named_parameters()
-            if not name.endswith(".original0")  # the lengths of weight norm
-        )
+        self.parameter_counts = {
+            "encoder": _count(codec.encoder),
+            "quantizer": _count(codec.quantizer),
+            "decoder": _count(codec.decoder),
+        }
 
     @property
     def device(self) -> torch.device:
@@ -201,6 +201,12 @@ class RuntimeCodec(CodecProperties):
             raise CodecError(f"lengths must lie in 0 ... {most} samples, not {ends.tolist()}")
         starts = torch.arange(0, most, per_column, device=batch.device)
         return (starts < ends.unsqueeze(1)).unsqueeze(1)
+
+
+def _count(part: nn.Module) -> int:
+    """Numbers in the weights and buffers of ``part``, without the lengths of weight norm."""
+    tensors = part.state_dict().items()
+    return sum(value.numel() for name, value in tensors if not name.endswith(".original0"))
 
 
 def check_beam(beam: int) -> None:

@@ -205,10 +205,7 @@ def model_facts(model: str) -> Facts:
         "num_codebooks": codec.num_codebooks,
         "codebook_sizes": list(codec.codebook_sizes),
         "bitrates": [codec.bitrate(n) for n in range(1, codec.num_codebooks + 1)],
-        "parameters": {
-            part: sum(value.numel() for value in getattr(codec, part).state_dict().values())
-            for part in ("encoder", "quantizer", "decoder")
-        },
+        "parameters": codec.parameter_counts,
         "config": codec.config.model_dump(mode="json"),
     }
 
