@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
 from audiocodec.bundled import MODELS, bundled_models
 from audiocodec.codec import Codec, CodecConfig
@@ -24,6 +22,7 @@ from audiocodec.errors import CodecError
 from audiocodec.modules.conv import without_weight_norm
 from audiocodec.paths import replacing, writing
 from audiocodec.runtime import Engine, RuntimeCodec
+from audiocodec.weights import check_architecture, load_weights, read_weights, save_weights
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -77,7 +76,7 @@ def load_codec(
             for name, value in stored.items()
         }
         tensors = without_weight_norm(tensors)
-        _check_architecture(codec, tensors, folder / WEIGHTS_NAME)
+        check_architecture(codec, tensors, folder / WEIGHTS_NAME)
         codec.load_state_dict(tensors, assign=True)
         codec.name = stated_name(folder) or folder.name
         codec.fingerprint = _fingerprint(config, stored)
@@ -85,9 +84,8 @@ def load_codec(
         if stated and stated != codec.fingerprint:
             raise CodecError(
                 f"{folder}: config or weights have changed since they were saved: their "
-                f"fingerprint is {codec.fingerprint}, {FINGERPRINT_NAME} states {stated}; get the "
-                "model again, or, if you changed it yourself, state it anew with codec verify "
-                "--record"
+                f"fingerprint is {codec.fingerprint}, {FINGERPRINT_NAME} has {stated}; get the "
+                "model again, or, if you changed it yourself, record it with codec verify --record"
             )
         codec.eval().requires_grad_(False)
         return RuntimeCodec(codec, make_engine(codec))
@@ -110,35 +108,6 @@ def load_trainable(model: str | Path, device: str | torch.device = "cpu") -> Cod
     codec.name = stated_name(folder) or folder.name
     codec.fingerprint = fingerprint(folder)
     return codec.to(device)
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file by name.
-
-    Raises:
-        CodecError: missing or damaged.
-    """
-    if not path.is_file():
-        raise CodecError(f"{path}: no such file")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CodecError(f"{path}: damaged or not a safetensors file ({error})") from None
-
-
-def load_weights(module: torch.nn.Module, path: Path, prefix: str = "") -> None:
-    """Read a safetensors file into ``module``: those tensors whose names begin with ``prefix``.
-
-    Raises:
-        CodecError: missing, damaged, or of another architecture (the first difference is named).
-    """
-    tensors = {
-        name.removeprefix(prefix): value
-        for name, value in read_weights(path).items()
-        if name.startswith(prefix)
-    }
-    _check_architecture(module, tensors, path, prefix)
-    module.load_state_dict(tensors)
 
 
 def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
@@ -166,22 +135,6 @@ def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
         with replacing(folder / NAME_NAME) as path:
             path.write_text(codec.name + "\n", encoding="utf-8")
     state_fingerprint(folder)
-
-
-def save_weights(tensors: dict[str, torch.Tensor], path: Path, stale: Path | None = None) -> None:
-    """Write tensors as one safetensors file, whole or not at all.
-
-    ``stale`` is a file that the new weights make untrue: it is removed just before they appear.
-
-    Raises:
-        CodecError: the disk is full, or the place is not writable.
-    """
-    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    with replacing(path) as temporary, writing(path):
-        # save_file would put another file in the place of the one that `replacing` holds locked.
-        temporary.write_bytes(save(whole))
-        if stale is not None:
-            stale.unlink(missing_ok=True)
 
 
 def find_model(model: str | Path) -> Path:
@@ -216,13 +169,13 @@ def _fingerprint(config: CodecConfig, tensors: Mapping[str, torch.Tensor]) -> st
 
 
 def stated_fingerprint(folder: Path) -> str:
-    """What ``fingerprint.txt`` says; nothing where there is none."""
+    """The content of ``fingerprint.txt``, empty without the file."""
     file = folder / FINGERPRINT_NAME
     return _read_bytes(file).decode(errors="replace").strip() if file.is_file() else ""
 
 
 def stated_name(folder: Path) -> str:
-    """What ``name.txt`` calls the model; nothing where there is none."""
+    """The content of ``name.txt``, empty without the file."""
     file = folder / NAME_NAME
     return _read_bytes(file).decode(errors="replace").strip() if file.is_file() else ""
 
@@ -237,7 +190,7 @@ def _resolve_engine(engine: str | Callable[[Codec], Engine]) -> Callable[[Codec]
     if not isinstance(engine, str):
         return engine
     if engine not in ENGINES:
-        raise CodecError(f"engine {engine}: there is none of that name; take {', '.join(ENGINES)}")
+        raise CodecError(f"engine {engine}: does not exist; use one of {', '.join(ENGINES)}")
     return ENGINES[engine]
 
 
@@ -245,11 +198,9 @@ def _resolve_device(device: str | torch.device) -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError:
-        raise CodecError(
-            f"device {device}: PyTorch knows none of that name; take cpu or cuda"
-        ) from None
+        raise CodecError(f"device {device}: unknown to PyTorch; use cpu or cuda") from None
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise CodecError(f"device {device}: this machine has no usable CUDA GPU; take cpu")
+        raise CodecError(f"device {device}: this machine has no usable CUDA GPU; use cpu")
     return resolved
 
 
@@ -260,20 +211,6 @@ def _read_config(folder: Path) -> CodecConfig:
     except ValueError:
         raise CodecError(f"{folder / CONFIG_NAME}: not valid JSON") from None
     return CodecConfig.from_mapping(values, source=str(folder / CONFIG_NAME))
-
-
-def _check_architecture(
-    module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path, prefix: str = ""
-) -> None:
-    """Raise :class:`CodecError` unless ``module`` has tensors of these names and shapes."""
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise CodecError(
-                f"{path}: weights of another architecture: `{prefix}{name}` is "
-                f"{found.get(name, 'absent')} in the file and {expected.get(name, 'absent')} here"
-            )
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Audio and codes as people have them, as the tensors that a codec takes.
+"""Audio and codes in the forms that callers have, as the tensors that a codec takes.
 
 Letters as in :mod:`audiocodec.codec`; ``n`` is a number of rows.
 """
@@ -22,8 +22,8 @@ LEAST_RATE = 1000
 def audio_tensor(audio: Any) -> Tensor:
     """A float tensor or NumPy array ``[T]``, ``[1, T]`` or ``[B, 1, T]`` -> tensor ``[B, 1, T]``.
 
-    Two dimensions of several rows are refused: nobody can tell a batch from channels, or from
-    ``[samples, channels]``, as soundfile gives it.
+    Two dimensions of several rows are refused: they could be a batch, channels, or
+    ``[samples, channels]`` as soundfile returns it.
 
     Raises:
         CodecError: not a tensor or an array, of another shape, or not of a floating-point type.

@@ -1,11 +1,11 @@
-"""Is a model what it was, and does it keep the token contract on this machine?
+"""Checks that a model is unchanged and keeps the token contract on this machine.
 
-The contract: the same audio has the same codes, whatever pieces it comes in, whatever stands beside
-it in a batch, and on any number of threads. In float64 all codes must be equal; in float32, where
-rounding may turn a near tie, the share of equal ones is told.
+The contract: the same audio has the same codes in pieces of any length, in any batch, and on any
+number of threads. In float64 all codes must be equal; in float32, where rounding may turn a near
+tie, the share of equal codes is reported.
 
 A model folder may hold ``golden.tok``, the recorded exact codes of a bundled clip. Every machine
-and every version of PyTorch must give them again.
+and every version of PyTorch must reproduce them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from audiocodec.tokens import TokenFile
 
 GOLDEN_NAME = "golden.tok"
 SECONDS = 10.0
-"""What is used of each file, at most."""
+"""Used of each file, at most."""
 BATCH = 8
 """Clips in a batch: ten seconds of one take 160 MB in float64."""
 
@@ -38,7 +38,7 @@ BATCH = 8
 class Check:
     """One promise. ``float32`` and ``float64``: shares of equal codes, where codes were compared.
 
-    ``failure`` says in one line what is broken; empty if nothing is.
+    ``failure``: what is wrong, in one line; empty if nothing is.
     """
 
     name: str
@@ -57,7 +57,7 @@ def verify(
     """Check a model with the first :data:`SECONDS` of some audio files; by default bundled clips.
 
     Codes of one thread are compared with those of ``threads``. Meanwhile the number of PyTorch's
-    threads changes for the whole process; afterwards it is what it was.
+    threads changes for the whole process; it is restored afterwards.
 
     Raises:
         CodecError: a model that cannot be loaded, above all one that has changed since it was
@@ -68,7 +68,7 @@ def verify(
     exact = load_codec(folder, device, torch.float64)
     paths = [path for given in files for path in find_audio(given)] or find_audio(CLIPS)
     clips = [item for path in paths for item in _clips(path, fast)]
-    stated = "as stated" if stated_fingerprint(folder) else "nowhere stated; --record does it"
+    stated = "as stated" if stated_fingerprint(folder) else "not recorded; --record does it"
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -88,7 +88,7 @@ def verify(
 
 
 def record(model: str | Path) -> Path:
-    """State a model's fingerprint and its golden codes in its folder, as the model is now.
+    """Write a model's fingerprint and golden codes into its folder, as the model is now.
 
     Raises:
         CodecError: no such model, a damaged one, or a folder that cannot be written.

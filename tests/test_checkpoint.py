@@ -164,7 +164,7 @@ def test_a_precision_without_exact_searches_is_refused(
 
 @pytest.mark.parametrize(
     ("device", "words"),
-    [("gpu", "device gpu: .* none of that name"), ("cuda", "device cuda: .* no usable CUDA GPU")],
+    [("gpu", "device gpu: unknown to PyTorch"), ("cuda", "device cuda: .* no usable CUDA GPU")],
 )
 def test_a_device_that_is_not_there_is_told_in_a_line(
     trainable: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, words: str

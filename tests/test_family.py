@@ -327,7 +327,7 @@ def test_a_search_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     tables = InferenceTables(make(3))
     latents = torch.randn(2, 8, 30)
     whole = tables.encode(latents, 2, beam=3)
-    monkeypatch.setattr("audiocodec.quantization.codebook.SEARCH_ELEMENTS", 1000)
+    monkeypatch.setattr("audiocodec.quantization.nearest.SEARCH_ELEMENTS", 1000)
     assert torch.equal(tables.encode(latents, 2, beam=3), whole)
     assert tables.encode(latents[..., :0], beam=3).shape == (2, 3, 0)
 
@@ -362,7 +362,7 @@ def test_a_stage_that_gives_no_finite_numbers_is_named(stage: int) -> None:
     quantizer = make(3)
     with torch.no_grad():
         quantizer.stages[stage - 1].codebook.bias.fill_(math.nan)
-    with pytest.raises(NotFiniteError, match=f"stage {stage} of 3: what it gives"):
+    with pytest.raises(NotFiniteError, match=f"stage {stage} of 3: its output"):
         quantizer.encode(torch.randn(1, 8, 10))
     with pytest.raises(NotFiniteError, match=f"stage {stage} of 3: its entries"):
         InferenceTables(quantizer)

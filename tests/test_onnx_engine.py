@@ -163,5 +163,5 @@ def test_the_caller_s_context_changes_nothing_and_results_are_ordinary_tensors(
 
 
 def test_an_engine_that_does_not_exist_is_named(model: str) -> None:
-    with pytest.raises(CodecError, match=r"engine tensorrt: .*torch, onnx"):
+    with pytest.raises(CodecError, match=r"engine tensorrt: does not exist.*torch, onnx"):
         load_codec(model, engine="tensorrt")

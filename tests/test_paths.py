@@ -189,7 +189,7 @@ def test_a_temporary_file_that_is_swept_before_it_is_locked_is_made_again(
 
 def test_every_writer_keeps_the_file_that_is_locked(tmp_path: Path, codec: Codec) -> None:
     """A writer that put another file in its place would have it swept away while it writes."""
-    from audiocodec.checkpoint import save_weights
+    from audiocodec.weights import save_weights
 
     kept: list[bool] = []
     replace = os.replace

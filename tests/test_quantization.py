@@ -64,7 +64,7 @@ def test_search_finds_the_nearest(
     size: int, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In pieces and blocks of any size, whatever is left over of the last one."""
-    monkeypatch.setattr("audiocodec.quantization.codebook.SEARCH_ELEMENTS", elements)
+    monkeypatch.setattr("audiocodec.quantization.nearest.SEARCH_ELEMENTS", elements)
     vectors, table = torch.randn(100, 5).double(), torch.randn(size, 5).double()
     distances = torch.cdist(vectors, table, compute_mode="donot_use_mm_for_euclid_dist")
     nearest = distances.sort(dim=1, stable=True).indices
@@ -174,7 +174,7 @@ def test_kmeans_in_two_storeys_is_as_good_for_other_vectors(
         return (centres[nearest_entries(others, centres)] - others).square().mean().item()
 
     flat = kmeans(vectors, 1000, seeded())
-    monkeypatch.setattr("audiocodec.quantization.codebook.FLAT_CENTRES", 500)
+    monkeypatch.setattr("audiocodec.quantization.kmeans.FLAT_CENTRES", 500)
     tall = kmeans(vectors, 1000, seeded())
     assert tall.shape == (1000, 6)
     assert left(tall) < 1.02 * left(flat)

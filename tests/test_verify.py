@@ -86,7 +86,7 @@ def test_a_sealed_model_passes_and_the_table_says_how_equal_float32_is(
 def test_a_model_without_a_seal_is_told_how_to_get_one(model: Path, short: list[Path]) -> None:
     (model / "fingerprint.txt").unlink()
     checks = {check.name: check for check in verify(model, short)}
-    assert "nowhere stated; --record does it" in checks["fingerprint"].detail
+    assert "not recorded; --record does it" in checks["fingerprint"].detail
     assert "--record makes them" in checks["golden codes"].detail
     assert not any(check.failure for check in checks.values())
 

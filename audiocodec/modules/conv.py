@@ -1,8 +1,8 @@
 """Causal one-dimensional convolutions whose memory belongs to the caller.
 
 Every layer is called as ``layer(x, state=None)``. With ``None`` the signal starts here and the past
-is silence (zeros). With a :class:`StreamState` the layer prepends the input columns that it saw
-last and leaves the newest ones there, so that a signal in pieces gives what the whole gives.
+is silence (zeros). With a :class:`StreamState` the layer prepends the last input columns and stores
+the newest ones, so that a signal in pieces has the same output as the whole.
 
 Shapes: ``B`` batch, ``C`` channels, ``T`` time in columns of the layer's own rate.
 """
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
 SHORT_COLUMNS = 100
-"""Up to so many a convolution is computed as a matrix product."""
+"""Up to this number a convolution is computed as a matrix product."""
 
 
 class StreamState:
@@ -113,10 +113,10 @@ class CausalConvTranspose1d(StreamedLayer):
 
 
 def convolve(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """``conv(x)``; of few columns, in use on a CPU, as one matrix product.
+    """``conv(x)``; for few columns, without gradients on a CPU, as one matrix product.
 
-    Of short pieces PyTorch's convolutions repack every weight at each call, or loop over columns:
-    a frame takes them several times as long as reading the weights once does.
+    For short pieces PyTorch's convolutions repack every weight at each call, or loop over columns:
+    a frame takes them several times as long as reading the weights once.
     """
     batch, channels, length = x.shape
     (kernel,), (stride,), (dilation,) = conv.kernel_size, conv.stride, conv.dilation
@@ -134,7 +134,7 @@ def convolve(conv: nn.Conv1d, x: Tensor) -> Tensor:
 
 
 def _as_product(x: Tensor, kernel: int, columns: int) -> bool:
-    """Whether a matrix product is faster, and nobody wants a gradient or a graph of it."""
+    """Whether a matrix product is faster, and neither a gradient nor a graph is recorded."""
     if x.device.type != "cpu" or torch.is_grad_enabled() or not columns:
         return False
     if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
@@ -161,9 +161,9 @@ def state_shapes(network: nn.Module) -> dict[str, tuple[int, int]]:
 def initialised(conv: nn.Conv1d, gain: float = 1.0) -> nn.Conv1d:
     """Weights that change the size of a signal by ``gain``, biases of zero, weight norm.
 
-    PyTorch's own start shrinks a signal by 3^-0.5 a layer and adds biases that soon drown it:
-    speech at -26 dB would reach the latents as a ripple on a constant. A layer on the meta device
-    gets no weight norm: its weights are to come from a file.
+    PyTorch's own initialisation shrinks a signal by 3^-0.5 a layer and adds biases that soon exceed
+    it: speech at -26 dB would reach the latents as a ripple on a constant. A layer on the meta
+    device gets no weight norm: its weights are to come from a file.
     """
     if conv.weight.is_meta:
         return conv

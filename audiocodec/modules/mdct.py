@@ -1,14 +1,14 @@
 """MDCT initialisation: encoder and decoder start as an MDCT and its inverse.
 
-A codec with random weights spends most of a short training on finding a filterbank and the way
-back. Both are known. So here the linear road through a fresh encoder (all but the residual units,
-which start small) is an MDCT with a hop of one frame, and the decoder's is its inverse: audio
-passes unharmed before the first step, and only the code is left to learn (docs/log.md, 2026-11-24).
+A codec with random weights spends most of a short training on learning a filterbank and its
+inverse. Both are known. So the linear path through a fresh encoder (all but the residual units, which start
+small) is an MDCT with a hop of one frame, and the decoder's is its inverse: audio passes unchanged
+before the first step, and only the code is left to learn (docs/log.md, 2026-11-24).
 
 A level whose columns stand for ``n`` samples carries the block's coordinates in an orthonormal
 transform, low frequencies first, spread over the level's channels by a random isometry; a level
-with fewer channels than that keeps the low frequencies. The directions that then carry nothing are
-joined at random, for what the residual units will write there.
+with fewer channels than that keeps the low frequencies. The remaining directions carry nothing at
+first; they are connected at random, for the residual units to use.
 """
 
 from itertools import accumulate, pairwise
@@ -22,7 +22,7 @@ from audiocodec.modules.conv import CausalConv1d, CausalConvTranspose1d
 from audiocodec.modules.seanet import SPEECH_LEVEL, SEANetConfig, SEANetDecoder, SEANetEncoder
 
 SPARE_GAIN = 0.5
-"""Size of what is joined at random, as a share of what would keep a signal's size."""
+"""Size of the random connections, as a share of the size that would preserve a signal's level."""
 
 
 @torch.no_grad()
@@ -35,8 +35,10 @@ def initialise_mdct(encoder: SEANetEncoder, decoder: SEANetDecoder, config: SEAN
     lengths = list(accumulate((config.patch, *config.strides), mul))
     frame = mdct_basis(lengths[-1]) if config.lookahead > 0 else block_basis(lengths[-1])
     bases = [*map(block_basis, lengths[:-1]), frame]
-    start_encoder(encoder, [Spread(*both) for both in zip(bases, config.channels, strict=True)])
-    start_decoder(
+    initialise_encoder(
+        encoder, [Spread(*both) for both in zip(bases, config.channels, strict=True)]
+    )
+    initialise_decoder(
         decoder,
         [Spread(*both) for both in zip(bases, config.channels, strict=True)],
         tap=max(0, config.lookahead - 1),
@@ -54,11 +56,11 @@ class Spread:
 
     @property
     def rest(self) -> Tensor:
-        """Projection ``[channels, channels]`` onto what carries nothing."""
+        """Projection ``[channels, channels]`` onto the directions that carry nothing."""
         return torch.eye(len(self.isometry), dtype=torch.float32) - self.isometry @ self.isometry.T
 
 
-def start_encoder(encoder: SEANetEncoder, levels: list[Spread]) -> None:
+def initialise_encoder(encoder: SEANetEncoder, levels: list[Spread]) -> None:
     """Each level's analysis, read from the channels of the level before it."""
     set_weight(encoder.first.conv, levels[0].analysis.unsqueeze(2) / SPEECH_LEVEL)
     layers = cast(list[CausalConv1d], list(encoder.downsamples))
@@ -69,8 +71,8 @@ def start_encoder(encoder: SEANetEncoder, levels: list[Spread]) -> None:
     set_weight(encoder.last.conv, top.isometry.T.unsqueeze(2), top)
 
 
-def start_decoder(decoder: SEANetDecoder, levels: list[Spread], tap: int) -> None:
-    """The transposed maps; ``tap`` is how many latents earlier the frame is that is spoken."""
+def initialise_decoder(decoder: SEANetDecoder, levels: list[Spread], tap: int) -> None:
+    """The transposed maps; ``tap`` is how many latents the decoded frame lies back."""
     top = levels[-1]
     set_weight(decoder.first.conv, top.isometry.unsqueeze(2), tap=tap)
     layers = cast(list[CausalConvTranspose1d], list(decoder.upsamples))

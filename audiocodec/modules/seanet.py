@@ -45,7 +45,7 @@ SPEECH_LEVEL = 0.1
 """A usual root-mean-square of speech: networks start with signals of about unit size inside."""
 
 RESIDUAL_GAIN = 0.05
-"""How loud a fresh residual unit is beside what it is added to."""
+"""Level of a fresh residual unit relative to the signal that it is added to."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "leaky_relu": partial(F.leaky_relu, negative_slope=0.1),  # no lambda: it would not pickle
@@ -169,9 +169,9 @@ class RunningScale(nn.Module):
 
     Straight-through gradients push latents outwards and tables follow slowly, so without this the
     latents outgrow their codebooks. The gradient is that of a division by the batch's own
-    root-mean-square: it has no part along "the same latents, larger", so growing gains nothing.
-    The value is the same in training and in use, and one number for all channels and frames hides
-    nothing from the decoder.
+    root-mean-square, which has no component along "the same latents, larger". The value is the same
+    in training and in use. It is one number for all channels and frames, so that no information is
+    lost.
     """
 
     rms: Tensor
@@ -239,7 +239,7 @@ class SEANetDecoder(nn.Module):
         self.last = CausalConv1d(
             config.channels[0], config.patch, config.kernel_size, gain=SPEECH_LEVEL
         )
-        # An inaudible offset, with the wildest gradient of all (docs/log.md, 2026-11-25).
+        # An inaudible offset, with the largest gradient of all (docs/log.md, 2026-11-25).
         self.last.conv.get_parameter("bias").requires_grad_(False)
         name_layers(self)
 

@@ -6,12 +6,8 @@ import pydantic
 import torch
 from torch import Tensor
 
-from audiocodec.quantization.codebook import (
-    CodebookConfig,
-    TableCodebook,
-    gaussian_table,
-    kmeans,
-)
+from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, gaussian_table
+from audiocodec.quantization.kmeans import kmeans
 from audiocodec.quantization.usage import EntryUsage
 
 

@@ -1,7 +1,7 @@
-"""How a gradient passes the quantiser, which itself has none.
+"""How a gradient passes the quantiser, which has none of its own.
 
-An estimator takes latents and what they were quantised to, both ``[B, D, F]``, and returns the
-latter, bit for bit, with a gradient to the former.
+An estimator takes latents and their quantised values, both ``[B, D, F]``. It returns the quantised
+values, bit for bit, with a gradient to the latents.
 """
 
 from collections.abc import Callable

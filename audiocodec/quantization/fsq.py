@@ -2,8 +2,8 @@
 
 Each of a few dimensions is rounded to one of ``L`` levels, in units where the grid spans about
 -1 ... 1, and a code is the indices of the levels as one number, first dimension fastest. Here the
-grid has a ``spread`` and an ``offset`` in each dimension, so that what it gives is near what it
-got, as a residual stack needs; at 1 and 0, where they begin, this is the published quantiser.
+grid has a ``spread`` and an ``offset`` in each dimension, so that its output is near its input,
+as a residual stack needs; at 1 and 0, the initial values, this is the published quantiser.
 """
 
 from copy import deepcopy
@@ -24,7 +24,8 @@ PUBLISHED_LEVELS = {
 
 
 class FSQConfig(CodebookConfig):
-    """The grid. ``size`` and ``dim`` follow from ``levels``; ``size`` alone means the published."""
+    """The grid. ``size`` and ``dim`` follow from ``levels``; with ``size`` alone, the published
+    levels of that size."""
 
     kind: Literal["fsq"] = "fsq"
     levels: tuple[Annotated[int, pydantic.Field(ge=3)], ...] = pydantic.Field(

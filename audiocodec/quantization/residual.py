@@ -1,9 +1,9 @@
-"""The residual quantiser: a stack of codebooks, each coding what those before it left over.
+"""The residual quantiser in training: a stack of codebooks, each coding the residual of those
+before it.
 
-A stage works in a few dimensions of the latents: a projection ``P [d, D]`` leads in, its transpose
-leads out, and ``scale`` gives the codebook inputs of unit size. The residual is taken, and all
-losses are measured, in the full space: shrinking the projected vectors would please no loss there,
-and the best ``P`` is the one that leaves least to the next stage.
+Residuals and losses are computed in the latents' own space. There, no loss falls when a stage
+shrinks its projected vectors, and the best projection leaves the smallest residual to the next
+stage.
 
 Shapes: ``B`` batch, ``D`` latent_dim, ``F`` frames, ``K`` stages in use, ``d`` codebook dim.
 """
@@ -22,17 +22,18 @@ from audiocodec.config import Config
 from audiocodec.errors import NotFiniteError
 from audiocodec.quantization.codebook import CodebookConfig
 from audiocodec.quantization.estimators import ESTIMATORS
-from audiocodec.quantization.family import build_codebook, codebook_config
+from audiocodec.quantization.family import codebook_config
+from audiocodec.quantization.stage import Stage
 
 
 class ResidualQuantizerConfig(Config):
-    """How many stages there are, the codebook that each has, and how a gradient passes them."""
+    """Number of stages, the codebook of each, and how a gradient passes them."""
 
     num_codebooks: Annotated[int, pydantic.Field(ge=1, le=64)] = 12
     dims: tuple[Annotated[int, pydantic.Field(ge=1, le=16_384)], ...] = pydantic.Field(
         (),
-        description="dimensions of the stages' codebooks, as far as there are stages; the last one "
-        "stands for all that follow; empty: the codebook's `dim` for all",
+        description="dimensions of the stages' codebooks; the last one holds for all later stages; "
+        "empty: the codebook's `dim` for all",
     )
     codebook: pydantic.SerializeAsAny[CodebookConfig] = pydantic.Field(
         default_factory=lambda: codebook_config({"kind": "simvq"})
@@ -47,12 +48,12 @@ class ResidualQuantizerConfig(Config):
     @pydantic.model_validator(mode="after")
     def _dims_make_sense(self) -> Self:
         if self.dims and self.codebook.kind == "fsq":
-            raise ValueError("`dims` does not go with fsq: its `levels` say how many there are")
+            raise ValueError("`dims` cannot be combined with fsq, whose `levels` determine it")
         return self
 
     @property
     def stages(self) -> list[CodebookConfig]:
-        """What each stage's codebook is told, first to last."""
+        """The configuration of each stage's codebook, first to last."""
         dims = [*self.dims, *self.dims[-1:] * self.num_codebooks][: self.num_codebooks]
         if not dims:
             return [self.codebook] * self.num_codebooks
@@ -64,70 +65,30 @@ class Quantized:
     """What the quantiser did to latents."""
 
     latents: Tensor
-    """``[B, D, F]``: the sum of the chosen entries; gradients pass to the latents that came in."""
+    """``[B, D, F]``: the sum of the chosen entries; gradients pass to the input latents."""
     codes: Tensor
     """int64 ``[B, K, F]``."""
     loss: Tensor
-    """Scalar: commitment and codebook losses, averaged over the stages in use, same shares."""
+    """Scalar: commitment and codebook losses, averaged over the stages in use, as shares of the
+    latents' energy at initialisation."""
     residual_energy: Tensor
-    """``[K + 1]``: mean square before the first stage and after each, as shares of the energy that
-    the latents had when the stages were placed."""
+    """``[K + 1]``: mean square before the first stage and after each, as shares of the latents'
+    energy at initialisation."""
 
 
 class StageStep(NamedTuple):
-    """One stage at work: ``residual [B, D, F]`` -> ``codes [B, F]`` -> ``quantized [B, D, F]``."""
+    """One stage: ``residual [B, D, F]`` -> ``codes [B, F]`` -> ``quantized [B, D, F]``."""
 
     residual: Tensor
     codes: Tensor
     quantized: Tensor
 
 
-class Stage(nn.Module):
-    """A codebook behind a projection: ``[B, D, F]`` -> codes ``[B, F]`` -> ``[B, D, F]``."""
-
-    scale: Tensor
-
-    def __init__(self, latent_dim: int, config: CodebookConfig) -> None:
-        super().__init__()
-        self.codebook = build_codebook(config)
-        projection = torch.empty(config.dim, latent_dim, dtype=torch.float32)
-        if not projection.is_meta:
-            nn.init.orthogonal_(projection)
-        self.projection = nn.Parameter(projection)
-        self.register_buffer("scale", torch.ones(()))
-
-    @torch.no_grad()
-    def encode(self, residual: Tensor) -> Tensor:
-        batch, _, frames = residual.shape
-        return self.codebook.nearest(self._project(as_rows(residual))).reshape(batch, frames)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        return ((self.codebook.lookup(codes) * self.scale) @ self.projection).transpose(1, 2)
-
-    @torch.no_grad()
-    def update_online(self, residual: Tensor, codes: Tensor) -> None:
-        """Update the codebook from a residual ``[B, D, F]`` and its codes ``[B, F]``."""
-        if codes.numel():
-            self.codebook.update_online(self._project(as_rows(residual)), codes.flatten())
-
-    @torch.no_grad()
-    def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
-        """Fit projection, scale and codebook to residuals ``[N, D]``."""
-        centred = vectors - vectors.mean(dim=0)
-        _, axes = torch.linalg.eigh(centred.T @ centred)
-        self.projection.copy_(axes.flip(1).T[: self.projection.shape[0]])
-        self.scale.copy_((vectors @ self.projection.T).square().mean().sqrt().clamp(min=1e-6))
-        self.codebook.initialise(self._project(vectors), generator)
-
-    def _project(self, vectors: Tensor) -> Tensor:
-        return (vectors @ self.projection.T) / self.scale
-
-
 class ResidualQuantizer(nn.Module):
     """``num_codebooks`` stages; any prefix of them is a quantiser too.
 
-    The stages code what the latents are beyond ``center``, their mean at initialisation; losses are
-    shares of ``energy``, the mean square there.
+    The stages code the latents less ``center``, their mean at initialisation. Losses are shares of
+    ``energy``, the mean square of what they code, at initialisation.
     """
 
     center: Tensor
@@ -152,7 +113,7 @@ class ResidualQuantizer(nn.Module):
         """``[B, D, F]`` -> codes int64 ``[B, K, F]``: the nearest entry, stage by stage.
 
         Raises:
-            NotFiniteError: latents, or what a stage leaves of them, are not finite.
+            NotFiniteError: latents, or the residual of a stage, are not finite.
         """
         with full_precision(latents):
             steps = self._steps(latents, num_codebooks)
@@ -168,10 +129,10 @@ class ResidualQuantizer(nn.Module):
         """Quantise for training.
 
         ``num_codebooks`` may be int64 ``[B]``: one number for each item (codebook dropout).
-        In training mode, with gradients, codebooks that learn by observing do so now.
+        In training mode, with gradients, codebooks that update online do so here.
 
         Raises:
-            NotFiniteError: latents, or what a stage leaves of them, are not finite.
+            NotFiniteError: latents, or the residual of a stage, are not finite.
         """
         with full_precision(latents):
             return self._forward(latents, num_codebooks)
@@ -180,14 +141,14 @@ class ResidualQuantizer(nn.Module):
         in_use = num_codebooks if isinstance(num_codebooks, Tensor) else None
         if not isinstance(num_codebooks, Tensor):
             most = num_codebooks
-        else:  # all of them on a GPU, which would have to be waited for
+        else:  # all of them on a GPU: reading the number would wait for it
             most = None if num_codebooks.is_cuda else int(num_codebooks.max())
         steps = list(self._steps(latents, most))
         used, losses = [], []
         for index, (stage, step) in enumerate(zip(self.stages, steps, strict=False)):
             residual, quantized = step.residual, step.quantized
             if in_use is not None:
-                # A stage that an item does not use is neither decoded nor trained on it.
+                # A stage that is not in use for an item neither decodes it nor learns from it.
                 on = (in_use > index).to(residual).view(-1, 1, 1)
                 residual, quantized = residual * on, quantized * on
             used.append(quantized)
@@ -208,14 +169,14 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def initialise(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Initialise every stage on latents ``[N, D]``, each on what the stages before it leave."""
+        """Initialise every stage on latents ``[N, D]``, each on the residual of those before it."""
         center = latents.mean(dim=0)
         self.center.copy_(center.unsqueeze(1))
         residual = latents - center
         self.energy.copy_(residual.square().mean().clamp(min=1e-8))
         for number, stage in enumerate(self.stages, start=1):
             stage.initialise(residual, generator)
-            if number < self.num_codebooks:  # nobody asks what the last one leaves
+            if number < self.num_codebooks:
                 residual = residual - stage.decode(stage.encode(residual.T.unsqueeze(0)))[0].T
 
     def _steps(self, latents: Tensor, num_codebooks: int | None) -> Iterator[StageStep]:
@@ -230,7 +191,7 @@ class ResidualQuantizer(nn.Module):
         self._check_finite(latents, residual, num_codebooks)
 
     def _centred(self, latents: Tensor) -> Tensor:
-        """What the stages code of ``[B, D, F]``, never below float32."""
+        """What the stages code: ``[B, D, F]`` less the center, never below float32."""
         return latents.to(torch.promote_types(latents.dtype, torch.float32)) - self.center
 
     def _join(self, quantized: list[Tensor]) -> Tensor:
@@ -241,8 +202,8 @@ class ResidualQuantizer(nn.Module):
     def _check_finite(self, latents: Tensor, residual: Tensor, num_codebooks: int | None) -> None:
         """Raise, naming the stage, unless ``residual`` is finite.
 
-        What is not finite stays so from stage to stage: one look at the last residual will do.
-        While a CUDA graph is recorded nobody can look; what comes out is not finite then, too.
+        A value that is not finite stays so from stage to stage, so the last residual shows it.
+        While a CUDA graph is recorded, no value can be read; the outputs are not finite then, too.
         """
         if residual.is_cuda and torch.cuda.is_current_stream_capturing():
             return
@@ -258,14 +219,9 @@ class ResidualQuantizer(nn.Module):
             residual = residual - stage.decode(stage.encode(residual))
             if not bool(residual.isfinite().all()):
                 raise NotFiniteError(
-                    f"quantizer stage {number} of {self.num_codebooks}: what it gives is not all "
+                    f"quantizer stage {number} of {self.num_codebooks}: its output is not all "
                     "finite; check its weights"
                 )
-
-
-def as_rows(latents: Tensor) -> Tensor:
-    """``[B, D, F]`` -> a row for each frame, ``[B F, D]``."""
-    return latents.transpose(1, 2).flatten(0, 1)
 
 
 @contextmanager

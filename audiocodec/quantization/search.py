@@ -29,8 +29,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiocodec.errors import NotFiniteError
-from audiocodec.quantization.codebook import least_few_of_rows, search_pieces
-from audiocodec.quantization.residual import ResidualQuantizer, Stage, as_rows
+from audiocodec.quantization.nearest import least_few_of_rows, search_pieces
+from audiocodec.quantization.residual import ResidualQuantizer
+from audiocodec.quantization.stage import Stage, as_rows
 
 MAX_TABLE_ELEMENTS = 2**23
 """Numbers that precomputed products may hold, 32 MiB in float32; larger ones are computed at each

@@ -5,12 +5,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from audiocodec.quantization.codebook import (
-    CodebookConfig,
-    TableCodebook,
-    gaussian_table,
-    kmeans,
-)
+from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, gaussian_table
+from audiocodec.quantization.kmeans import kmeans
 
 
 class VQConfig(CodebookConfig):

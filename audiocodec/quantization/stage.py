@@ -1,0 +1,59 @@
+"""A stage of the residual quantiser: a codebook in a few dimensions of the latents.
+
+A projection ``P [d, D]`` leads in, its transpose leads out, and ``scale`` gives the codebook inputs
+of unit size.
+
+Shapes: ``B`` batch, ``D`` latent_dim, ``F`` frames, ``N`` vectors, ``d`` codebook dim.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from audiocodec.quantization.codebook import CodebookConfig
+from audiocodec.quantization.family import build_codebook
+
+
+class Stage(nn.Module):
+    """A codebook behind a projection: ``[B, D, F]`` -> codes ``[B, F]`` -> ``[B, D, F]``."""
+
+    scale: Tensor
+
+    def __init__(self, latent_dim: int, config: CodebookConfig) -> None:
+        super().__init__()
+        self.codebook = build_codebook(config)
+        projection = torch.empty(config.dim, latent_dim, dtype=torch.float32)
+        if not projection.is_meta:
+            nn.init.orthogonal_(projection)
+        self.projection = nn.Parameter(projection)
+        self.register_buffer("scale", torch.ones(()))
+
+    @torch.no_grad()
+    def encode(self, residual: Tensor) -> Tensor:
+        batch, _, frames = residual.shape
+        return self.codebook.nearest(self._project(as_rows(residual))).reshape(batch, frames)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return ((self.codebook.lookup(codes) * self.scale) @ self.projection).transpose(1, 2)
+
+    @torch.no_grad()
+    def update_online(self, residual: Tensor, codes: Tensor) -> None:
+        """Update the codebook from a residual ``[B, D, F]`` and its codes ``[B, F]``."""
+        if codes.numel():
+            self.codebook.update_online(self._project(as_rows(residual)), codes.flatten())
+
+    @torch.no_grad()
+    def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
+        """Fit projection, scale and codebook to residuals ``[N, D]``."""
+        centred = vectors - vectors.mean(dim=0)
+        _, axes = torch.linalg.eigh(centred.T @ centred)
+        self.projection.copy_(axes.flip(1).T[: self.projection.shape[0]])
+        self.scale.copy_((vectors @ self.projection.T).square().mean().sqrt().clamp(min=1e-6))
+        self.codebook.initialise(self._project(vectors), generator)
+
+    def _project(self, vectors: Tensor) -> Tensor:
+        return (vectors @ self.projection.T) / self.scale
+
+
+def as_rows(latents: Tensor) -> Tensor:
+    """``[B, D, F]`` -> a row for each frame, ``[B F, D]``."""
+    return latents.transpose(1, 2).flatten(0, 1)
