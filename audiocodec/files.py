@@ -191,8 +191,11 @@ def token_header(
     original_sample_rate: int,
     channels: int,
     block_frames: int = 0,
+    default_fingerprint: str = "",
 ) -> TokenHeader:
     """The header of a token file that holds ``codec``'s codes; ``block_frames`` as it has it.
+
+    ``default_fingerprint`` is that of a codec that was never saved and has none.
 
     Raises:
         CodecError: more codebooks than there are, or a codec without a fingerprint.
@@ -200,7 +203,7 @@ def token_header(
     num_codebooks = codec.resolve_num_codebooks(num_codebooks)
     return TokenHeader(
         model=codec.name,
-        fingerprint=codec.fingerprint,
+        fingerprint=codec.fingerprint or default_fingerprint,
         sample_rate=codec.sample_rate,
         hop_length=codec.hop_length,
         original_sample_rate=original_sample_rate,

@@ -1,4 +1,4 @@
-"""codec demo: run the model on a bundled clip at three bitrates, with audio and pictures."""
+"""`codec demo`: encode and decode a bundled clip at three bitrates, with scores and a picture."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("demo"),
     show_default=True,
-    help="Folder for the results; made if it is not there.",
+    help="Folder for the results; created if it does not exist.",
 )
 @click.option(
     "--clip",
     type=click.Choice(["female", "male"]),
     default="female",
     show_default=True,
-    help="Which of the two bundled sentences.",
+    help="Which of the two bundled clips.",
 )
 @model_option
 @device_option
@@ -43,10 +43,9 @@ if TYPE_CHECKING:
 def command(
     out: Path, clip: str, model: str, device: str, threads: int | None, as_json: bool
 ) -> None:
-    """Encode a bundled sentence at three bitrates and decode it again.
+    """Encode and decode a bundled clip at three bitrates.
 
-    Prints sizes, scores and speed; writes the token files, WAVs and one picture to listen to and
-    look at.
+    Prints sizes, scores and speed. Writes token files, WAV files and a picture of spectrograms.
 
     \b
     codec demo                              writes into the folder demo
@@ -68,10 +67,10 @@ def command(
 
 
 def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
-    """Code the clip at a quarter, half and all of the codebooks; write everything into ``out``."""
+    """Encode and decode the clip at three bitrates, and write all files into ``out``."""
     import audiocodec
     from audiocodec.audio.files import load_audio, save_audio
-    from audiocodec.evaluation import ladder, score_pair, warm_up
+    from audiocodec.evaluation import default_num_codebooks, score_pair, warm_up
     from audiocodec.files import decode_file, encode_file
     from audiocodec.paths import replacing
     from audiocodec.pictures import draw_spectrograms
@@ -82,7 +81,7 @@ def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
     pictures = {"original": original[0].numpy()}
     levels = []
     warm_up(codec)
-    for num_codebooks in ladder(codec)[-3:]:
+    for num_codebooks in default_num_codebooks(codec)[-3:]:
         kbps = codec.bitrate(num_codebooks) / 1000
         tokens, wav = out / f"{kbps:g}kbps.tok", out / f"{kbps:g}kbps.wav"
         encoded = encode_file(source, tokens, codec, num_codebooks)
@@ -117,7 +116,7 @@ def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The result in words: a table, what to listen to, what to try next."""
+    """A table of the result, and what to listen to and to try next."""
     seconds, size = result["seconds"], result["original_bytes"]
     lines = [
         f"{seconds:.1f} s of speech (LibriSpeech, CC BY 4.0) through the model {result['model']}:",

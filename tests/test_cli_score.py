@@ -68,9 +68,9 @@ def test_table_csv_and_errors(folders: Path, capsys: pytest.CaptureFixture[str])
 
 def test_json_and_two_files(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", "ref/deep/a.flac", "dec/deep/a.wav", "--json", "--jobs", "1"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["files"], told["seconds"], told["failures"]) == (1, 2.0, [])
-    assert told["scores"]["pesq_wb"]["count"] == 1
+    output = json.loads(capsys.readouterr().out)
+    assert (output["files"], output["seconds"], output["failures"]) == (1, 2.0, [])
+    assert output["scores"]["pesq_wb"]["count"] == 1
 
 
 def test_lengths_that_differ_by_more_than_a_little_are_said(

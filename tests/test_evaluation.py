@@ -1,4 +1,4 @@
-"""An evaluation counts real bytes, names what it cannot score, and says how sure its means are."""
+"""An evaluation measures bytes and scores, and lists the files without a score."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from audiocodec import Codec, CodecError, evaluate, save_audio
-from audiocodec.evaluation import Evaluation, Mean, ladder, score_pair
+from audiocodec.evaluation import Evaluation, Mean, default_num_codebooks, score_pair
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, speech: torch.Tensor) -> Path:
-    """Speech, the same in stereo at 24 kHz, silence, nothing at all, and what is no audio."""
+    """Speech, speech in stereo at 24 kHz, silence, an empty file, and a file that is not audio."""
     folder = tmp_path_factory.mktemp("audio")
     save_audio(folder / "a.wav", speech[0, :, :32_000], 16_000)
     save_audio(folder / "b.flac", speech[0, :, 32_000:56_000].repeat(2, 1), 24_000)
@@ -39,14 +39,16 @@ def test_every_file_has_a_row_for_each_number_of_codebooks(
     assert rows == [(n, k) for n in ("a.wav", "b.flac", "empty.wav", "silence.wav") for k in counts]
 
 
-def test_speech_is_scored_and_the_rest_is_named_with_its_reason(evaluation: Evaluation) -> None:
+def test_speech_is_scored_and_other_files_have_a_reason(
+    evaluation: Evaluation,
+) -> None:
     scored = {Path(row.file).name for row in evaluation.rows if "pesq_wb" in row.scores}
     assert scored == {"a.wav", "b.flac"}
-    told = "\n".join(evaluation.failures)
-    assert "silence.wav: no PESQ-WB with 1, " in told
-    assert "empty.wav: no STOI" in told
-    assert "text.wav: not an audio file" in told
-    assert "a.wav: no" not in told
+    failures = "\n".join(evaluation.failures)
+    assert "silence.wav: no PESQ-WB with 1, " in failures
+    assert "empty.wav: no STOI" in failures
+    assert "text.wav: not an audio file" in failures
+    assert "a.wav: no" not in failures
     assert f"failed: {len(evaluation.failures)}" in evaluation.table()
 
 
@@ -84,7 +86,7 @@ def test_codes_are_counted_over_the_whole_set(evaluation: Evaluation, codec: Cod
         assert 1 <= perplexity <= usage * size * (1 + 1e-9)
 
 
-def test_processes_score_like_one(
+def test_several_processes_give_the_same_scores_as_one(
     codec: Codec, folder: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("audiocodec.evaluation.scoring.PAIRS_PER_WORKER", 1)
@@ -117,14 +119,14 @@ def test_the_csv_holds_every_file(evaluation: Evaluation, tmp_path: Path) -> Non
 
 
 def test_the_result_is_plain_json(evaluation: Evaluation, codec: Codec) -> None:
-    told = json.loads(json.dumps(evaluation.as_dict()))
-    assert told["files"] == 4
-    assert [result["num_codebooks"] for result in told["results"]] == [1, codec.num_codebooks]
-    assert told["results"][0]["pesq_wb"]["count"] == 2
-    assert len(told["codebooks"]) == codec.num_codebooks
+    result = json.loads(json.dumps(evaluation.as_dict()))
+    assert result["files"] == 4
+    assert [each["num_codebooks"] for each in result["results"]] == [1, codec.num_codebooks]
+    assert result["results"][0]["pesq_wb"]["count"] == 2
+    assert len(result["codebooks"]) == codec.num_codebooks
 
 
-def test_an_interval_of_95_percent_is_students() -> None:
+def test_the_95_percent_interval_is_students_t() -> None:
     # Two values a distance d apart: standard error d / 2, and t(0.975, 1) = 12.706.
     mean = Mean.of([1.0, 3.0])
     assert mean is not None
@@ -134,10 +136,10 @@ def test_an_interval_of_95_percent_is_students() -> None:
     assert Mean.of([5.0]) == Mean(5.0, None, 1)
 
 
-def test_delay_is_undone_for_all_but_raw_si_sdr(speech: torch.Tensor) -> None:
+def test_the_delay_is_removed_for_all_metrics_but_raw_si_sdr(speech: torch.Tensor) -> None:
     reference = speech[0].numpy()
-    late = np.pad(reference, ((0, 0), (100, 0)))[:, : reference.shape[1]]
-    lag, scores, reasons = score_pair(late, reference, 16_000)
+    delayed = np.pad(reference, ((0, 0), (100, 0)))[:, : reference.shape[1]]
+    lag, scores, reasons = score_pair(delayed, reference, 16_000)
     assert (lag, reasons) == (100, {})
     assert scores["pesq_wb"] > 4.6
     assert scores["si_sdr"] == 100
@@ -165,18 +167,18 @@ def test_bad_requests_are_refused(codec: Codec, folder: Path, tmp_path: Path) ->
         evaluate(codec, [], jobs=1)
 
 
-def test_the_ladder_ends_with_all_codebooks(codec: Codec) -> None:
-    rungs = ladder(codec)
-    assert rungs[0] == 1
-    assert rungs[-1] == codec.num_codebooks
-    assert list(rungs) == sorted(set(rungs))
+def test_the_default_numbers_of_codebooks_go_from_one_to_all(codec: Codec) -> None:
+    counts = default_num_codebooks(codec)
+    assert counts[0] == 1
+    assert counts[-1] == codec.num_codebooks
+    assert list(counts) == sorted(set(counts))
 
 
-def test_a_learned_score_is_added_when_asked_for_or_its_package_is_named(
+def test_distill_mos_is_computed_by_name_or_the_error_names_its_package(
     codec: Codec, folder: Path
 ) -> None:
     try:
-        scored = evaluate(codec, folder / "a.wav", (1,), jobs=1, mos=True)
+        scored = evaluate(codec, folder / "a.wav", (1,), jobs=1, metrics=("distill_mos",))
     except CodecError as error:
         assert "pip install 'audiocodec[mos]'" in str(error)  # noqa: PT017
     else:
