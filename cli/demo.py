@@ -117,27 +117,34 @@ def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
 
 def describe(result: dict[str, Any]) -> str:
     """A table of the result, and what to listen to and to try next."""
+    from audiocodec.evaluation.metrics import METRICS
+    from audiocodec.evaluation.tables import columns, metric_titles
+
     seconds, size = result["seconds"], result["original_bytes"]
+    scores = ("pesq_wb", "stoi")
     lines = [
-        f"{seconds:.1f} s of speech (LibriSpeech, CC BY 4.0) through the model {result['model']}:",
-        "",
-        "               kbps     bytes  smaller  PESQ-WB   STOI  encode  decode",
-        f"original  {8e-3 * size / seconds:9.1f}  {size:8d}",
+        ["", "kbps", "bytes", "smaller", *metric_titles(scores), "encode", "decode"],
+        ["original", f"{8e-3 * size / seconds:.1f}", str(size), "", "", "", "", ""],
     ]
     for level in result["levels"]:
-        pesq, stoi = level.get("pesq_wb"), level.get("stoi")
         lines.append(
-            f"{level['num_codebooks']:2d} codebooks {level['kbps']:6.1f}  {level['bytes']:8d}"
-            f"  {size / level['bytes']:6.0f}x"
-            + (f"  {pesq:7.2f}" if pesq is not None else "        -")
-            + (f"  {stoi:5.2f}" if stoi is not None else "      -")
-            + f"  {seconds / level['encode_seconds']:5.0f}x"
-            + f"  {seconds / level['decode_seconds']:5.0f}x"
+            [
+                f"{level['num_codebooks']} codebooks",
+                f"{level['kbps']:.1f}",
+                str(level["bytes"]),
+                f"{size / level['bytes']:.0f}x",
+                *(f"{level[n]:{METRICS[n].format}}" if n in level else "-" for n in scores),
+                f"{seconds / level['encode_seconds']:.0f}x",
+                f"{seconds / level['decode_seconds']:.0f}x",
+            ]
         )
     least, best = result["levels"][0], result["levels"][-1]
     return "\n".join(
         [
-            *lines,
+            f"{seconds:.1f} s of speech (LibriSpeech, CC BY 4.0) through the model "
+            f"{result['model']}:",
+            "",
+            *(line.rstrip() for line in columns(lines, left=True)),
             "",
             "PESQ-WB: 1 bad to 4.6 perfect. STOI: intelligibility, 0 to 1.",
             "Speed: times faster than real time, files read and written.",

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from audiocodec.evaluation.metrics import METRICS
+from audiocodec.evaluation.metrics import METRICS, select_metrics
 
 from .options import (
     DEFAULT_MODEL,
@@ -22,7 +22,6 @@ from .options import (
     use_threads,
 )
 
-OPTIONAL_METRICS = {name: metric for name, metric in METRICS.items() if metric.optional}
 MOS = "distill_mos"
 
 
@@ -42,11 +41,9 @@ def parse_counts(
 
 
 def parse_metrics(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """`a,b` -> ("a", "b"), all of them optional metrics."""
+    """`a,b` -> ("a", "b"), checked before anything is computed."""
     names = tuple(name.strip() for name in value.split(",")) if value else ()
-    for name in names:
-        if name not in OPTIONAL_METRICS:
-            raise click.BadParameter(f"{name}: choose from {', '.join(OPTIONAL_METRICS)}")
+    select_metrics(names)
     return names
 
 
@@ -76,10 +73,11 @@ score_jobs_option = click.option(
 
 
 def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--metrics NAME,...`, and `--mos` for the best known of them."""
+    """`--metrics NAME,...`, and `--mos`."""
     listed = [
         f"{name} ({metric.title}" + (f", extra `{metric.extra}`)" if metric.extra else ")")
-        for name, metric in OPTIONAL_METRICS.items()
+        for name, metric in METRICS.items()
+        if metric.optional
     ]
     command = click.option("--mos", is_flag=True, help="Short for --metrics distill_mos.")(command)
     return click.option(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from audiocodec import Codec, CodecConfig, save_audio, save_codec
-from audiocodec.evaluation import Comparison, Evaluation, Row
+from audiocodec.evaluation import METRICS, Comparison, Evaluation, Metric, Row
 from audiocodec_cli.main import run
 
 
@@ -70,6 +70,27 @@ def test_with_a_beam_each_number_of_codebooks_has_a_search_of_its_own(
     )
 
 
+def test_optional_metrics_are_computed_by_name(
+    model: str,
+    audio: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    toy = Metric(lambda reconstruction, reference, rate: rate / 2, title="Nyquist", optional=True)
+    monkeypatch.setitem(METRICS, "nyquist", toy)
+    arguments = ["evaluate", str(audio), "--model", model, "-n", "1", "--jobs", "1"]
+    assert run([*arguments, "--metrics", "nyquist", "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["nyquist"] == {"mean": 8000.0, "ci95": None, "count": 1}
+    pair = ["score", str(audio), str(audio), "--jobs", "1"]
+    assert run([*pair, "--metrics", "nyquist"]) == 0
+    assert "Nyquist" in capsys.readouterr().out
+    assert run(pair) == 0
+    assert "Nyquist" not in capsys.readouterr().out
+    assert run(["evaluate", "--help"]) == 0
+    assert "distill_mos" in capsys.readouterr().out
+
+
 def test_an_unreadable_file_among_others_is_named_and_fails_the_command(
     model: str, audio: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +107,7 @@ def test_an_unreadable_file_among_others_is_named_and_fails_the_command(
         (["-n", "1,x"], 2, "1,3,6,12"),
         (["-n", "0"], 2, "1,3,6,12"),
         (["-n", "999"], 1, "999 codebooks"),
+        (["--metrics", "loudness"], 1, "error: metric loudness: does not exist; choose from"),
         (["--csv", "/no/such/folder/scores.csv"], 1, "--csv /no/such/folder/scores.csv"),
     ],
 )

@@ -39,8 +39,10 @@ def test_pairs_are_scored_as_evaluate_scores(folders: Path) -> None:
     assert sorted(rows) == ["a", "late", "rate"]
     from audiocodec import load_audio
 
-    early, late = (load_audio(f)[0].numpy() for f in ("ref/deep/a.flac", "dec/deep/a.wav"))
-    _, scores, _ = score_pair(late, early, 16_000)
+    reference, reconstruction = (
+        load_audio(f)[0].numpy() for f in ("ref/deep/a.flac", "dec/deep/a.wav")
+    )
+    _, scores, _ = score_pair(reconstruction, reference, 16_000)
     assert rows["a"].scores == scores
     assert (rows["late"].lag_samples, rows["a"].lag_samples) == (320, 0)
     # All of the reference is there, 20 ms late: nothing is lost at the end.

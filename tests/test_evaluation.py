@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pkgutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,17 @@ import pytest
 import torch
 
 from audiocodec import Codec, CodecError, evaluate, save_audio
-from audiocodec.evaluation import Evaluation, Mean, default_num_codebooks, score_pair
+from audiocodec.evaluation import (
+    METRICS,
+    Evaluation,
+    Mean,
+    Metric,
+    ScoreError,
+    default_num_codebooks,
+    score_files,
+    score_pair,
+)
+from audiocodec.evaluation.metrics.signal import Signal
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +195,60 @@ def test_distill_mos_is_computed_by_name_or_the_error_names_its_package(
     else:
         assert 1 <= scored.rows[0].scores["distill_mos"] <= 5
         assert "DistillMOS" in scored.table()
+
+
+def test_a_metric_is_one_function_and_one_registration(
+    codec: Codec, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the rows, the table, the CSV and the JSON, and it runs in other processes."""
+
+    def peak_error(reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
+        return float(np.abs(reconstruction - reference).max())
+
+    monkeypatch.setitem(METRICS, "peak_error", Metric(peak_error, title="peak", format=".3f"))
+    monkeypatch.setattr("audiocodec.evaluation.scoring.PAIRS_PER_WORKER", 1)
+    result = evaluate(codec, [folder / "a.wav", folder / "b.flac"], (1,), jobs=2)
+    scores = [row.scores["peak_error"] for row in result.rows]
+    assert all(score > 0 for score in scores)
+    head, line = result.table().splitlines()[2:4]
+    assert head.split()[-3:] == ["peak", "encode", "decode"]
+    assert f"{np.mean(scores):.3f} ±" in line
+    assert result.as_dict()["results"][0]["peak_error"]["mean"] == pytest.approx(np.mean(scores))
+    result.write_csv(tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        cells = [float(row["peak_error"]) for row in csv.DictReader(file)]
+    assert cells == pytest.approx(scores, rel=1e-5)
+
+
+def test_a_metric_without_a_score_gives_the_reason(
+    codec: Codec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_score(reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
+        raise ScoreError("always")
+
+    monkeypatch.setitem(METRICS, "no_score", Metric(no_score, title="none", optional=True))
+    assert "no_score" not in evaluate(codec, folder / "a.wav", (1,), jobs=1).metrics
+    result = evaluate(codec, folder / "a.wav", (1,), jobs=1, metrics=["no_score"])
+    assert result.failures == [f"{folder / 'a.wav'}: no none with 1 codebooks: always"]
+
+
+def test_every_metric_of_the_package_can_be_imported_and_has_a_format() -> None:
+    for metric in METRICS.values():
+        assert isinstance(metric.function, str)
+        assert callable(pkgutil.resolve_name(metric.function))
+        assert format(1.5, metric.format)
+
+
+def test_metrics_that_do_not_exist_or_lack_their_package_are_one_line(
+    codec: Codec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CodecError, match="metric loudness: does not exist; choose from pesq_wb, "):
+        evaluate(codec, folder, metrics=["loudness"])
+    settings = {"title": "Naturalness", "optional": True, "package": "absent_package"}
+    monkeypatch.setitem(METRICS, "mine", Metric("absent_package:f", **settings))
+    monkeypatch.setitem(METRICS, "ours", Metric("absent_package:f", extra="mos", **settings))
+    message = "^Naturalness needs the package absent_package, which is not installed: pip install "
+    with pytest.raises(CodecError, match=message + "absent_package$"):
+        evaluate(codec, folder, metrics=["mine"])
+    with pytest.raises(CodecError, match=message + r"'audiocodec\[mos\]'$"):
+        score_files(folder, folder, metrics=["ours"])

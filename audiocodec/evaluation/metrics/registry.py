@@ -121,9 +121,9 @@ def select_metrics(names: Sequence[str] = ()) -> dict[str, Metric]:
     Raises:
         CodecError: a name that is not registered.
     """
-    unknown = [name for name in names if name not in METRICS]
-    if unknown:
-        raise CodecError(f"metrics: there is no {unknown[0]}; choose from {', '.join(METRICS)}")
+    for name in names:
+        if name not in METRICS:
+            raise CodecError(f"metric {name}: does not exist; choose from {', '.join(METRICS)}")
     return {
         name: metric for name, metric in METRICS.items() if not metric.optional or name in names
     }
