@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from audiocodec.errors import CodecError
 from audiocodec.evaluation.metrics import METRICS, select_metrics
 
 from .options import (
@@ -49,8 +50,6 @@ def parse_metrics(ctx: click.Context, param: click.Parameter, value: str | None)
 
 def check_csv(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     """Refuse a CSV that cannot be written before anything is computed."""
-    from audiocodec.errors import CodecError
-
     if value is not None and (value.is_dir() or not value.absolute().parent.is_dir()):
         raise CodecError(f"--csv {value}: is a folder, or its folder does not exist; name a file")
     return value
@@ -164,7 +163,6 @@ def command(
     import torch
 
     from audiocodec.checkpoint import load_codec
-    from audiocodec.errors import CodecError
     from audiocodec.evaluation import compare
 
     use_threads(threads)

@@ -1,4 +1,4 @@
-"""`codec demo` leaves sound, tokens and a picture, and says what to listen to."""
+"""`codec demo` writes audio, tokens and a picture, and says what to listen to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audiocodec.pictures import draw_spectrograms
 from audiocodec_cli.main import run
 
 
-def test_the_demo_writes_sound_tokens_and_a_picture(
+def test_the_demo_writes_audio_tokens_and_a_picture(
     model: str, codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "demo"
@@ -23,15 +23,15 @@ def test_the_demo_writes_sound_tokens_and_a_picture(
     original = soundfile.info(output["original"])
     assert [level["num_codebooks"] for level in output["levels"]][-1] == codec.num_codebooks
     for level in output["levels"]:
-        heard = soundfile.info(level["wav"])
-        assert (heard.frames, heard.samplerate) == (original.frames, original.samplerate)
+        decoded = soundfile.info(level["wav"])
+        assert (decoded.frames, decoded.samplerate) == (original.frames, original.samplerate)
         assert Path(level["tokens"]).stat().st_size == level["bytes"]
         assert "stoi" in level
     assert Path(output["picture"]).read_bytes().startswith(b"\x89PNG")
     assert len(list(out.iterdir())) == 2 + 2 * len(output["levels"])
 
 
-def test_the_demo_tells_what_to_listen_to_and_what_comes_next(
+def test_the_demo_prints_what_to_listen_to_and_what_to_do_next(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["demo", "--clip", "male", "--model", model, "--out", str(tmp_path)]) == 0
@@ -41,7 +41,7 @@ def test_the_demo_tells_what_to_listen_to_and_what_comes_next(
     assert "codec encode" in output
 
 
-def test_a_place_that_is_no_folder_is_refused(
+def test_a_file_in_place_of_the_folder_is_an_error(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("mine")
