@@ -6,6 +6,7 @@ The core (encode, decode, streams, files) needs none of them. ``pyproject.toml``
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from audiocodec.errors import CodecError
@@ -26,7 +27,25 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        raise CodecError(
-            f"{purpose} needs the package {package}, which is not installed: "
-            f"pip install 'audiocodec[{extra}]'"
-        ) from None
+        raise _missing(package, extra, purpose) from None
+
+
+def require_extra(package: str, extra: str, purpose: str) -> None:
+    """Check that ``package`` is installed, without importing it.
+
+    Args:
+        extra: the extra that installs it, or ``""`` for a package that no extra installs.
+        purpose: as in :func:`import_extra`.
+
+    Raises:
+        CodecError: the package is not installed; the message has the command that installs it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise _missing(package, extra, purpose)
+
+
+def _missing(package: str, extra: str, purpose: str) -> CodecError:
+    install = f"'audiocodec[{extra}]'" if extra else package
+    return CodecError(
+        f"{purpose} needs the package {package}, which is not installed: pip install {install}"
+    )

@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audiocodec import Codec, find_audio, load_audio, load_codec
-from audiocodec.evaluation.metrics import ScoreError, align, pesq_wb, stoi
+from audiocodec.evaluation.alignment import align
+from audiocodec.evaluation.metrics import ScoreError
+from audiocodec.evaluation.metrics.pesq import pesq_wb
+from audiocodec.evaluation.metrics.stoi import stoi
 from audiocodec.pictures import draw_spectrograms
 
 Signal = NDArray[np.float32]
@@ -72,10 +75,10 @@ def levels(codec: Codec, clips: list[Signal], sample_rate: int) -> None:
         for clip in clips:
             given = at_level(clip, level)
             back = coded(codec, given)
-            late, early, _ = align(back, given, sample_rate)
+            pair = *align(back, given, sample_rate)[:2], sample_rate
             changes.append(decibels(rms(back)) - decibels(rms(given)))
             try:
-                scores.append((pesq_wb(late, early, sample_rate), stoi(late, early, sample_rate)))
+                scores.append((pesq_wb(*pair), stoi(*pair)))
             except ScoreError as error:
                 print(f"(one clip not scored: {error})")
         pesq, understood = np.mean(scores, axis=0)

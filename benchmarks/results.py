@@ -34,7 +34,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from audiocodec import evaluate, find_audio, load_audio, load_codec
-from audiocodec.evaluation.result import Row
+from audiocodec.evaluation.metrics import select_metrics
+from audiocodec.evaluation.rows import ScoredFile
 from audiocodec.evaluation.scoring import Pair, score_pairs
 
 HERE = Path(__file__).parent
@@ -130,9 +131,10 @@ def measure_peer(peer: Peer, clips: dict[Path, Audio], jobs: int, mos: bool) -> 
         payload += size
         fitted = np.zeros_like(audio)
         fitted[: len(back)] = back[: len(audio)]
-        row = Row(str(path), 0, len(audio) / RATE, 1)
-        pairs.append(Pair(row, fitted[None], audio[None]))
-    rows = list(score_pairs(pairs, RATE, jobs, mos))
+        row = ScoredFile(str(path), len(audio) / RATE, 1)
+        pairs.append(Pair(row, fitted[None], audio[None], RATE))
+    metrics = select_metrics(("distill_mos",) if mos else ())
+    rows = list(score_pairs(pairs, metrics, jobs))
     seconds = sum(row.seconds for row in rows)
 
     def mean(score: str) -> float | None:
@@ -153,7 +155,7 @@ def measure_peer(peer: Peer, clips: dict[Path, Audio], jobs: int, mos: bool) -> 
 def measure_model(model: str, files: list[Path], counts: tuple[int, ...], mos: bool) -> list[Point]:
     """Evaluate a model at some numbers of codebooks."""
     codec = load_codec(model)
-    scores = evaluate(codec, files, counts, mos=mos, progress=True)
+    scores = evaluate(codec, files, counts, metrics=("distill_mos",) if mos else (), progress=True)
 
     def mean(score: str, count: int) -> float | None:
         found = scores.mean(score, count)

@@ -1,4 +1,4 @@
-"""codec demo: run the model on a bundled clip at three bitrates, with audio and pictures."""
+"""`codec demo`: encode and decode a bundled clip at three bitrates, with scores and a picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from audiocodec.codec import Codec
+    from audiocodec.runtime import RuntimeCodec
 
 
 @click.command()
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("demo"),
     show_default=True,
-    help="Folder for the results; made if it is not there.",
+    help="Folder for the results; created if it does not exist.",
 )
 @click.option(
     "--clip",
     type=click.Choice(["female", "male"]),
     default="female",
     show_default=True,
-    help="Which of the two bundled sentences.",
+    help="Which of the two bundled clips.",
 )
 @model_option
 @device_option
@@ -43,10 +43,9 @@ if TYPE_CHECKING:
 def command(
     out: Path, clip: str, model: str, device: str, threads: int | None, as_json: bool
 ) -> None:
-    """Encode a bundled sentence at three bitrates and decode it again.
+    """Encode and decode a bundled clip at three bitrates.
 
-    Prints sizes, scores and speed; writes the token files, WAVs and one picture to listen to and
-    look at.
+    Prints sizes, scores and speed. Writes token files, WAV files and a picture of spectrograms.
 
     \b
     codec demo                              writes into the folder demo
@@ -67,11 +66,11 @@ def command(
     click.echo(json.dumps(result, indent=2) if as_json else describe(result))
 
 
-def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
-    """Code the clip at a quarter, half and all of the codebooks; write everything into ``out``."""
+def run(codec: RuntimeCodec, clip: str, out: Path) -> dict[str, Any]:
+    """Encode and decode the clip at three bitrates, and write all files into ``out``."""
     import audiocodec
     from audiocodec.audio.files import load_audio, save_audio
-    from audiocodec.evaluation import ladder, score_pair, warm_up
+    from audiocodec.evaluation import default_num_codebooks, score_pair, warm_up
     from audiocodec.files import decode_file, encode_file
     from audiocodec.paths import replacing
     from audiocodec.pictures import draw_spectrograms
@@ -82,7 +81,7 @@ def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
     pictures = {"original": original[0].numpy()}
     levels = []
     warm_up(codec)
-    for num_codebooks in ladder(codec)[-3:]:
+    for num_codebooks in default_num_codebooks(codec)[-3:]:
         kbps = codec.bitrate(num_codebooks) / 1000
         tokens, wav = out / f"{kbps:g}kbps.tok", out / f"{kbps:g}kbps.wav"
         encoded = encode_file(source, tokens, codec, num_codebooks)
@@ -117,28 +116,35 @@ def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The result in words: a table, what to listen to, what to try next."""
+    """A table of the result, and what to listen to and to try next."""
+    from audiocodec.evaluation.metrics import METRICS
+    from audiocodec.evaluation.tables import columns, metric_titles
+
     seconds, size = result["seconds"], result["original_bytes"]
+    scores = ("pesq_wb", "stoi")
     lines = [
-        f"{seconds:.1f} s of speech (LibriSpeech, CC BY 4.0) through the model {result['model']}:",
-        "",
-        "               kbps     bytes  smaller  PESQ-WB   STOI  encode  decode",
-        f"original  {8e-3 * size / seconds:9.1f}  {size:8d}",
+        ["", "kbps", "bytes", "smaller", *metric_titles(scores), "encode", "decode"],
+        ["original", f"{8e-3 * size / seconds:.1f}", str(size), "", "", "", "", ""],
     ]
     for level in result["levels"]:
-        pesq, stoi = level.get("pesq_wb"), level.get("stoi")
         lines.append(
-            f"{level['num_codebooks']:2d} codebooks {level['kbps']:6.1f}  {level['bytes']:8d}"
-            f"  {size / level['bytes']:6.0f}x"
-            + (f"  {pesq:7.2f}" if pesq is not None else "        -")
-            + (f"  {stoi:5.2f}" if stoi is not None else "      -")
-            + f"  {seconds / level['encode_seconds']:5.0f}x"
-            + f"  {seconds / level['decode_seconds']:5.0f}x"
+            [
+                f"{level['num_codebooks']} codebooks",
+                f"{level['kbps']:.1f}",
+                str(level["bytes"]),
+                f"{size / level['bytes']:.0f}x",
+                *(f"{level[n]:{METRICS[n].format}}" if n in level else "-" for n in scores),
+                f"{seconds / level['encode_seconds']:.0f}x",
+                f"{seconds / level['decode_seconds']:.0f}x",
+            ]
         )
     least, best = result["levels"][0], result["levels"][-1]
     return "\n".join(
         [
-            *lines,
+            f"{seconds:.1f} s of speech (LibriSpeech, CC BY 4.0) through the model "
+            f"{result['model']}:",
+            "",
+            *(line.rstrip() for line in columns(lines, left=True)),
             "",
             "PESQ-WB: 1 bad to 4.6 perfect. STOI: intelligibility, 0 to 1.",
             "Speed: times faster than real time, files read and written.",

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+
+from audiocodec.errors import CodecError
+from audiocodec.evaluation.metrics import METRICS, select_metrics
 
 from .options import (
     DEFAULT_MODEL,
@@ -17,6 +22,8 @@ from .options import (
     threads_option,
     use_threads,
 )
+
+MOS = "distill_mos"
 
 
 def parse_counts(
@@ -34,10 +41,15 @@ def parse_counts(
     return counts
 
 
-def check_csv(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse, before hours of work, a CSV that cannot be written after them."""
-    from audiocodec.errors import CodecError
+def parse_metrics(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """`a,b` -> ("a", "b"), checked before anything is computed."""
+    names = tuple(name.strip() for name in value.split(",")) if value else ()
+    select_metrics(names)
+    return names
 
+
+def check_csv(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a CSV that cannot be written before anything is computed."""
     if value is not None and (value.is_dir() or not value.absolute().parent.is_dir()):
         raise CodecError(f"--csv {value}: is a folder, or its folder does not exist; name a file")
     return value
@@ -55,14 +67,24 @@ score_jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Number of processes that score. Default: one a core.",
+    help="Number of scoring processes. Default: one for each core.",
 )
 
-mos_option = click.option(
-    "--mos",
-    is_flag=True,
-    help="Add DistillMOS, a learned score of the decoded audio alone (extra `mos`).",
-)
+
+def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--metrics NAME,...`, and `--mos`."""
+    listed = [
+        f"{name} ({metric.title}" + (f", extra `{metric.extra}`)" if metric.extra else ")")
+        for name, metric in METRICS.items()
+        if metric.optional
+    ]
+    command = click.option("--mos", is_flag=True, help="Short for --metrics distill_mos.")(command)
+    return click.option(
+        "--metrics",
+        callback=parse_metrics,
+        metavar="NAME,...",
+        help=f"Compute these metrics too: {', '.join(listed)}.",
+    )(command)
 
 
 @click.command()
@@ -75,14 +97,14 @@ mos_option = click.option(
     show_default=True,
     metavar="NAME|DIR",
     type=click.Path(),
-    help="A bundled model's name, or a model's folder. Give it again to compare models.",
+    help="A bundled model's name, or a model's folder. Repeat it to compare models.",
 )
 @click.option(
     "-n",
     "--num-codebooks",
     callback=parse_counts,
     metavar="N,N,...",
-    help="Numbers of codebooks to score. Default: one, a quarter, half and all.",
+    help="Numbers of codebooks to use. Default: one, a quarter, half and all.",
 )
 @beam_option
 @csv_option
@@ -90,13 +112,13 @@ mos_option = click.option(
     "--save",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Keep the audio: DIR/MODEL/N/PATH.wav, and DIR/reference_RATE/PATH.wav of files that were "
-    "resampled.",
+    help="Save the decoded audio as DIR/MODEL/N/PATH.wav, and references that were resampled as "
+    "DIR/reference_RATE/PATH.wav.",
 )
 @overwrite_option
 @device_option
 @score_jobs_option
-@mos_option
+@metrics_options
 @json_option(
     "model, fingerprint, sample_rate, device, beam, threads, files, results (means for each number "
     "of codebooks), codebooks, failures; of several models: models (a list of these), failures."
@@ -113,56 +135,57 @@ def command(
     device: str,
     jobs: int | None,
     threads: int | None,
+    metrics: tuple[str, ...],
     mos: bool,
     as_json: bool,
 ) -> int:
-    """Encode and decode audio files and score the result.
+    """Encode and decode audio files and score the reconstructions.
 
-    Prints means over the files with 95 % confidence intervals for each number of codebooks: bitrate
-    as measured in the token file, PESQ-WB (1 to 4.6), STOI (0 to 1), SI-SDR in dB, log-mel distance
-    in dB (0 is best) and speed; then how many entries of each codebook occur. The reference is the
-    input at the model's sample rate; a delay of up to 50 ms is undone before scoring.
+    Prints means over the files with 95 % confidence intervals for each number of codebooks: the
+    bitrate measured in the token file, PESQ-WB (1 to 4.6), STOI (0 to 1), SI-SDR in dB, log-mel
+    distance in dB (0 is best) and speed; then how many entries of each codebook are used. The
+    reference is the input at the model's sample rate. A delay of up to 50 ms is removed before
+    scoring.
 
-    With several --model, all code the same files, and a mean is over the files for which every
-    model has the score.
+    With several --model, all models code the same files, and a mean is over the files that have
+    the score for every model.
 
-    A file that cannot be read is an error line, the rest is done, and the exit code is 1. A score
-    that a file cannot have (silence has no PESQ) is named below the table.
+    A file that cannot be read is an error line. The others are scored, and the exit code is 1. A
+    score that a file does not have (silence has no PESQ) is listed below the table.
 
     \b
     codec evaluate held_out/                               the bundled model
     codec evaluate held_out/ -n 1,3,6,12 --csv scores.csv  every file's scores
     codec evaluate held_out/ --model speech_16khz --model runs/mine/model
     codec evaluate held_out/ -n 6 --save listen            decoded audio in listen/MODEL/6
-    codec evaluate held_out/ --mos --json > scores.json
+    codec evaluate held_out/ --metrics distill_mos --json > scores.json
     """
     import torch
 
     from audiocodec.checkpoint import load_codec
-    from audiocodec.errors import CodecError
     from audiocodec.evaluation import compare
 
     use_threads(threads)
     device = resolve_device(device)
     codecs = [load_codec(model, device) for model in models]
-    prints = [codec.fingerprint for codec in codecs]
+    fingerprints = [codec.fingerprint for codec in codecs]
     for number, model in enumerate(models):
-        if prints[number] in prints[:number]:
-            first = models[prints.index(prints[number])]
+        if fingerprints[number] in fingerprints[:number]:
+            first = models[fingerprints.index(fingerprints[number])]
             raise CodecError(f"--model {model}: is the same model as {first}; name it once")
-    found = compare(
+    comparison = compare(
         codecs,
         sources,
         num_codebooks,
-        jobs,
-        mos,
-        progress=True,
+        metrics=(*metrics, MOS) if mos else metrics,
         beam=beam,
+        threads=torch.get_num_threads(),
+        jobs=jobs,
         save=save,
         overwrite=overwrite,
-        threads=torch.get_num_threads(),
+        progress=True,
     )
-    result = found if len(models) > 1 else found.evaluations[0]
+    result = comparison if len(models) > 1 else comparison.evaluations[0]
     click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())
     if csv is not None:
         result.write_csv(csv)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .evaluate import csv_option, mos_option, score_jobs_option
+from .evaluate import MOS, csv_option, metrics_options, score_jobs_option
 from .options import json_option, resolve_jobs
 
 
@@ -16,24 +16,30 @@ from .options import json_option, resolve_jobs
 @click.argument("decoded", metavar="DECODED", type=click.Path())
 @csv_option
 @score_jobs_option
-@mos_option
+@metrics_options
 @json_option(
     "references, decoded, files, seconds, scores (mean, ci95 and count of each), lag_ms (median), "
     "remarks, failures."
 )
 def command(
-    reference: str, decoded: str, csv: Path | None, jobs: int | None, mos: bool, as_json: bool
+    reference: str,
+    decoded: str,
+    csv: Path | None,
+    jobs: int | None,
+    metrics: tuple[str, ...],
+    mos: bool,
+    as_json: bool,
 ) -> int:
-    """Score decoded audio against its reference, whatever codec decoded it.
+    """Score decoded audio of any codec against its reference.
 
     REFERENCE and DECODED are two folders or two files. In folders, files are pairs if their paths
     in the folder are equal without the suffix: REFERENCE/a/1.flac and DECODED/a/1.wav. The scores
-    are those of codec evaluate, so they can be compared; bitrate and speed are not known.
+    can be compared with those of codec evaluate.
 
-    The decoded file is resampled to the reference's sample rate. A delay of up to 50 ms is undone.
-    Lengths that differ by more than 0.1 s are a warning, and what both have is scored. A file
-    without a partner, or one that cannot be read, is an error line, the rest is done, and the exit
-    code is 1.
+    The decoded file is resampled to the reference's sample rate. A delay of up to 50 ms is removed.
+    If the lengths differ by more than 0.1 s, a warning is printed and the common length is scored.
+    A file without a partner, or one that cannot be read, is an error line. The others are scored,
+    and the exit code is 1.
 
     \b
     codec score recordings/ decoded_by_opus/
@@ -49,7 +55,13 @@ def command(
     """
     from audiocodec.evaluation import score_files
 
-    result = score_files(reference, decoded, resolve_jobs(jobs), mos, progress=True)
+    result = score_files(
+        reference,
+        decoded,
+        metrics=(*metrics, MOS) if mos else metrics,
+        jobs=resolve_jobs(jobs),
+        progress=True,
+    )
     click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())
     if csv is not None:
         result.write_csv(csv)

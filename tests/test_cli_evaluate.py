@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from audiocodec import Codec, CodecConfig, save_audio, save_codec
-from audiocodec.evaluation import Comparison, Evaluation, Row
+from audiocodec.evaluation import METRICS, Comparison, Evaluation, Metric, Row
 from audiocodec_cli.main import run
 
 
@@ -27,11 +27,11 @@ def test_a_table_and_a_csv(
     scores = tmp_path / "scores.csv"
     arguments = ["evaluate", str(audio), "--model", model, "-n", "1,2", "--csv", str(scores)]
     assert run([*arguments, "--jobs", "1", "--device", "cpu"]) == 0
-    told = capsys.readouterr()
-    assert "PESQ-WB" in told.out
-    assert "files: 1" in told.out
-    assert "perplexity" in told.out
-    assert told.err == ""  # stderr is no terminal: a bar for long work only
+    output = capsys.readouterr()
+    assert "PESQ-WB" in output.out
+    assert "files: 1" in output.out
+    assert "perplexity" in output.out
+    assert output.err == ""  # stderr is no terminal: a bar for long work only
     assert len(scores.read_text().splitlines()) == 3
 
 
@@ -39,10 +39,10 @@ def test_json_is_all_that_stdout_holds(
     model: str, audio: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["evaluate", str(audio), "--model", model, "-n", "2", "--jobs", "1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["model"] == "small"
-    assert len(told["fingerprint"]) == 16
-    assert told["results"][0]["num_codebooks"] == 2
+    output = json.loads(capsys.readouterr().out)
+    assert output["model"] == "small"
+    assert len(output["fingerprint"]) == 16
+    assert output["results"][0]["num_codebooks"] == 2
 
 
 def test_with_a_beam_each_number_of_codebooks_has_a_search_of_its_own(
@@ -50,12 +50,16 @@ def test_with_a_beam_each_number_of_codebooks_has_a_search_of_its_own(
 ) -> None:
     """Their scores are those of a run that asks for that number alone."""
 
-    def told(*arguments: str) -> dict[str, object]:
+    def output(*arguments: str) -> dict[str, object]:
         words = ["evaluate", str(audio), "--model", model, "--jobs", "1", "--json", *arguments]
         assert run(words) == 0
         return json.loads(capsys.readouterr().out)
 
-    wide, alone, greedy = told("-n", "1,2,4", "--beam", "4"), told("-n", "2", "--beam", "4"), told()
+    wide, alone, greedy = (
+        output("-n", "1,2,4", "--beam", "4"),
+        output("-n", "2", "--beam", "4"),
+        output(),
+    )
     assert (wide["beam"], greedy["beam"]) == (4, 1)
     scores = [(result["si_sdr"], result["stoi"]) for result in wide["results"]]
     assert scores[1] == (alone["results"][0]["si_sdr"], alone["results"][0]["stoi"])
@@ -66,14 +70,35 @@ def test_with_a_beam_each_number_of_codebooks_has_a_search_of_its_own(
     )
 
 
+def test_optional_metrics_are_computed_by_name(
+    model: str,
+    audio: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    toy = Metric(lambda reconstruction, reference, rate: rate / 2, title="Nyquist", optional=True)
+    monkeypatch.setitem(METRICS, "nyquist", toy)
+    arguments = ["evaluate", str(audio), "--model", model, "-n", "1", "--jobs", "1"]
+    assert run([*arguments, "--metrics", "nyquist", "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["nyquist"] == {"mean": 8000.0, "ci95": None, "count": 1}
+    pair = ["score", str(audio), str(audio), "--jobs", "1"]
+    assert run([*pair, "--metrics", "nyquist"]) == 0
+    assert "Nyquist" in capsys.readouterr().out
+    assert run(pair) == 0
+    assert "Nyquist" not in capsys.readouterr().out
+    assert run(["evaluate", "--help"]) == 0
+    assert "distill_mos" in capsys.readouterr().out
+
+
 def test_an_unreadable_file_among_others_is_named_and_fails_the_command(
     model: str, audio: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (audio.parent / "text.wav").write_text("no audio")
     assert run(["evaluate", str(audio.parent), "--model", model, "-n", "1", "--jobs", "1"]) == 1
-    told = capsys.readouterr().out
-    assert "PESQ-WB" in told
-    assert "text.wav: not an audio file" in told
+    output = capsys.readouterr().out
+    assert "PESQ-WB" in output
+    assert "text.wav: not an audio file" in output
 
 
 @pytest.mark.parametrize(
@@ -82,6 +107,7 @@ def test_an_unreadable_file_among_others_is_named_and_fails_the_command(
         (["-n", "1,x"], 2, "1,3,6,12"),
         (["-n", "0"], 2, "1,3,6,12"),
         (["-n", "999"], 1, "999 codebooks"),
+        (["--metrics", "loudness"], 1, "error: metric loudness: does not exist; choose from"),
         (["--csv", "/no/such/folder/scores.csv"], 1, "--csv /no/such/folder/scores.csv"),
     ],
 )
@@ -94,10 +120,10 @@ def test_a_bad_request_is_one_line(
     message: str,
 ) -> None:
     assert run(["evaluate", str(audio), "--model", model, *extra]) == status
-    told = capsys.readouterr()
-    assert message in told.err
-    assert told.out == ""
-    assert "Traceback" not in told.err
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.out == ""
+    assert "Traceback" not in output.err
 
 
 def test_a_missing_path_among_several_is_an_error_line_and_the_rest_is_done(
@@ -105,9 +131,9 @@ def test_a_missing_path_among_several_is_an_error_line_and_the_rest_is_done(
 ) -> None:
     missing = str(tmp_path / "none.wav")
     assert run(["evaluate", str(audio), missing, "--model", model, "-n", "1", "--jobs", "1"]) == 1
-    told = capsys.readouterr()
-    assert "files: 1" in told.out
-    assert told.err == f"error: {missing}: no such file or folder\n"
+    output = capsys.readouterr()
+    assert "files: 1" in output.out
+    assert output.err == f"error: {missing}: no such file or folder\n"
 
 
 @pytest.fixture
@@ -137,12 +163,12 @@ def test_models_are_compared_on_the_same_files(
     arguments += ["-n", "1,3", *named(models)]
     table = tmp_path / "scores.csv"
     assert run([*arguments, "--json", "--csv", str(table)]) == 0
-    told = json.loads(capsys.readouterr().out)
-    prints = [each["fingerprint"] for each in told["models"]]
+    output = json.loads(capsys.readouterr().out)
+    prints = [each["fingerprint"] for each in output["models"]]
     names = [f"model-{prints[0][:8]}", f"model-{prints[1][:8]}", "low"]
-    assert [each["model"] for each in told["models"]] == names
-    assert all(each["results"][0]["pesq_wb"]["count"] == 1 for each in told["models"])
-    assert len([line for line in told["failures"] if "silence.wav: no PESQ-WB" in line]) == 1
+    assert [each["model"] for each in output["models"]] == names
+    assert all(each["results"][0]["pesq_wb"]["count"] == 1 for each in output["models"])
+    assert len([line for line in output["failures"] if "silence.wav: no PESQ-WB" in line]) == 1
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["model"], row["fingerprint"]) for row in rows] == [
@@ -184,17 +210,17 @@ def test_a_comparison_leaves_out_files_that_one_model_has_no_score_for() -> None
     assert "1 of 2 files have STOI for every model" in both.table()
 
 
-def test_the_audio_is_kept_and_never_replaced_unasked(
+def test_saved_audio_is_replaced_only_with_overwrite(
     model: str, tmp_path: Path, speech: torch.Tensor, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, kept = tmp_path / "in", tmp_path / "kept"
+    folder, saved = tmp_path / "in", tmp_path / "saved"
     (folder / "deep").mkdir(parents=True)
     save_audio(folder / "deep" / "a.flac", speech[0, :, :16_000], 16_000)
     save_audio(folder / "b.wav", speech[0, :, :24_000], 24_000)
     arguments = ["evaluate", str(folder), "--model", model, "-n", "1,2", "--jobs", "1"]
-    arguments += ["--save", str(kept), "--csv", str(tmp_path / "scores.csv")]
+    arguments += ["--save", str(saved), "--csv", str(tmp_path / "scores.csv")]
     assert run(arguments) == 0
-    assert sorted(str(path.relative_to(kept)) for path in kept.rglob("*.wav")) == [
+    assert sorted(str(path.relative_to(saved)) for path in saved.rglob("*.wav")) == [
         "reference_16000/b.wav",
         "small/1/b.wav",
         "small/1/deep/a.wav",
@@ -202,30 +228,30 @@ def test_the_audio_is_kept_and_never_replaced_unasked(
         "small/2/deep/a.wav",
     ]
     capsys.readouterr()
-    # What was kept has the scores that were told, but for its 16 bits.
-    pair = [str(folder / "deep" / "a.flac"), str(kept / "small/2/deep/a.wav")]
+    # The saved audio has the scores of the CSV, apart from rounding to 16 bits.
+    pair = [str(folder / "deep" / "a.flac"), str(saved / "small/2/deep/a.wav")]
     assert run(["score", *pair, "--jobs", "1", "--json"]) == 0
     stoi = json.loads(capsys.readouterr().out)["scores"]["stoi"]["mean"]
     with (tmp_path / "scores.csv").open(newline="") as file:
         row = next(r for r in csv.DictReader(file) if r["file"] == pair[0] and "2" in r.values())
     assert stoi == pytest.approx(float(row["stoi"]), abs=1e-3)
 
-    before = {path: path.read_bytes() for path in kept.rglob("*.wav")}
+    before = {path: path.read_bytes() for path in saved.rglob("*.wav")}
     assert run(arguments) == 1
     err = capsys.readouterr().err
-    assert err.startswith(f"error: {kept / 'small/1/b.wav'}: is there already; --overwrite")
-    assert {path: path.read_bytes() for path in kept.rglob("*.wav")} == before
+    assert err.startswith(f"error: {saved / 'small/1/b.wav'}: is there already; --overwrite")
+    assert {path: path.read_bytes() for path in saved.rglob("*.wav")} == before
     assert run([*arguments, "--overwrite"]) == 0
 
 
-def test_files_that_would_be_kept_as_one_are_refused(
+def test_two_files_that_would_be_saved_under_one_path_are_refused(
     model: str, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "speech.flac").write_bytes(b"")
-    arguments = ["evaluate", str(tmp_path), "--model", model, "--save", str(tmp_path / "kept")]
+    arguments = ["evaluate", str(tmp_path), "--model", model, "--save", str(tmp_path / "saved")]
     assert run(arguments) == 1
     assert "would be saved as" in capsys.readouterr().err
-    assert not (tmp_path / "kept").exists()
+    assert not (tmp_path / "saved").exists()
 
 
 def test_the_table_says_on_how_many_threads_the_speed_was_measured(

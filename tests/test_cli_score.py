@@ -1,4 +1,4 @@
-"""`codec score` scores what any codec decoded, pair by pair, and names what has no partner."""
+"""`codec score` scores pairs of files of any codec, and lists the files without a partner."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from audiocodec_cli.main import run
 
 @pytest.fixture
 def folders(here: Path, speech: torch.Tensor) -> Path:
-    """Three references; noisy, late and at another sample rate in `dec`, one of each unpaired."""
+    """Pairs that are noisy, delayed and of another sample rate, and one unpaired file of each."""
     clean = speech[0, :, :32_000]
     noisy = clean + 0.01 * torch.randn(clean.shape)
     for folder in ("ref/deep", "dec/deep"):
         Path(folder).mkdir(parents=True)
     save_audio("ref/deep/a.flac", clean, 16_000)
     save_audio("dec/deep/a.wav", noisy, 16_000)
-    save_audio("ref/late.wav", clean, 16_000)
-    save_audio("dec/late.wav", torch.nn.functional.pad(noisy, (320, 0)), 16_000)
+    save_audio("ref/delayed.wav", clean, 16_000)
+    save_audio("dec/delayed.wav", torch.nn.functional.pad(noisy, (320, 0)), 16_000)
     save_audio("ref/rate.wav", clean, 16_000)
     save_audio("dec/rate.wav", noisy.repeat_interleave(3, dim=-1), 48_000)
     save_audio("ref/alone.wav", clean, 16_000)
@@ -36,16 +36,18 @@ def folders(here: Path, speech: torch.Tensor) -> Path:
 def test_pairs_are_scored_as_evaluate_scores(folders: Path) -> None:
     result = score_files("ref", "dec")
     rows = {Path(row.file).stem: row for row in result.rows}
-    assert sorted(rows) == ["a", "late", "rate"]
+    assert sorted(rows) == ["a", "delayed", "rate"]
     from audiocodec import load_audio
 
-    early, late = (load_audio(f)[0].numpy() for f in ("ref/deep/a.flac", "dec/deep/a.wav"))
-    _, scores, _ = score_pair(late, early, 16_000)
+    reference, reconstruction = (
+        load_audio(f)[0].numpy() for f in ("ref/deep/a.flac", "dec/deep/a.wav")
+    )
+    _, scores, _ = score_pair(reconstruction, reference, 16_000)
     assert rows["a"].scores == scores
-    assert (rows["late"].lag_samples, rows["a"].lag_samples) == (320, 0)
-    # All of the reference is there, 20 ms late: nothing is lost at the end.
-    assert rows["late"].scores["si_sdr"] == pytest.approx(scores["si_sdr"], abs=0.01)
-    assert rows["late"].scores["si_sdr_raw"] < 0
+    assert (rows["delayed"].lag_samples, rows["a"].lag_samples) == (320, 0)
+    # The decoded file is complete and delayed by 20 ms, so nothing is lost at the end.
+    assert rows["delayed"].scores["si_sdr"] == pytest.approx(scores["si_sdr"], abs=0.01)
+    assert rows["delayed"].scores["si_sdr_raw"] < 0
     assert (rows["rate"].sample_rate, rows["rate"].decoded_sample_rate) == (16_000, 48_000)
     assert rows["rate"].scores["stoi"] == pytest.approx(scores["stoi"], abs=0.05)
 
@@ -62,18 +64,18 @@ def test_table_csv_and_errors(folders: Path, capsys: pytest.CaptureFixture[str])
     ]
     with Path("scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["decoded"] for row in rows] == ["dec/deep/a.wav", "dec/late.wav", "dec/rate.wav"]
+    assert [row["decoded"] for row in rows] == ["dec/deep/a.wav", "dec/delayed.wav", "dec/rate.wav"]
     assert float(rows[0]["pesq_wb"]) > 1
 
 
 def test_json_and_two_files(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", "ref/deep/a.flac", "dec/deep/a.wav", "--json", "--jobs", "1"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["files"], told["seconds"], told["failures"]) == (1, 2.0, [])
-    assert told["scores"]["pesq_wb"]["count"] == 1
+    output = json.loads(capsys.readouterr().out)
+    assert (output["files"], output["seconds"], output["failures"]) == (1, 2.0, [])
+    assert output["scores"]["pesq_wb"]["count"] == 1
 
 
-def test_lengths_that_differ_by_more_than_a_little_are_said(
+def test_lengths_that_differ_by_more_than_100_ms_are_a_warning(
     here: Path, speech: torch.Tensor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_audio("ref.wav", speech[0, :, :32_000], 16_000)
@@ -86,7 +88,7 @@ def test_lengths_that_differ_by_more_than_a_little_are_said(
     assert run(["score", "ref.wav", "near.wav", "--jobs", "1"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert "100.0" in out  # SI-SDR of a perfect copy, as far as it goes
+    assert "100.0" in out  # SI-SDR of a perfect copy is limited to 100 dB
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_mistakes_are_one_line(
     assert err.count("\n") == 1
 
 
-def test_two_decoded_files_for_one_reference_are_said(
+def test_two_decoded_files_for_one_reference_are_an_error(
     here: Path, speech: torch.Tensor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("ref/a.wav", "dec/a.flac", "dec/a.wav"):

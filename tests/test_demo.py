@@ -1,4 +1,4 @@
-"""`codec demo` leaves sound, tokens and a picture, and says what to listen to."""
+"""`codec demo` writes audio, tokens and a picture, and says what to listen to."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from audiocodec.pictures import draw_spectrograms
 from audiocodec_cli.main import run
 
 
-def test_the_demo_writes_sound_tokens_and_a_picture(
+def test_the_demo_writes_audio_tokens_and_a_picture(
     model: str, codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "demo"
     assert run(["demo", "--model", model, "--out", str(out), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    original = soundfile.info(told["original"])
-    assert [level["num_codebooks"] for level in told["levels"]][-1] == codec.num_codebooks
-    for level in told["levels"]:
-        heard = soundfile.info(level["wav"])
-        assert (heard.frames, heard.samplerate) == (original.frames, original.samplerate)
+    output = json.loads(capsys.readouterr().out)
+    original = soundfile.info(output["original"])
+    assert [level["num_codebooks"] for level in output["levels"]][-1] == codec.num_codebooks
+    for level in output["levels"]:
+        decoded = soundfile.info(level["wav"])
+        assert (decoded.frames, decoded.samplerate) == (original.frames, original.samplerate)
         assert Path(level["tokens"]).stat().st_size == level["bytes"]
         assert "stoi" in level
-    assert Path(told["picture"]).read_bytes().startswith(b"\x89PNG")
-    assert len(list(out.iterdir())) == 2 + 2 * len(told["levels"])
+    assert Path(output["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert len(list(out.iterdir())) == 2 + 2 * len(output["levels"])
 
 
-def test_the_demo_tells_what_to_listen_to_and_what_comes_next(
+def test_the_demo_prints_what_to_listen_to_and_what_to_do_next(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["demo", "--clip", "male", "--model", model, "--out", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert "LibriSpeech, CC BY 4.0" in told
-    assert f"Listen to  {tmp_path / 'original.wav'}" in told
-    assert "codec encode" in told
+    output = capsys.readouterr().out
+    assert "LibriSpeech, CC BY 4.0" in output
+    assert f"Listen to  {tmp_path / 'original.wav'}" in output
+    assert "codec encode" in output
 
 
-def test_a_place_that_is_no_folder_is_refused(
+def test_a_file_in_place_of_the_folder_is_an_error(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("mine")
@@ -54,13 +54,13 @@ def test_bundled_clips_are_small_and_attributed() -> None:
     import audiocodec
 
     clips = Path(audiocodec.__file__).parent / "clips"
-    told = (clips / "README.md").read_text()
+    output = (clips / "README.md").read_text()
     for clip in clips.glob("*.flac"):
         info = soundfile.info(clip)
         assert (info.samplerate, info.channels) == (16_000, 1)
         assert 5 <= info.duration <= 10
-        assert clip.name in told
-    assert "CC BY 4.0" in told
+        assert clip.name in output
+    assert "CC BY 4.0" in output
     assert sum(clip.stat().st_size for clip in clips.iterdir()) < 400_000
 
 

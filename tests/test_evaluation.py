@@ -1,9 +1,10 @@
-"""An evaluation counts real bytes, names what it cannot score, and says how sure its means are."""
+"""An evaluation measures bytes and scores, and lists the files without a score."""
 
 from __future__ import annotations
 
 import csv
 import json
+import pkgutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,22 @@ import pytest
 import torch
 
 from audiocodec import Codec, CodecError, evaluate, save_audio
-from audiocodec.evaluation import Evaluation, Mean, ladder, score_pair
+from audiocodec.evaluation import (
+    METRICS,
+    Evaluation,
+    Mean,
+    Metric,
+    ScoreError,
+    default_num_codebooks,
+    score_files,
+    score_pair,
+)
+from audiocodec.evaluation.metrics.signal import Signal
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, speech: torch.Tensor) -> Path:
-    """Speech, the same in stereo at 24 kHz, silence, nothing at all, and what is no audio."""
+    """Speech, speech in stereo at 24 kHz, silence, an empty file, and a file that is not audio."""
     folder = tmp_path_factory.mktemp("audio")
     save_audio(folder / "a.wav", speech[0, :, :32_000], 16_000)
     save_audio(folder / "b.flac", speech[0, :, 32_000:56_000].repeat(2, 1), 24_000)
@@ -39,14 +50,16 @@ def test_every_file_has_a_row_for_each_number_of_codebooks(
     assert rows == [(n, k) for n in ("a.wav", "b.flac", "empty.wav", "silence.wav") for k in counts]
 
 
-def test_speech_is_scored_and_the_rest_is_named_with_its_reason(evaluation: Evaluation) -> None:
+def test_speech_is_scored_and_other_files_have_a_reason(
+    evaluation: Evaluation,
+) -> None:
     scored = {Path(row.file).name for row in evaluation.rows if "pesq_wb" in row.scores}
     assert scored == {"a.wav", "b.flac"}
-    told = "\n".join(evaluation.failures)
-    assert "silence.wav: no PESQ-WB with 1, " in told
-    assert "empty.wav: no STOI" in told
-    assert "text.wav: not an audio file" in told
-    assert "a.wav: no" not in told
+    failures = "\n".join(evaluation.failures)
+    assert "silence.wav: no PESQ-WB with 1, " in failures
+    assert "empty.wav: no STOI" in failures
+    assert "text.wav: not an audio file" in failures
+    assert "a.wav: no" not in failures
     assert f"failed: {len(evaluation.failures)}" in evaluation.table()
 
 
@@ -84,7 +97,7 @@ def test_codes_are_counted_over_the_whole_set(evaluation: Evaluation, codec: Cod
         assert 1 <= perplexity <= usage * size * (1 + 1e-9)
 
 
-def test_processes_score_like_one(
+def test_several_processes_give_the_same_scores_as_one(
     codec: Codec, folder: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("audiocodec.evaluation.scoring.PAIRS_PER_WORKER", 1)
@@ -117,14 +130,14 @@ def test_the_csv_holds_every_file(evaluation: Evaluation, tmp_path: Path) -> Non
 
 
 def test_the_result_is_plain_json(evaluation: Evaluation, codec: Codec) -> None:
-    told = json.loads(json.dumps(evaluation.as_dict()))
-    assert told["files"] == 4
-    assert [result["num_codebooks"] for result in told["results"]] == [1, codec.num_codebooks]
-    assert told["results"][0]["pesq_wb"]["count"] == 2
-    assert len(told["codebooks"]) == codec.num_codebooks
+    result = json.loads(json.dumps(evaluation.as_dict()))
+    assert result["files"] == 4
+    assert [each["num_codebooks"] for each in result["results"]] == [1, codec.num_codebooks]
+    assert result["results"][0]["pesq_wb"]["count"] == 2
+    assert len(result["codebooks"]) == codec.num_codebooks
 
 
-def test_an_interval_of_95_percent_is_students() -> None:
+def test_the_95_percent_interval_is_students_t() -> None:
     # Two values a distance d apart: standard error d / 2, and t(0.975, 1) = 12.706.
     mean = Mean.of([1.0, 3.0])
     assert mean is not None
@@ -134,10 +147,10 @@ def test_an_interval_of_95_percent_is_students() -> None:
     assert Mean.of([5.0]) == Mean(5.0, None, 1)
 
 
-def test_delay_is_undone_for_all_but_raw_si_sdr(speech: torch.Tensor) -> None:
+def test_the_delay_is_removed_for_all_metrics_but_raw_si_sdr(speech: torch.Tensor) -> None:
     reference = speech[0].numpy()
-    late = np.pad(reference, ((0, 0), (100, 0)))[:, : reference.shape[1]]
-    lag, scores, reasons = score_pair(late, reference, 16_000)
+    delayed = np.pad(reference, ((0, 0), (100, 0)))[:, : reference.shape[1]]
+    lag, scores, reasons = score_pair(delayed, reference, 16_000)
     assert (lag, reasons) == (100, {})
     assert scores["pesq_wb"] > 4.6
     assert scores["si_sdr"] == 100
@@ -165,20 +178,77 @@ def test_bad_requests_are_refused(codec: Codec, folder: Path, tmp_path: Path) ->
         evaluate(codec, [], jobs=1)
 
 
-def test_the_ladder_ends_with_all_codebooks(codec: Codec) -> None:
-    rungs = ladder(codec)
-    assert rungs[0] == 1
-    assert rungs[-1] == codec.num_codebooks
-    assert list(rungs) == sorted(set(rungs))
+def test_the_default_numbers_of_codebooks_go_from_one_to_all(codec: Codec) -> None:
+    counts = default_num_codebooks(codec)
+    assert counts[0] == 1
+    assert counts[-1] == codec.num_codebooks
+    assert list(counts) == sorted(set(counts))
 
 
-def test_a_learned_score_is_added_when_asked_for_or_its_package_is_named(
+def test_distill_mos_is_computed_by_name_or_the_error_names_its_package(
     codec: Codec, folder: Path
 ) -> None:
     try:
-        scored = evaluate(codec, folder / "a.wav", (1,), jobs=1, mos=True)
+        scored = evaluate(codec, folder / "a.wav", (1,), jobs=1, metrics=("distill_mos",))
     except CodecError as error:
         assert "pip install 'audiocodec[mos]'" in str(error)  # noqa: PT017
     else:
         assert 1 <= scored.rows[0].scores["distill_mos"] <= 5
         assert "DistillMOS" in scored.table()
+
+
+def test_a_metric_is_one_function_and_one_registration(
+    codec: Codec, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the rows, the table, the CSV and the JSON, and it runs in other processes."""
+
+    def peak_error(reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
+        return float(np.abs(reconstruction - reference).max())
+
+    monkeypatch.setitem(METRICS, "peak_error", Metric(peak_error, title="peak", format=".3f"))
+    monkeypatch.setattr("audiocodec.evaluation.scoring.PAIRS_PER_WORKER", 1)
+    result = evaluate(codec, [folder / "a.wav", folder / "b.flac"], (1,), jobs=2)
+    scores = [row.scores["peak_error"] for row in result.rows]
+    assert all(score > 0 for score in scores)
+    head, line = result.table().splitlines()[2:4]
+    assert head.split()[-3:] == ["peak", "encode", "decode"]
+    assert f"{np.mean(scores):.3f} ±" in line
+    assert result.as_dict()["results"][0]["peak_error"]["mean"] == pytest.approx(np.mean(scores))
+    result.write_csv(tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        cells = [float(row["peak_error"]) for row in csv.DictReader(file)]
+    assert cells == pytest.approx(scores, rel=1e-5)
+
+
+def test_a_metric_without_a_score_gives_the_reason(
+    codec: Codec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_score(reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
+        raise ScoreError("always")
+
+    monkeypatch.setitem(METRICS, "no_score", Metric(no_score, title="none", optional=True))
+    assert "no_score" not in evaluate(codec, folder / "a.wav", (1,), jobs=1).metrics
+    result = evaluate(codec, folder / "a.wav", (1,), jobs=1, metrics=["no_score"])
+    assert result.failures == [f"{folder / 'a.wav'}: no none with 1 codebooks: always"]
+
+
+def test_every_metric_of_the_package_can_be_imported_and_has_a_format() -> None:
+    for metric in METRICS.values():
+        assert isinstance(metric.function, str)
+        assert callable(pkgutil.resolve_name(metric.function))
+        assert format(1.5, metric.format)
+
+
+def test_metrics_that_do_not_exist_or_lack_their_package_are_one_line(
+    codec: Codec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CodecError, match="metric loudness: does not exist; choose from pesq_wb, "):
+        evaluate(codec, folder, metrics=["loudness"])
+    settings = {"title": "Naturalness", "optional": True, "package": "absent_package"}
+    monkeypatch.setitem(METRICS, "mine", Metric("absent_package:f", **settings))
+    monkeypatch.setitem(METRICS, "ours", Metric("absent_package:f", extra="mos", **settings))
+    message = "^Naturalness needs the package absent_package, which is not installed: pip install "
+    with pytest.raises(CodecError, match=message + "absent_package$"):
+        evaluate(codec, folder, metrics=["mine"])
+    with pytest.raises(CodecError, match=message + r"'audiocodec\[mos\]'$"):
+        score_files(folder, folder, metrics=["ours"])

@@ -8,7 +8,7 @@ import torch
 
 from audiocodec import StreamEncoder, find_audio, load_audio, load_codec
 from audiocodec.bundled import bundled_models
-from audiocodec.evaluation.metrics import stoi
+from audiocodec.evaluation.metrics.stoi import stoi
 from audiocodec.runtime import RuntimeCodec
 
 

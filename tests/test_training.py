@@ -13,7 +13,7 @@ import torch
 
 from audiocodec import CodecError, load_codec
 from audiocodec.config import read_yaml
-from audiocodec.evaluation.metrics import pesq_wb
+from audiocodec.evaluation.metrics.pesq import pesq_wb
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.data import AudioCache, DataConfig, SegmentSampler

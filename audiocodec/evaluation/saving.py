@@ -1,4 +1,4 @@
-"""The audio that an evaluation compares, kept in a folder to listen to or to score elsewhere."""
+"""Keep the audio of an evaluation in a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 
 from audiocodec.audio.files import audio_info, save_audio
 from audiocodec.errors import CodecError
-from audiocodec.evaluation.result import Row
+from audiocodec.evaluation.result import Evaluation
+from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.scoring import Audio, Pair
 
 
@@ -18,44 +19,49 @@ from audiocodec.evaluation.scoring import Audio, Pair
 class SavedAudio:
     """Reconstructions in ``folder/MODEL/N/PATH.wav``, 16-bit, N the number of codebooks.
 
-    A file of another sample rate than the model's is resampled before it is encoded; this
-    reference is kept too, in ``folder/reference_RATE/PATH.wav``. ``paths`` gives each file's PATH.
+    A file of another sample rate than the model's is resampled before it is encoded. This
+    reference is saved too, as ``folder/reference_RATE/PATH.wav``. ``paths`` has each file's PATH.
     """
 
     folder: Path
     paths: Mapping[Path, Path]
 
     def reconstruction(self, model: str, num_codebooks: int, file: Path) -> Path:
-        return self._place(Path(model, str(num_codebooks)), file)
+        """The path of a file's reconstruction."""
+        return self._target(Path(model, str(num_codebooks)), file)
 
     def reference(self, sample_rate: int, file: Path) -> Path:
-        return self._place(Path(f"reference_{sample_rate}"), file)
+        """The path of a file's reference at ``sample_rate`` Hz."""
+        return self._target(Path(f"reference_{sample_rate}"), file)
 
-    def _place(self, inside: Path, file: Path) -> Path:
+    def _target(self, subfolder: Path, file: Path) -> Path:
         path = self.paths[file]
-        return self.folder / inside / path.with_name(f"{path.stem}.wav")
+        return self.folder / subfolder / path.with_name(f"{path.stem}.wav")
 
-    def check(
-        self, models: Sequence[tuple[str, Sequence[int], int]], overwrite: bool = False
-    ) -> None:
-        """Raise :class:`CodecError` if two files would become one, or one that exists.
+    def check(self, evaluations: Sequence[Evaluation], overwrite: bool = False) -> None:
+        """Check, before anything is computed, that no file would be lost.
 
         Args:
-            models: names, numbers of codebooks, and sample rates.
-            overwrite: whether what exists may be replaced.
+            evaluations: of the models to evaluate, without rows.
+            overwrite: whether files that exist may be replaced.
+
+        Raises:
+            CodecError: two files would get the same path, an input would be replaced, or a file
+                exists and ``overwrite`` is false.
         """
-        for model, counts, rate in models:
-            made: dict[Path, Path] = {}
+        for evaluation in evaluations:
+            model, rate = evaluation.model, evaluation.sample_rate
+            targets_of: dict[Path, Path] = {}
             for file in self.paths:
-                targets = [self.reconstruction(model, count, file) for count in counts]
-                other = made.setdefault(targets[0], file)
+                targets = [self.reconstruction(model, n, file) for n in evaluation.num_codebooks]
+                other = targets_of.setdefault(targets[0], file)
                 if other != file:
                     raise CodecError(
                         f"{file}: would be saved as {targets[0]}, as {other} would; rename one"
                     )
                 if self._resampled(file, rate):
                     targets.append(self.reference(rate, file))
-                if self._writes_over(file, targets):
+                if file.resolve() in [target.resolve() for target in targets]:
                     raise CodecError(
                         f"{file}: is an input and would be replaced; save to another folder"
                     )
@@ -64,7 +70,7 @@ class SavedAudio:
                         raise CodecError(f"{target}: is there already; --overwrite replaces it")
 
     def write(self, model: str, file: Path, pairs: Sequence[Pair[Row]]) -> None:
-        """Write a file's reconstructions, and its reference where it was resampled.
+        """Write a file's reconstructions, and its reference if it was resampled.
 
         Raises:
             CodecError: the folder cannot be written.
@@ -80,15 +86,12 @@ class SavedAudio:
         try:
             return audio_info(file).sample_rate != sample_rate
         except CodecError:
-            return False  # it is reported when it is read
-
-    def _writes_over(self, file: Path, targets: Sequence[Path]) -> bool:
-        return file.resolve() in [target.resolve() for target in targets]
+            return False  # reported when the file is loaded
 
 
 def _save(target: Path, audio: Audio, sample_rate: int) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CodecError(f"{target.parent}: cannot be made ({error.strerror})") from None
+        raise CodecError(f"{target.parent}: cannot be created ({error.strerror})") from None
     save_audio(target, torch.from_numpy(audio), sample_rate)

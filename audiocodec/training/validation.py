@@ -11,7 +11,8 @@ from torch import Tensor
 from audiocodec.audio.files import load_audio
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
-from audiocodec.evaluation.metrics import ScoreError, stoi
+from audiocodec.evaluation.metrics import ScoreError
+from audiocodec.evaluation.metrics.stoi import stoi
 from audiocodec.training.losses import LossConfig, spectral_losses
 
 CLIPS = 12

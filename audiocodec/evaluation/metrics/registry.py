@@ -1,0 +1,143 @@
+"""The registry of metrics. Tables, CSV, JSON and the command line take names and titles from here.
+
+To add a metric, write one function and register it::
+
+    def snr(reconstruction, reference, sample_rate):
+        noise = reference - reconstruction
+        return 10 * math.log10(np.sum(reference**2) / np.sum(noise**2))
+
+    METRICS["snr"] = Metric(snr, title="SNR dB", format=".1f")
+
+This module imports neither NumPy nor torch, so that ``codec evaluate --help`` answers at once. The
+metrics of this package are therefore registered by import path.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audiocodec.errors import CodecError
+from audiocodec.extras import require_extra
+
+if TYPE_CHECKING:
+    from audiocodec.evaluation.metrics.signal import Signal
+
+    MetricFunction = Callable[[Signal, Signal, int], float]
+
+
+class ScoreError(CodecError):
+    """This pair of signals has no score; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of one channel of a reconstruction against its reference.
+
+    Args:
+        function: ``(reconstruction, reference, sample_rate) -> float``. The signals are float
+            arrays ``[T]`` of equal length in [-1, 1], the sample rate is in Hz. It raises
+            :class:`ScoreError` for signals that have no score. A string ``"module:function"`` is
+            imported at first use.
+        title: of the metric's column in tables, with the unit.
+        format: of a score in tables, as in :func:`format`.
+        fixed_rate: the function resamples both signals to one sample rate, so models of different
+            sample rates can be compared.
+        aligned: compute the score after a delay of up to 50 ms is removed.
+        optional: compute the score only if the metric is requested by name.
+        package: the optional package that the function imports.
+        extra: the extra of audiocodec that installs ``package``.
+    """
+
+    function: str | MetricFunction
+    title: str
+    format: str = ".2f"
+    fixed_rate: bool = False
+    aligned: bool = True
+    optional: bool = False
+    package: str = ""
+    extra: str = ""
+
+    def __call__(self, reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
+        function = self.function
+        if isinstance(function, str):
+            function = pkgutil.resolve_name(function)
+        return float(function(reconstruction, reference, sample_rate))
+
+
+METRICS: dict[str, Metric] = {
+    "pesq_wb": Metric(
+        "audiocodec.evaluation.metrics.pesq:pesq_wb",
+        title="PESQ-WB",
+        format=".2f",
+        fixed_rate=True,
+        package="pesq",
+        extra="eval",
+    ),
+    "stoi": Metric(
+        "audiocodec.evaluation.metrics.stoi:stoi",
+        title="STOI",
+        format=".3f",
+        fixed_rate=True,
+        package="pystoi",
+        extra="eval",
+    ),
+    "si_sdr": Metric(
+        "audiocodec.evaluation.metrics.si_sdr:si_sdr",
+        title="SI-SDR dB",
+        format=".1f",
+    ),
+    "si_sdr_raw": Metric(
+        "audiocodec.evaluation.metrics.si_sdr:si_sdr",
+        title="unaligned",
+        format=".1f",
+        aligned=False,
+    ),
+    "log_mel_distance": Metric(
+        "audiocodec.evaluation.metrics.log_mel:log_mel_distance",
+        title="log-mel dB",
+        format=".2f",
+        package="librosa",
+        extra="eval",
+    ),
+    "distill_mos": Metric(
+        "audiocodec.evaluation.metrics.distill_mos:distill_mos",
+        title="DistillMOS",
+        format=".2f",
+        fixed_rate=True,
+        optional=True,
+        package="distillmos",
+        extra="mos",
+    ),
+}
+"""All metrics by name, in the order of the columns of tables."""
+
+
+def select_metrics(names: Sequence[str] = ()) -> dict[str, Metric]:
+    """The metrics that are always computed and the optional ones in ``names``, in table order.
+
+    Raises:
+        CodecError: a name that is not registered.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise CodecError(f"metric {name}: does not exist; choose from {', '.join(METRICS)}")
+    return {
+        name: metric for name, metric in METRICS.items() if not metric.optional or name in names
+    }
+
+
+def check_installed(purpose: str, names: Sequence[str] = ()) -> None:
+    """Raise :class:`CodecError` if a package that the metrics need is not installed.
+
+    Args:
+        purpose: the subject of the error message, e.g. ``"codec evaluate"``.
+        names: optional metrics, as in :func:`select_metrics`.
+    """
+    for metric in select_metrics(names).values():
+        if metric.package:
+            subject = metric.title if metric.optional else purpose
+            require_extra(metric.package, metric.extra, subject)
+    require_extra("joblib", "eval", purpose)
