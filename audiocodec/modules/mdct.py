@@ -1,9 +1,10 @@
 """MDCT initialisation: encoder and decoder start as an MDCT and its inverse.
 
 A codec with random weights spends most of a short training on learning a filterbank and its
-inverse. Both are known. So the linear path through a fresh encoder (all but the residual units, which start
-small) is an MDCT with a hop of one frame, and the decoder's is its inverse: audio passes unchanged
-before the first step, and only the code is left to learn (docs/log.md, 2026-11-24).
+inverse. Both are known. So the linear path through a fresh encoder (all but the residual units,
+which start small) is an MDCT with a hop of one frame, and the decoder's is its inverse: audio
+passes unchanged before the first step, and only the code is left to learn (docs/log.md,
+2026-11-24).
 
 A level whose columns stand for ``n`` samples carries the block's coordinates in an orthonormal
 transform, low frequencies first, spread over the level's channels by a random isometry; a level
