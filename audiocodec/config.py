@@ -90,7 +90,7 @@ def read_with_base(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file, laid over that of the file that its ``base`` names, if any.
 
     ``base`` is relative to the file. Keys within keys are merged; any other value replaces. A base
-    has no base of its own, so that two files tell everything.
+    has no base of its own, so that two files are enough to read.
 
     Raises:
         CodecError: as :func:`read_yaml`, for either file, or ``base`` is no path or has a base.
@@ -143,16 +143,16 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _explain(cls: type[Config], error: pydantic.ValidationError) -> str:
-    """The first complaint of pydantic in one line of plain words."""
+    """The first error of pydantic in one plain line."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "the whole"
     if first["type"] == "extra_forbidden":
         known = _known_keys(cls, first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
-        mend = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown key `{key}`; {mend}"
+        remedy = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key `{key}`; {remedy}"
     if first["type"] == "missing":
-        return f"`{key}` is needed and not given"
+        return f"`{key}` is required"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

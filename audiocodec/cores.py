@@ -13,7 +13,7 @@ def available_cores() -> int:
     """Number of cores for parallel work, 1 or more.
 
     Counts the cores that the process is bound to (``taskset``, SLURM), or all of the machine where
-    the system does not tell, and no more than the quota of a container (``docker run --cpus``,
+    the system does not report it, and no more than the quota of a container (``docker run --cpus``,
     cgroup version 2).
     """
     try:

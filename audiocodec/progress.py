@@ -17,7 +17,7 @@ _hidden: ContextVar[bool] = ContextVar("hidden progress bars", default=False)
 
 
 class _Log(tqdm):
-    """A bar for stderr that is no terminal: each display is a line of its own."""
+    """A bar for stderr that is not a terminal: each display is a line of its own."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         if msg is None:  # an empty message would clear a terminal's line
@@ -59,13 +59,13 @@ def progress_bar(
 
 
 def progress_hidden() -> bool:
-    """Whether :func:`hidden_progress` is in force: for what is no bar, such as lines of a log."""
+    """Whether :func:`hidden_progress` is active, for output other than bars."""
     return _hidden.get()
 
 
 @contextmanager
 def hidden_progress() -> Iterator[None]:
-    """Inside, no bar of :func:`progress_bar` is shown, whoever makes it (``codec --quiet``)."""
+    """Show no bar of :func:`progress_bar` inside the block (``codec --quiet``)."""
     token = _hidden.set(True)
     try:
         yield

@@ -1,8 +1,8 @@
 """Streams: push pieces of any length, get what is complete.
 
-A stream owns its state; one codec serves any number of streams. What the pushes return, joined, is
-what :meth:`RuntimeCodec.encode` and :meth:`RuntimeCodec.decode` return for the whole signal. A push
-that raises changes nothing: the stream goes on as if it had not happened.
+A stream owns its state; one codec serves any number of streams. The results of all pushes, joined,
+equal those of :meth:`RuntimeCodec.encode` and :meth:`RuntimeCodec.decode` for the whole signal. A
+push that raises an error leaves the stream unchanged.
 """
 
 import math
@@ -17,24 +17,21 @@ from torch.nn import functional as F
 from audiocodec.errors import CodecError
 from audiocodec.inference import inference
 from audiocodec.inputs import audio_tensor, code_tensor
-from audiocodec.modules.conv import StreamState
+from audiocodec.modules.conv import StateShapes, StreamState
 from audiocodec.runtime import RuntimeCodec, check_beam
 
 FADE = 0.7
-"""What each lost frame keeps of the one before: -3 dB, so -15 dB in a tenth of a second."""
+"""Factor from one lost frame to the next: -3 dB, so -15 dB in a tenth of a second."""
 
 
 class _Stream:
-    """What both directions share: memory that can be kept, taken up elsewhere, or forgotten."""
+    """What both directions share: a state that can be saved, loaded and reset."""
 
     latency: float
-    """Seconds between a piece and what it becomes, at most. Of encoder and decoder together, the
-    delay of a call, apart from the time that computing takes."""
+    """Seconds from an input to its output, at most, without the time for computing. The delay of
+    a call is the sum over encoder and decoder."""
 
-    def __init__(
-        self, codec: RuntimeCodec, batch_size: int, shapes: Mapping[str, tuple[int, int]]
-    ) -> None:
-        """``shapes``: channels and columns that each layer remembers."""
+    def __init__(self, codec: RuntimeCodec, batch_size: int, shapes: StateShapes) -> None:
         self.codec = codec
         self.batch_size = batch_size
         self._shapes = shapes
@@ -42,34 +39,33 @@ class _Stream:
 
     @property
     def device(self) -> torch.device:
-        """Where the stream computes: where its codec does."""
+        """Where the stream computes: its codec's device."""
         return self.codec.device
 
     def reset(self) -> None:
-        """Forget everything: the next push begins a new signal."""
+        """Forget the signal so far: the next push begins a new one."""
         self._state = StreamState()
         self._values = self._fresh()
 
     def save_state(self) -> dict[str, Tensor]:
-        """What the stream remembers, as copies, by names that depend on the architecture alone.
+        """Copies of the stream's state, by names that depend on the architecture alone.
 
-        ``torch.save`` and safetensors hold it. :meth:`load_state` takes it up, also in another
-        process, and goes on with the same codes or audio.
+        They can be stored with ``torch.save`` or safetensors. After :meth:`load_state`, in this or
+        another process, a stream continues with the same codes or audio.
         """
+        model = list(self.codec.fingerprint.encode())
         return {
-            "model": torch.tensor(
-                list(self.codec.fingerprint.encode()), dtype=torch.uint8, device="cpu"
-            ),
+            "model": torch.tensor(model, dtype=torch.uint8, device="cpu"),
             **{name: value.clone() for name, value in self._values.items()},
             **{f"layer.{name}": x.clone() for name, x in self._state.columns.items()},
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where :meth:`save_state` was called.
+        """Continue from a state of :meth:`save_state`.
 
         Raises:
             CodecError: the state of a stream of the other direction, of another model, batch size
-                or precision, or no state at all; this stream is as it was.
+                or precision, or no state at all; this stream is unchanged.
         """
         found = dict(state)
         stated = found.pop("model", None)
@@ -97,7 +93,7 @@ class _Stream:
         }
 
     def _check_layers(self, layers: Mapping[str, Tensor]) -> None:
-        """Raise :class:`CodecError` unless ``layers`` fit the network; none: a stream's start."""
+        """Raise :class:`CodecError` for columns of another network; a fresh stream has none."""
         for name in sorted(layers.keys() | self._shapes.keys()) if layers else ():
             found = tuple(layers[name].shape) if name in layers else None
             due = (self.batch_size, *self._shapes[name]) if name in self._shapes else None
@@ -108,14 +104,12 @@ class _Stream:
                 )
 
     def _fresh(self) -> dict[str, Tensor]:
-        """What is remembered beside the layers' columns, before anything was pushed."""
+        """The state beside the layers' columns, before the first push."""
         raise NotImplementedError
 
     def _zeros(self, *shape: int) -> Tensor:
         """``[B, *shape]`` on the codec's device and in its precision."""
-        return torch.zeros(
-            self.batch_size, *shape, device=self.codec.device, dtype=self.codec.dtype
-        )
+        return torch.zeros(self.batch_size, *shape, device=self.device, dtype=self.codec.dtype)
 
 
 class StreamEncoder(_Stream):
@@ -146,18 +140,18 @@ class StreamEncoder(_Stream):
     def push(self, audio: Tensor | np.ndarray[Any, Any]) -> Tensor:
         """Audio ``[B, 1, n]``, ``n >= 0`` -> codes ``[B, K, f]`` of the frames it completes.
 
-        A tensor or array of any of the shapes and types that :meth:`RuntimeCodec.encode` takes.
+        Shapes and types as in :meth:`RuntimeCodec.encode`.
 
         Raises:
             CodecError: not float audio of this stream's shape, or samples that are NaN,
-                infinite or too large to compute with; the stream is as it was.
+                infinite or too large to compute with; the stream is unchanged.
         """
         audio = audio_tensor(audio)
         if len(audio) != self.batch_size:
             raise CodecError(
                 f"this stream takes [{self.batch_size}, 1, samples], not {list(audio.shape)}"
             )
-        # One sum says that all is finite; one that overflowed says nothing.
+        # A finite sum shows that all samples are finite; a sum may also overflow.
         if not math.isfinite(audio.sum().item()) and not bool(audio.isfinite().all()):
             raise CodecError("a NaN or infinite sample was pushed; samples lie in [-1, 1]")
         waiting = self._values["waiting"]
@@ -172,7 +166,7 @@ class StreamEncoder(_Stream):
         return codes
 
     def flush(self) -> Tensor:
-        """The last, padded frame: codes ``[B, K, 0 or 1]``. The stream can be used afresh after."""
+        """The last, padded frame: codes ``[B, K, 0 or 1]``. Afterwards the stream is as new."""
         waiting = self._values["waiting"]
         codes = self.push(F.pad(waiting[..., :0], (0, -waiting.shape[-1] % self.codec.hop_length)))
         self.reset()
@@ -202,10 +196,10 @@ class StreamDecoder(_Stream):
     def push(self, codes: Tensor | np.ndarray[Any, Any]) -> Tensor:
         """Codes ``[B, K, f]``, ``f >= 0`` -> audio ``[B, 1, m]`` that is complete by now.
 
-        A tensor or array of any of the shapes and types that :meth:`RuntimeCodec.decode` takes.
+        Shapes and types as in :meth:`RuntimeCodec.decode`.
 
         Raises:
-            CodecError: the codes do not fit the codec or this stream; the stream is as it was.
+            CodecError: the codes do not fit the codec or this stream; the stream is unchanged.
         """
         codes = code_tensor(codes, self.codec.codebook_sizes).to(self.device)
         if len(codes) != self.batch_size:
@@ -217,14 +211,14 @@ class StreamDecoder(_Stream):
 
     @inference
     def conceal(self, frames: int) -> Tensor:
-        """Audio ``[B, 1, m]`` in place of ``frames`` frames whose codes were lost on the way.
+        """Audio ``[B, 1, m]`` in place of ``frames`` frames whose codes were lost.
 
-        The last frame that arrived is held and fades, :data:`FADE` a frame, into what the codec
-        takes for silence; it runs through the same layers, so neither the gap nor the next push
-        clicks. Lengths are those of a push of so many frames.
+        The latents of the last frame that arrived are repeated and fade by :data:`FADE` a frame
+        into those of silence. They run through the same layers, so neither the gap nor the next
+        push clicks. Lengths are those of a push of the same number of frames.
 
         Raises:
-            CodecError: ``frames`` is not a whole number, 0 or more; the stream is as it was.
+            CodecError: ``frames`` is not a whole number, 0 or more; the stream is unchanged.
         """
         if not hasattr(frames, "__index__") or frames < 0:
             raise CodecError(f"frames to conceal: 0 or more, not {frames}")
@@ -242,7 +236,7 @@ class StreamDecoder(_Stream):
 
     @inference
     def flush(self) -> Tensor:
-        """What was held back: audio ``[B, 1, m]``. The stream can be used afresh after."""
+        """The rest: audio ``[B, 1, m]``. Afterwards the stream is as new."""
         rest = self._zeros(self.codec.latent_dim, self.codec.lookahead)
         if not self._values["counts"][1]:
             rest = rest[..., :0]
@@ -251,7 +245,7 @@ class StreamDecoder(_Stream):
         return audio
 
     def _decode_latents(self, latents: Tensor, last: Tensor, lost: int) -> Tensor:
-        """The audio of ``latents [B, D, f]``, less what is held back for the look-ahead."""
+        """The audio of ``latents [B, D, f]``, without the look-ahead of the first frames."""
         if latents.shape[-1] == 0:
             return latents.new_zeros(self.batch_size, 1, 0)
         hold, decoded, _ = self._values["counts"].tolist()

@@ -6,15 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.errors import CodecError
-from audiocodec.quantization.codebook import (
-    CodebookConfig,
-    TableCodebook,
-    kmeans,
-    least_few_of_rows,
-    nearest_entries,
-)
+from audiocodec.quantization.codebook import CodebookConfig, TableCodebook
 from audiocodec.quantization.estimators import ESTIMATORS, straight_through
 from audiocodec.quantization.family import CODEBOOKS, build_codebook, codebook_config
+from audiocodec.quantization.kmeans import kmeans
+from audiocodec.quantization.nearest import least_few_of_rows, nearest_entries
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.quantization.search import InferenceTables
 from audiocodec.quantization.simvq import SimVQ, SimVQConfig

@@ -18,6 +18,10 @@ SHORT_COLUMNS = 100
 """Up to this number a convolution is computed as a matrix product."""
 
 
+StateShapes = dict[str, tuple[int, int]]
+"""Channels and columns that a :class:`StreamState` holds, by layer."""
+
+
 class StreamState:
     """What the layers of one stream remember between pieces: the last input columns of each.
 
@@ -149,8 +153,8 @@ def name_layers(network: nn.Module) -> None:
             layer.name = name
 
 
-def state_shapes(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """Channels and columns that a :class:`StreamState` of ``network`` holds, by layer."""
+def state_shapes(network: nn.Module) -> StateShapes:
+    """Of the states of ``network``."""
     return {
         layer.name: (layer.conv.in_channels, layer.context)
         for layer in network.modules()

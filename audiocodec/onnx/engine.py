@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
-from audiocodec.modules.conv import StreamState, state_shapes
+from audiocodec.modules.conv import StateShapes, StreamState, state_shapes
 from audiocodec.onnx.graph import Compute, Step, import_onnxruntime
 from audiocodec.paths import replacing
 
@@ -91,14 +90,11 @@ def cache_folder() -> Path:
 
 
 class Graph:
-    """An encoder's or decoder's graph, called as the network is.
+    """An encoder's or decoder's graph, called as the network is."""
 
-    ``shapes``: channels and columns that each layer remembers.
-    """
-
-    def __init__(self, path: Path, shapes: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(self, path: Path, shapes: StateShapes) -> None:
         self.path = path
-        self.shapes = dict(shapes)
+        self.shapes = shapes
         self._results = ["output", *(f"next.{layer}" for layer in shapes)]
         self._sessions: dict[int, Any] = {}
 

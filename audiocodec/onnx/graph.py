@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.errors import CodecError
-from audiocodec.modules.conv import StreamState
+from audiocodec.modules.conv import StateShapes, StreamState
 
 OPSET = 17
 """Old enough for every ONNX Runtime since 1.12, new enough for all that the layers need."""
@@ -47,7 +47,7 @@ class Step(nn.Module):
 
     Args:
         compute: the step: a piece and the state, which it updates, -> the result.
-        shapes: channels and columns that each layer remembers.
+        shapes: of the states.
         network: the module whose weights ``compute`` uses.
         input_name, output_name: of piece and result in the graph.
     """
@@ -55,7 +55,7 @@ class Step(nn.Module):
     def __init__(
         self,
         compute: Compute,
-        shapes: Mapping[str, tuple[int, int]],
+        shapes: StateShapes,
         network: nn.Module,
         input_name: str,
         output_name: str,
@@ -63,7 +63,7 @@ class Step(nn.Module):
         super().__init__()
         self.compute = compute
         self.network = network
-        self.shapes = dict(shapes)
+        self.shapes = shapes
         self.input_name, self.output_name = input_name, output_name
 
     def forward(self, piece: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
