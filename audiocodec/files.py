@@ -18,9 +18,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from audiocodec.audio.files import AudioReader, AudioWriter, Resampler, Samples, stream_name
-from audiocodec.audio.pipes import PipeWriter
-from audiocodec.audio.wav import RawFormat
+from audiocodec.audio import (
+    AudioReader,
+    AudioWriter,
+    PipeWriter,
+    RawFormat,
+    Resampler,
+    Samples,
+    stream_name,
+)
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.paths import Report, find_inputs
@@ -78,7 +84,7 @@ def encode_file(
     An audio file that was cut short is encoded up to the cut; the result says so in ``truncated``.
 
     Args:
-        source: a path; or a binary stream, as in :class:`~audiocodec.audio.files.AudioReader`.
+        source: a path; or a binary stream, as in :class:`~audiocodec.audio.AudioReader`.
         target: a path; or an unbuffered binary stream, which gets the same bytes in short blocks of
             :data:`PIPE_SECONDS`, each as soon as its audio has come.
         num_codebooks: how many to use; ``None`` for all.
@@ -245,7 +251,7 @@ def find_tokens(path: str | Path, report: Report | None = None) -> list[Path]:
     """The ``.tok`` files in a folder and its subfolders, sorted; of a file, the file itself.
 
     Args:
-        report: as in :func:`~audiocodec.audio.files.find_audio`.
+        report: as in :func:`~audiocodec.audio.find_audio`.
 
     Raises:
         CodecError: nothing at ``path``, a folder without token files, or one that cannot be listed.

@@ -76,7 +76,7 @@ def command(
         raise click.UsageError("Missing argument 'IN... [OUT]'.")
     if raw and paths[-1:] != ("-",):
         raise click.UsageError("--raw is for stdout: give - as OUT")
-    from audiocodec.audio.files import WRITE_FORMATS
+    from audiocodec.audio import WRITE_FORMATS
     from audiocodec.batch.done import check_decoded
     from audiocodec.batch.jobs import Job, plan_jobs, split_paths
     from audiocodec.files import FileResult, Progress, decode_file, find_tokens

@@ -70,7 +70,7 @@ def command(
 def run(codec: Codec, clip: str, out: Path) -> dict[str, Any]:
     """Code the clip at a quarter, half and all of the codebooks; write everything into ``out``."""
     import audiocodec
-    from audiocodec.audio.files import load_audio, save_audio
+    from audiocodec.audio import load_audio, save_audio
     from audiocodec.evaluation import ladder, score_pair, warm_up
     from audiocodec.files import decode_file, encode_file
     from audiocodec.paths import replacing

@@ -114,8 +114,7 @@ def command(
         raise click.UsageError("Missing argument 'IN... [OUT]'.")
     if raw and paths[:1] != ("-",):
         raise click.UsageError("--raw describes stdin: give - as IN")
-    from audiocodec.audio.files import READ_SUFFIXES, audio_info, find_audio
-    from audiocodec.audio.wav import RawFormat
+    from audiocodec.audio import READ_SUFFIXES, RawFormat, audio_info, find_audio
     from audiocodec.batch.done import check_done, cut_codebooks
     from audiocodec.batch.encoder import BatchEncoder
     from audiocodec.batch.jobs import Job, plan_jobs, split_paths

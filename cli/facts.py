@@ -129,7 +129,7 @@ def audio_sum_lines(facts: Facts) -> list[str]:
 
 def audio_facts(path: Path) -> Facts:
     """What an audio file's header says, and its size. CodecError if it is none."""
-    from audiocodec.audio.files import audio_info
+    from audiocodec.audio import audio_info
 
     info = audio_info(path)
     size = path.stat().st_size

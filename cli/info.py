@@ -240,7 +240,7 @@ def files_in(folder: Path, found: Found) -> list[Path]:
 
     A folder in it that cannot be listed becomes a failure.
     """
-    from audiocodec.audio.files import READ_SUFFIXES
+    from audiocodec.audio import READ_SUFFIXES
     from audiocodec.paths import find_inputs
     from audiocodec.tokens.header import SUFFIX
 

@@ -30,8 +30,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from audiocodec.audio.files import AudioReader, Samples
-    from audiocodec.audio.wav import RawFormat
+    from audiocodec.audio import AudioReader, RawFormat, Samples
     from audiocodec.codec import Codec
 
 PIECE_SECONDS = 0.02
@@ -92,7 +91,7 @@ def command(
     """
     if raw and source != PIPE:
         raise click.UsageError("--raw describes stdin: give --input -")
-    from audiocodec.audio.wav import RawFormat
+    from audiocodec.audio import RawFormat
     from audiocodec.errors import CodecError
     from audiocodec.files import check_distinct
 
@@ -205,7 +204,7 @@ def open_reader(
     codec: Codec, source: str | None, raw: RawFormat | None, stack: ExitStack
 ) -> AudioReader | None:
     """A file or stdin at the codec's rate; ``None`` for the microphone."""
-    from audiocodec.audio.files import AudioReader
+    from audiocodec.audio import AudioReader
 
     if not source:
         return None
@@ -230,12 +229,12 @@ def open_output(
 ) -> Callable[[Samples], object]:
     """What takes audio ``[C, n]`` at the codec's rate: a file, stdout or the loudspeaker."""
     if target == PIPE:
-        from audiocodec.audio.pipes import PipeWriter
+        from audiocodec.audio import PipeWriter
 
         piped = PipeWriter(open_pipe("wb"), codec.sample_rate, channels)
         return stack.enter_context(piped).write
     if target:
-        from audiocodec.audio.files import AudioWriter
+        from audiocodec.audio import AudioWriter
 
         return stack.enter_context(AudioWriter(target, codec.sample_rate, channels)).write
     speaker = stack.enter_context(sound_card("OutputStream", "loudspeaker", codec, channels))

@@ -12,12 +12,12 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec.audio import files as audio_module
-from audiocodec.audio.files import (
+from audiocodec.audio import (
     AudioReader,
     AudioWriter,
     Resampler,
     audio_info,
+    file_writer,
     find_audio,
     load_audio,
     save_audio,
@@ -236,7 +236,7 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path, suffix: str) -> None:
 def test_a_wav_beyond_its_limit_becomes_rf64_or_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audio_module, "WAV_LIMIT", 1000)
+    monkeypatch.setattr(file_writer, "WAV_LIMIT", 1000)
     path = tmp_path / "a.wav"
     save_audio(path, torch.zeros(2, 400), 16000)
     assert soundfile.info(path).format == "RF64"

@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from audiocodec import Codec, CodecError, encode_file, load_codec
-from audiocodec.audio.files import find_audio
+from audiocodec.audio import find_audio
 from audiocodec.batch import encoder as filebatches
 from audiocodec.batch.done import check_done, cut_codebooks
 from audiocodec.batch.encoder import BatchEncoder

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from audiocodec import CodecError, encode_file, load_audio, load_codec
-from audiocodec.audio.files import AudioReader, audio_info
+from audiocodec.audio import AudioReader, audio_info
 from audiocodec_cli.main import run
 
 FORMATS = {

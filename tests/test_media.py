@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from audiocodec import CodecError, find_audio, load_audio
-from audiocodec.audio.files import AudioReader, audio_info
+from audiocodec.audio import AudioReader, audio_info
 from audiocodec_cli.main import run
 
 av = pytest.importorskip("av")

@@ -17,7 +17,7 @@ import torch
 
 from audiocodec import Codec, CodecError, decode_file, encode_file, load_audio, load_codec
 from audiocodec import save_audio as save
-from audiocodec.audio.files import AudioReader, AudioWriter, audio_info
+from audiocodec.audio import AudioReader, AudioWriter, audio_info
 from audiocodec_cli.main import run
 
 KINDS: dict[str, dict[str, str]] = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec.audio import files as audio
+from audiocodec.audio import reader as audio
 from audiocodec.tokens.file import TokenFile
 from audiocodec_cli.main import run
 

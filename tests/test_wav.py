@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from audiocodec import CodecError, encode_file, load_audio, load_codec
-from audiocodec.audio.files import AudioReader, audio_info
+from audiocodec.audio import AudioReader, audio_info
 from audiocodec_cli.main import run
 
 STEPS = np.random.default_rng(0).integers(-32768, 32768, (40, 1), dtype=np.int16)

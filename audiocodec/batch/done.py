@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audiocodec.audio.files import AudioReader
+from audiocodec.audio import AudioReader
 from audiocodec.batch.jobs import OutputDiffers
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from audiocodec.audio.files import AudioReader, Samples, audio_info
+from audiocodec.audio import AudioReader, Samples, audio_info
 from audiocodec.batch.jobs import BatchingPolicy, Job, attempt
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiocodec.audio.files import find_audio, load_audio
+from audiocodec.audio import find_audio, load_audio
 from audiocodec.codec import Codec
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
