@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .lists import files_from_option, listed_paths
+from .lists import files_from_option
 from .options import (
     beam_option,
     device_option,
@@ -24,6 +26,9 @@ from .options import (
     threads_option,
     use_threads,
 )
+
+if TYPE_CHECKING:
+    from audiocodec.batch.plan import Plan
 
 
 def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -114,29 +119,16 @@ def command(
         raise click.UsageError("Missing argument 'IN... [OUT]'.")
     if raw and paths[:1] != ("-",):
         raise click.UsageError("--raw describes stdin: give - as IN")
-    from audiocodec.audio import READ_SUFFIXES, RawFormat, audio_info, find_audio
-    from audiocodec.batch.done import check_done, cut_codebooks
+    from audiocodec.audio import RawFormat, audio_info
     from audiocodec.batch.encoder import BatchEncoder
-    from audiocodec.batch.jobs import Job, plan_jobs, split_paths
+    from audiocodec.batch.existing import check_encoded, cut_codebooks
+    from audiocodec.batch.plan import Job
     from audiocodec.files import FileResult, Progress, encode_file
-    from audiocodec.tokens.file import SUFFIX
 
-    from .convert import convert, opened, pipe_plan
+    from .convert import convert
+    from .pipes import opened
 
-    def is_input(path: Path) -> bool:
-        suffix = path.suffix.lower()
-        return suffix in READ_SUFFIXES or (path.is_file() and suffix != SUFFIX)
-
-    def name(source: Path) -> str:
-        return source.stem + SUFFIX
-
-    if files_from:
-        inputs, output = listed_paths(paths, files_from)
-        plan = plan_jobs(inputs, output, find_audio, name, name, [SUFFIX], listed=True)
-    else:
-        plan = pipe_plan(paths, [SUFFIX]) or plan_jobs(
-            *split_paths(paths, is_input), find_audio, name, name, [SUFFIX]
-        )
+    plan = encoding_plan(paths, files_from)
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
     use_threads(threads)
     device = resolve_device(device, engine)
@@ -149,19 +141,37 @@ def command(
         source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)
         return encode_file(source, target, codec, used, progress, beam, samples)
 
+    # Codes that a beam chose depend on their number, and --exact may decide a near tie differently.
+    can_reuse = not (plan.pipe or exact or beam > 1)
     convert(
         plan,
         work,
         overwrite,
         as_json,
-        check_done=lambda job: check_done(job.target, codec, used, job.source),
+        check_done=lambda job: check_encoded(job.target, codec, used, job.source),
         seconds=lambda job: audio_info(job.source).seconds,
-        # A beam's codes for fewer codebooks are others, and --exact may turn a near tie.
-        reuse=None
-        if plan.pipe or exact or beam > 1
-        else lambda job: cut_codebooks(job.target, job.source, codec, used),
+        reuse=(lambda job: cut_codebooks(job.target, job.source, codec, used))
+        if can_reuse
+        else None,
         workers=resolve_jobs(jobs, threads),
         threads=threads or 1,
-        # On a CPU a tenth is no price for codes that could depend on what lies beside a file.
+        # On a CPU a batch saves a tenth of the time, but codes could depend on its other files.
         batching=BatchEncoder(codec, used, beam).batching_policy if device != "cpu" else None,
     )
+
+
+def encoding_plan(paths: Sequence[str], files_from: str | None) -> Plan:
+    """Audio files to token files of the same name."""
+    from audiocodec.audio import READ_SUFFIXES, find_audio
+    from audiocodec.tokens.header import SUFFIX
+
+    from .convert import make_plan
+
+    def is_input(path: Path) -> bool:
+        suffix = path.suffix.lower()
+        return suffix in READ_SUFFIXES or (path.is_file() and suffix != SUFFIX)
+
+    def name(source: Path) -> str:
+        return source.stem + SUFFIX
+
+    return make_plan(paths, files_from, is_input, find_audio, name, name, [SUFFIX])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .convert import cut_short
 from .facts import (
     Facts,
     audio_facts,
@@ -26,6 +25,7 @@ from .facts import (
     token_sum_lines,
 )
 from .options import json_option
+from .report import cut_short
 
 if TYPE_CHECKING:
     from audiocodec.tokens.stats import TokenStats

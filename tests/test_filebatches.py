@@ -17,9 +17,13 @@ import torch
 from audiocodec import Codec, CodecError, encode_file, load_codec
 from audiocodec.audio import find_audio
 from audiocodec.batch import encoder as filebatches
-from audiocodec.batch.done import check_done, cut_codebooks
 from audiocodec.batch.encoder import BatchEncoder
-from audiocodec.batch.jobs import Batch, Job, Plan, Stop, _batches, plan_jobs, run_jobs
+from audiocodec.batch.existing import check_encoded, cut_codebooks
+from audiocodec.batch.grouping import group_by_length
+from audiocodec.batch.plan import Job, Plan, plan_jobs
+from audiocodec.batch.report import Batch
+from audiocodec.batch.run import run_jobs
+from audiocodec.batch.threads import Stop
 from audiocodec.files import FileResult
 from audiocodec_cli.main import run
 
@@ -73,7 +77,7 @@ def encode_all(
         plan,
         lambda job: encode_file(job.source, job.target, codec),
         overwrite,
-        check_done=lambda job: check_done(job.target, codec, codec.quantizer.num_codebooks),
+        check_done=lambda job: check_encoded(job.target, codec, codec.quantizer.num_codebooks),
         workers=workers,
         batching=encoder.batching_policy(lambda seconds: None),
     )
@@ -145,8 +149,8 @@ def test_batches_hold_like_lengths_and_no_more_than_they_may() -> None:
         place: (int(noise.integers(1, 4)), round(float(noise.exponential(4)), 1) + 0.1)
         for place in range(300)
     }
-    made = _batches(sizes, 16.0)
-    assert made == _batches(dict(reversed(sizes.items())), 16.0)
+    made = group_by_length(sizes, 16.0)
+    assert made == group_by_length(dict(reversed(sizes.items())), 16.0)
     assert sorted(place for batch in made for place in batch) == list(range(300))
     assert len(made) < 200
     for batch in made:
@@ -235,9 +239,7 @@ def test_what_is_cut_from_the_file_that_is_there_leaves_its_batch(
     assert contents("out") == cut
 
 
-def test_on_a_cpu_the_command_does_without_batches(
-    plan: Plan, batches: list[int], model: str
-) -> None:
+def test_on_a_cpu_the_command_uses_no_batches(plan: Plan, batches: list[int], model: str) -> None:
     assert run(["encode", "in", "out", "--model", model]) == 0
     assert not batches
     assert contents("out") == alone(load_codec(model))
@@ -284,7 +286,8 @@ def test_long_files_go_block_by_block(
 
     monkeypatch.setattr(filebatches, "encode_file", watched)
     encoder = BatchEncoder(exact, batch_seconds=0.5)
-    for batch in _batches({n: encoder.measure(job) for n, job in enumerate(plan.jobs)}, 0.5):
+    sizes = {n: encoder.measure(job) for n, job in enumerate(plan.jobs)}
+    for batch in group_by_length(sizes, 0.5):
         if any(LENGTHS[n] >= 16000 for n in batch):
             assert len(batch) == 1
     encoder.encode(plan.jobs[-2:], lambda seconds: None)  # though nobody plans that

@@ -16,7 +16,9 @@ import soundfile
 import torch
 
 from audiocodec import Codec, CodecError, save_codec
-from audiocodec.batch.jobs import Job, Plan, Stop, run_jobs
+from audiocodec.batch.plan import Job, Plan
+from audiocodec.batch.run import run_jobs
+from audiocodec.batch.threads import Stop
 from audiocodec_cli.main import run
 
 
