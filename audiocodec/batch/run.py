@@ -16,7 +16,7 @@ from audiocodec.batch.plan import Job, Plan
 from audiocodec.batch.report import Batch, OutputDiffers, format_error
 from audiocodec.batch.threads import Stop, on_threads
 from audiocodec.errors import CodecError
-from audiocodec.paths import sweep
+from audiocodec.temporary import sweep
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
