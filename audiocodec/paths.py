@@ -26,7 +26,7 @@ def find_files(folder: Path, suffixes: Collection[str], report: Report | None = 
         report: called for each folder that cannot be listed. Without it, such a folder is an error.
 
     Raises:
-        CodecError: a folder cannot be listed, and there is no ``report``.
+        CodecError: a folder cannot be listed and ``report`` is ``None``.
     """
     found: list[Path] = []
     seen = {os.path.realpath(folder)}
@@ -86,7 +86,7 @@ def find_inputs(
 def check_file(path: Path, kind: str) -> None:
     """Raise :class:`CodecError` if ``path`` is a folder, a pipe or a device, not a ``kind`` file.
 
-    A path at which there is nothing passes.
+    A path that does not exist passes.
     """
     if path.is_dir():
         raise CodecError(f"{path}: is a folder, not a {kind} file")

@@ -49,7 +49,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
     "--bitrate",
     callback=bits_per_second,
     metavar="RATE",
-    help="Instead of -n: the most codebooks that fit, such as 3k; per channel.",
+    help="Instead of -n: as many codebooks as fit into RATE, such as 3k; per channel.",
 )
 @model_option
 @device_option
@@ -58,7 +58,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 @threads_option("1; for a single file OMP_NUM_THREADS where that is set")
 @overwrite_option
 @click.option(
-    "--exact", is_flag=True, help="Compute in float64, so that rounding changes no code; slower."
+    "--exact", is_flag=True, help="Compute in float64, so that rounding changes no codes; slower."
 )
 @beam_option
 @raw_input_options
@@ -84,25 +84,27 @@ def command(
     """Turn audio files into token files.
 
     IN is an audio file of any sample rate and channel count (WAV, FLAC, Ogg, Opus, MP3; with the
-    extra `av` also AAC, MP4, WebM and others), or a folder of them. OUT is the .tok file of a
-    single IN, or else a folder that the tree of IN is mirrored into; with a slash at its end it is
-    always a folder. Without OUT each in.wav becomes in.tok beside it.
+    extra `av` also AAC, MP4, WebM and others), or a folder of them. For a single IN, OUT is its
+    .tok file. Otherwise, or if it ends with a slash, OUT is a folder that mirrors the tree of IN.
+    Without OUT, each in.wav becomes in.tok beside it.
 
-    An output that is there already is not made again without --overwrite. A single one is an error.
-    Among several files it is passed over, unless it differs: cut short, of another model, number of
-    codebooks or length, or older than IN. Then it stays, a line says so, and the exit status is 1.
-    From one that holds more codebooks than asked for, --overwrite cuts them, without encoding again
-    where that gives the same file.
+    Existing outputs are not made again without --overwrite. A single one is an error. Among several
+    files it is skipped, unless it differs: it is cut short, older than IN, or has another model,
+    number of codebooks or length. Then it is kept, an error line says so, and the exit status is 1.
+    If an existing file has more codebooks than needed, --overwrite removes the others; it encodes
+    again only if the result would not be the same.
 
-    On a GPU short files of like length are computed side by side, 160 s of audio at once. With
-    --exact each has the codes that it has alone; without, rounding may turn a near tie.
+    On a GPU, short files of similar length are encoded in batches of 160 s of audio. With --exact
+    the codes do not depend on the batch; without it, rounding may decide a near tie differently.
 
-    With --beam the file is as large and decodes alike; only the choice of codes is better. It is
-    the best for all codebooks together: fewer of them, encoded on their own, may be better still.
-    As IN, - is audio of any of these kinds from stdin (or --raw samples). WAV and raw samples are
-    encoded as they arrive, the others when stdin has ended. As OUT, - is a .tok to stdout, in
-    blocks of a fifth of a second that leave while the input is still open. Messages, and what
-    --json prints, then go to stderr.
+    With --beam the file size and the decoder stay the same; only the choice of codes is better. The
+    choice is for all codebooks together. To decode fewer of them, encode with fewer: that may be
+    better than cutting the file.
+
+    As IN, - is audio of any of these formats from stdin (or --raw samples). WAV and raw samples are
+    encoded as they arrive, other formats when stdin has ended. As OUT, - is a .tok to stdout, in
+    blocks of a fifth of a second that are written while the input is still open. Messages and the
+    output of --json then go to stderr.
 
     \b
     codec encode in.wav                     writes in.tok

@@ -72,12 +72,12 @@ def command(
 ) -> None:
     """Run live audio through the codec.
 
-    Audio passes in chunks of 20 ms from the microphone through encoder and decoder to the
-    loudspeaker (wear headphones), with a level meter and the speed on stderr. Ctrl-C ends it. Needs
-    the extra `live` (pip install 'audiocodec[live]'), unless both --input and --output are given.
+    Audio goes in chunks of 20 ms from the microphone through encoder and decoder to the loudspeaker
+    (wear headphones). stderr shows a level meter and the speed. Ctrl-C ends it. This needs the
+    extra `live` (pip install 'audiocodec[live]'), unless both --input and --output are given.
 
-    The output has the model's sample rate. A WAV to stdout has no length in its header, as it is
-    written while the input is still open.
+    The output has the model's sample rate. A WAV to stdout has no length in its header, because it
+    is written while the input is still open.
 
     \b
     codec stream -n 3

@@ -1,4 +1,4 @@
-"""Short files side by side: the bytes that each has alone, and one that fails fails alone."""
+"""Batches of short files: the same bytes as one by one, and a bad file fails alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def exact(model: str) -> Codec:
 
 @pytest.fixture
 def plan(here: Path) -> Plan:
-    """Sounds of mixed lengths, rates and channels in ``in``, to be encoded into ``out``."""
+    """Recordings of mixed lengths, rates and channels in ``in``, to be encoded into ``out``."""
     noise = np.random.default_rng(0)
     Path("in").mkdir()
     for number, samples in enumerate(LENGTHS):
@@ -84,7 +84,7 @@ def encode_all(
 
 
 def alone(codec: Codec) -> dict[str, bytes]:
-    """What every sound becomes by itself; nothing for those that fail."""
+    """The token file of each recording, encoded one by one; none for those that fail."""
     Path("alone").mkdir()
     for source in find_audio("in"):
         try:
@@ -161,7 +161,7 @@ def test_batches_hold_like_lengths_and_no_more_than_they_may() -> None:
 
 def test_one_that_fails_fails_alone(plan: Plan, exact: Codec) -> None:
     soundfile.write("in/x1.wav", [0.0, np.nan] * 2500, 16000, subtype="FLOAT")
-    Path("in/x2.wav").write_text("no sound")
+    Path("in/x2.wav").write_text("no audio")
     flac = Path("in/06.flac").read_bytes()
     Path("in/x3.flac").write_bytes(flac[: len(flac) // 2])
     Path("in/09.flac").write_bytes(flac)
@@ -182,7 +182,7 @@ def test_one_that_fails_fails_alone(plan: Plan, exact: Codec) -> None:
     assert contents("out") == alone(exact)
 
 
-def test_a_sound_too_loud_to_compute_with_spoils_no_batch(here: Path, model: str) -> None:
+def test_audio_too_loud_to_compute_fails_alone(here: Path, model: str) -> None:
     codec = load_codec(model)
     Path("in").mkdir()
     for number in range(5):
@@ -203,14 +203,14 @@ def test_what_is_there_is_passed_over_unless_it_is_something_else(
     encode_file("in/07.wav", "out/07.tok", exact)
     encode_file("in/08.wav", "out/08.tok", exact, num_codebooks=1)
     before = Path("out/08.tok").read_bytes()
-    told = ["out/08.tok: is there already, with 1 codebooks; --overwrite replaces it"]
+    expected = ["out/08.tok: is there already, with 1 codebooks; --overwrite replaces it"]
     done = encode_all(plan, exact)
     assert len(done.results) == 12
     assert [job.target for job in done.skipped] == [Path("out/07.tok")]
-    assert done.failures == told
+    assert done.failures == expected
     assert Path("out/08.tok").read_bytes() == before
     batches.clear()
-    assert encode_all(plan, exact).failures == told
+    assert encode_all(plan, exact).failures == expected
     assert not batches
     assert not encode_all(plan, exact, overwrite=True).failures
     assert batches
@@ -340,7 +340,7 @@ def test_float32_codes_of_speech_are_those_of_the_files_alone(
     assert equal >= len(expected) - 1  # rounding may turn a near tie
 
 
-def test_what_is_cut_or_too_loud_is_said_in_a_batch_too(here: Path, exact: Codec) -> None:
+def test_cut_and_clipped_files_are_reported_from_a_batch_too(here: Path, exact: Codec) -> None:
     Path("in").mkdir()
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 8000))
     soundfile.write("in/0.wav", noise[0], 16000)

@@ -24,7 +24,7 @@ from audiocodec_cli.main import run
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec) -> Path:
-    """A current folder with the small model and a folder of sounds, some of them not sound."""
+    """A current folder with the small model and a folder of audio files, two of them bad."""
     monkeypatch.chdir(tmp_path)
     save_codec(codec, tmp_path / "small")
     noise = np.random.default_rng(0)
@@ -34,7 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec) -> Path:
         samples = noise.uniform(-0.5, 0.5, (4000 + 3111 * number, 1 + number % 3))
         soundfile.write(folder / f"{number:02}.wav", samples, 16000)
     for name in ("in/a/00x.wav", "in/b/99.wav"):
-        Path(name).write_text("no sound")
+        Path(name).write_text("no audio")
     return tmp_path
 
 
@@ -117,7 +117,7 @@ def test_a_signal_leaves_whole_files_and_no_process(here: Path, number: signal.S
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # whatever pytest was told
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup ignores it
     )
     patience = time.monotonic() + 60
     while not list(Path("tok").glob("**/.codec-*.part")) and time.monotonic() < patience:

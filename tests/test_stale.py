@@ -1,4 +1,4 @@
-"""A folder encoded again: what is done is passed over, and what is no longer true is said."""
+"""Encoding a folder again skips existing outputs and reports the stale ones."""
 
 from __future__ import annotations
 

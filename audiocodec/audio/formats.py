@@ -40,7 +40,7 @@ def open_source(
 
     Args:
         name: the input's name for messages.
-        stack: closes what was opened.
+        stack: closes the source.
         raw: the format of samples without a header; ``None`` for a file of one of the formats.
 
     Raises:

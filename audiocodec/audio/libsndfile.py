@@ -77,8 +77,8 @@ class LibsndfileSource(Source):
                 return samples
 
     def _decode(self, size: int) -> Samples:
-        """The next samples. Errors after the samples that the header counts do not matter: what is
-        there need not be audio."""
+        """The next samples. Errors after the last sample that the header counts are ignored: the
+        rest of the file need not be audio."""
         counted = self._end or self._part.stated_samples
         try:
             samples: Samples = self._file.read(size, dtype="float32", always_2d=True)

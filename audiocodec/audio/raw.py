@@ -33,7 +33,7 @@ SAMPLE_FORMATS = {
     "f32le": SampleFormat(4, wav_tag=3, is_float=True),
     "f64le": SampleFormat(8, wav_tag=3, is_float=True),
 }
-"""Name, as ffmpeg has it -> format."""
+"""ffmpeg's name of the format -> how a sample is stored."""
 
 
 @dataclass(frozen=True)

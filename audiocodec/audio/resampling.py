@@ -1,6 +1,6 @@
 """Resampling of a stream, in bounded memory and with the exact length (soxr, HQ quality).
 
-soxr gives the same samples for any size of chunk.
+The result does not depend on the sizes of the chunks.
 """
 
 from __future__ import annotations

@@ -75,10 +75,10 @@ class DamagedError(Exception):
 
 
 class ContinuationError(Exception):
-    """What follows in the input cannot be read as one signal with what came before.
+    """The input continues with something that does not belong to the same signal.
 
     Args:
-        what: what follows, as a clause.
+        what: a clause that says what follows.
         remedy: what the user can do.
     """
 

@@ -36,8 +36,8 @@ class AudioInput:
     :meth:`seekable_file`, and ``has_id3`` says whether tags were skipped. A format is opened with
     the input's position after ``head``.
 
-    What is read of a pipe is kept until :meth:`forward` is called, so that a format which needs
-    random access can still have all of it.
+    Data that was read from a pipe is kept until :meth:`forward` is called, because a format that
+    needs random access needs all of it.
 
     Args:
         stream: binary stream; its current position is the start of the audio file.

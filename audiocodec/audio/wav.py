@@ -156,7 +156,7 @@ class WavSource(RawSource):
         return True
 
     def _check_rest(self, start: bytes) -> bool:
-        """Read what follows and is not a chunk: padding or garbage, unless it may be samples.
+        """Skip the rest of the input, which is not a chunk, unless it may be samples.
 
         Raises:
             ContinuationError: a second or more of it that is not zero.

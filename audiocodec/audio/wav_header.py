@@ -32,7 +32,7 @@ class WavHeader:
     """What precedes the samples.
 
     Args:
-        byte_order: ``"<"`` or ``">"``, as :mod:`struct` has it.
+        byte_order: ``"<"`` or ``">"``, as in :mod:`struct`.
         fmt, fact: the contents of those chunks.
         size: bytes of samples; a placeholder unless ``exact``.
         wide: W64, whose chunks have 64-bit sizes.

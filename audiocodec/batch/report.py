@@ -1,4 +1,4 @@
-"""The results of many jobs: what was made, what was skipped and what failed."""
+"""The results of many jobs: files made, files skipped and failures."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class OutputDiffers(CodecError):
 
     Args:
         target: the output.
-        one: what is wrong with it, for a line about this file.
-        many: what is wrong, for a line about many files.
+        one: the difference, for a line about this file.
+        many: the difference, for a line about many files.
         remedy: what ``--overwrite`` does to ``{}``.
     """
 
