@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from audiocodec import Codec, CodecError, save_codec
 from audiocodec.batch.plan import Job, Plan
 from audiocodec.batch.run import run_jobs
-from audiocodec.batch.threads import Stop
+from audiocodec.batch.threads import Stop, on_threads
 from audiocodec_cli.main import run
 
 
@@ -81,6 +82,23 @@ def test_jobs_run_side_by_side_on_one_thread_each_and_come_back_in_order() -> No
     assert batch.results == [(name, 1) for name in "01235"]
     assert batch.failures == ["4: is bad"]
     assert sorted(done) == list("012345")
+
+
+def test_threads_take_few_items_ahead_of_their_turn() -> None:
+    taken: list[int] = []
+    results: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(200):
+            taken.append(number)
+            yield number
+
+    def collect(number: int) -> None:
+        results.append(number)
+        assert len(taken) - len(results) < 16
+
+    on_threads(lambda number: number, items(), workers=4, stop=Stop(), collect=collect)
+    assert sorted(results) == taken == list(range(200))
 
 
 def test_an_interruption_gives_up_all_jobs() -> None:
