@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .audio.files import find_audio, load_audio, save_audio
+    from .audio import find_audio, load_audio, save_audio
     from .checkpoint import load_codec, save_codec
     from .codec import Codec, CodecConfig
     from .errors import CodecError
@@ -49,11 +49,11 @@ _HOME = {
     "decode_file": "files",
     "encode_file": "files",
     "evaluate": "evaluation",
-    "find_audio": "audio.files",
-    "load_audio": "audio.files",
+    "find_audio": "audio",
+    "load_audio": "audio",
     "load_codec": "checkpoint",
     "pack": "tokens",
-    "save_audio": "audio.files",
+    "save_audio": "audio",
     "save_codec": "checkpoint",
     "save_codes": "tokens",
     "token_header": "tokens",

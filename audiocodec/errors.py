@@ -11,14 +11,3 @@ class CodecError(Exception):
 
 class NotFiniteError(CodecError):
     """Numbers that are infinite or none at all, where nothing can be done with them."""
-
-
-class DamagedError(Exception):
-    """Audio cannot be decoded from here on; the message is the decoder's reason.
-
-    A reader turns this, and :class:`RestError`, into a :class:`CodecError` with file and place.
-    """
-
-
-class RestError(Exception):
-    """What follows cannot be read on. Its arguments: what follows, and what the user can do."""

@@ -19,13 +19,17 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from audiocodec.audio.files import AudioReader, AudioWriter, Resampler, Samples
-from audiocodec.audio.pipes import PipeWriter
-from audiocodec.audio.wav import RawFormat
+from audiocodec.audio import (
+    AudioReader,
+    RawFormat,
+    Resampler,
+    Samples,
+    open_writer,
+)
 from audiocodec.errors import CodecError
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamDecoder, StreamEncoder
-from audiocodec.tokens import TokenHeader, TokenSource, TokenWriter, open_tokens, token_header
+from audiocodec.tokens import TokenSource, TokenWriter, open_tokens, token_header
 from audiocodec.tokens.header import held_codebooks
 
 BLOCK_SECONDS = 4.0
@@ -82,7 +86,7 @@ def encode_file(
     An audio file that was cut short is encoded up to the cut; the result has ``truncated`` set.
 
     Args:
-        source: a path; or a binary stream, as in :class:`~audiocodec.audio.files.AudioReader`.
+        source: a path; or a binary stream, as in :class:`~audiocodec.audio.AudioReader`.
         target: a path; or an unbuffered binary stream, which gets short blocks of
             :data:`STREAM_SECONDS`, each as soon as its audio has arrived.
         num_codebooks: codebooks to use; ``None`` for all.
@@ -144,7 +148,9 @@ def decode_file(
         header = tokens.header
         check_model(tokens, codec)
         used = held_codebooks(header, num_codebooks, tokens.path)
-        with _open_audio(target, header, tokens.total_samples, raw) as writer:
+        with open_writer(
+            target, header.original_sample_rate, header.channels, tokens.total_samples, raw
+        ) as writer:
             for block in _decoded(tokens, codec, used):
                 writer.write(block)
                 if progress:
@@ -241,13 +247,3 @@ def _block_length(target: Place, codec: RuntimeCodec) -> tuple[float, int]:
     live = _path(target) is None
     frames = max(1, round((STREAM_SECONDS if live else BLOCK_SECONDS) * codec.frame_rate))
     return frames * codec.hop_length / codec.sample_rate, min(frames, 255) if live else 0
-
-
-def _open_audio(
-    target: Place, header: TokenHeader, num_samples: int | None, raw: bool
-) -> AudioWriter | PipeWriter:
-    """The writer of a decoded file; ``num_samples`` per channel, if known."""
-    sample_rate, channels = header.original_sample_rate, header.channels
-    if isinstance(target, (str, Path)):
-        return AudioWriter(target, sample_rate, channels, num_samples)
-    return PipeWriter(target, sample_rate, channels, num_samples, raw)

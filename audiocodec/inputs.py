@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiocodec.audio.files import Resampler
+from audiocodec.audio import Resampler
 from audiocodec.errors import CodecError
 
 LEAST_RATE = 1000

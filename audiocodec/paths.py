@@ -1,39 +1,33 @@
-"""Files on disk: found in a fixed order, and written whole or not at all."""
+"""Files on disk: finding them in a fixed order, and writing them completely or not at all."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
-import secrets
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from audiocodec.errors import CodecError
-
-if sys.platform != "win32":
-    import fcntl
+from audiocodec.temporary import locked_temporary
 
 Report = Callable[[Path, str], object]
-"""Called with an input that cannot be used, while the others are, and the line that says why."""
+"""Called for each input that cannot be used, with its path and an error line."""
 
 
 def find_files(folder: Path, suffixes: Collection[str], report: Report | None = None) -> list[Path]:
     """Files under ``folder`` whose lower-case suffix is one of ``suffixes``, sorted by path.
 
-    Links to folders are followed, each real folder once; hidden files and folders (among them the
-    ``._name`` twins that macOS leaves) are passed over.
+    Symbolic links to folders are followed, each real folder once. Hidden files and folders are
+    skipped, among them the ``._name`` files of macOS.
 
     Args:
-        report: called for each folder that cannot be listed; without it that is an error.
+        report: called for each folder that cannot be listed. Without it, such a folder is an error.
 
     Raises:
-        CodecError: a folder cannot be listed, and there is no ``report``.
+        CodecError: a folder cannot be listed and ``report`` is ``None``.
     """
     found: list[Path] = []
     seen = {os.path.realpath(folder)}
@@ -63,10 +57,13 @@ def find_files(folder: Path, suffixes: Collection[str], report: Report | None = 
 def find_inputs(
     path: str | Path, suffixes: Collection[str], none: str, report: Report | None = None
 ) -> list[Path]:
-    """A file itself, or the files in a folder as :func:`find_files` finds them.
+    """The file ``path``, whatever its suffix, or the files in a folder as :func:`find_files`.
+
+    Args:
+        none: the error message for a folder without such files.
 
     Raises:
-        CodecError: nothing at ``path``, or a folder without such files: ``none`` says so.
+        CodecError: nothing at ``path``, or a folder without such files.
     """
     path = Path(path)
     try:
@@ -88,9 +85,9 @@ def find_inputs(
 
 
 def check_file(path: Path, kind: str) -> None:
-    """Raise :class:`CodecError` for a folder, or a pipe or device, where a ``kind`` file is due.
+    """Raise :class:`CodecError` if ``path`` is a folder, a pipe or a device, not a ``kind`` file.
 
-    Nothing at ``path`` passes.
+    A path that does not exist passes.
     """
     if path.is_dir():
         raise CodecError(f"{path}: is a folder, not a {kind} file")
@@ -103,10 +100,11 @@ def check_file(path: Path, kind: str) -> None:
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Give the name of an empty temporary file beside ``target``, which it becomes at the end.
+    """Yield an empty temporary file beside ``target``; it replaces ``target`` at the end.
 
-    After an exception, Ctrl-C included, the temporary file is gone and ``target`` is as it was.
-    One that a killed process left is gone when the next process writes into the same folder.
+    After an exception, Ctrl-C included, the temporary file is removed and ``target`` is unchanged.
+    A temporary file that a killed process left is removed when the next process writes into the
+    same folder.
 
     Raises:
         CodecError: ``target`` is a folder or not writable, or its folder does not exist.
@@ -118,7 +116,9 @@ def replacing(target: Path) -> Iterator[Path]:
         raise CodecError(f"{target}: there is no folder {target.parent}; make it first")
     if real.exists() and not (real.is_file() and os.access(real, os.W_OK)):
         raise CodecError(f"{target}: cannot be written (not a file that may be replaced)")
-    with _temporary(target, real, Path.touch) as temporary:
+    with ExitStack() as stack:
+        with writing(target):
+            temporary = stack.enter_context(locked_temporary(real.parent, Path.touch))
         try:
             yield temporary
             with writing(target):
@@ -131,14 +131,15 @@ def replacing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: Path, replaceable: Collection[str] = ()) -> Iterator[Path]:
-    """Give an empty temporary folder beside ``target``, which it becomes at the end.
+    """Yield an empty temporary folder beside ``target``; it replaces ``target`` at the end.
 
-    After an exception, Ctrl-C included, it is gone and ``target`` is as it was. A ``target`` that
-    is there already is replaced if it holds files of the names ``replaceable`` and nothing else.
+    After an exception, Ctrl-C included, it is removed and ``target`` is unchanged.
+
+    Args:
+        replaceable: file names; an existing folder is replaced if it holds nothing else.
 
     Raises:
-        CodecError: ``target`` is a file, or holds anything that may not be replaced, or cannot be
-            written.
+        CodecError: ``target`` is a file, holds something else, or cannot be written.
     """
     real = Path(os.path.realpath(target))
     if real.exists() and not real.is_dir():
@@ -151,7 +152,9 @@ def replacing_folder(target: Path, replaceable: Collection[str] = ()) -> Iterato
     for name in held:
         if name not in replaceable:
             raise CodecError(f"{target}: holds {name} too; name a folder for this alone")
-    with _temporary(target, real, Path.mkdir) as temporary:
+    with ExitStack() as stack:
+        with writing(target):
+            temporary = stack.enter_context(locked_temporary(real.parent, Path.mkdir))
         try:
             yield temporary
             with writing(target):
@@ -170,7 +173,7 @@ def replacing_folder(target: Path, replaceable: Collection[str] = ()) -> Iterato
 def writing(target: Path) -> Iterator[None]:
     """Turn an ``OSError`` inside (disk full, no permission) into a :class:`CodecError`.
 
-    A pipe that nobody reads any more is no mistake: its ``BrokenPipeError`` passes.
+    ``BrokenPipeError`` passes: a pipe whose reader has ended is not a user's mistake.
     """
     try:
         yield
@@ -180,76 +183,7 @@ def writing(target: Path) -> Iterator[None]:
         raise CodecError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
-@contextmanager
-def _temporary(target: Path, real: Path, make: Callable[[Path], object]) -> Iterator[Path]:
-    """A new file or folder beside ``real``, made by ``make`` and locked until the end.
-
-    A lock dies with its process, so what has none is of a process that was killed.
-    """
-    with writing(target):
-        sweep(real.parent)
-        while True:
-            path = real.parent / f"{_prefix()}{secrets.token_hex(8)}.part"
-            make(path)
-            lock = _lock(path, wait=True)
-            if path.exists():
-                break
-            if lock is not None:  # another process swept it away before it was locked
-                os.close(lock)
-    try:
-        yield path
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed processes of this machine were writing into ``folder``, once per process.
-
-    What another machine writes stays, as locks need not reach across a network.
-    """
-    _sweep(Path(os.path.realpath(folder)))
-
-
-@lru_cache(maxsize=1024)
-def _sweep(folder: Path) -> None:
-    try:
-        with os.scandir(folder) as entries:
-            names = {entry.name for entry in entries if entry.name.startswith(_prefix())}
-    except OSError:
-        return
-    for name in names:
-        path = folder / name
-        # Killed between its two renames, a process leaves both: one is the only whole folder.
-        twin = path.with_suffix(".old" if path.suffix == ".part" else ".part")
-        if twin.name in names or (lock := _lock(path, wait=False)) is None:
-            continue
-        with suppress(OSError):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-        os.close(lock)
-
-
-def _lock(path: Path, wait: bool) -> int | None:
-    """A descriptor that holds the lock of ``path``; ``None`` if it is not to be had."""
-    if sys.platform == "win32":
-        return None
-    try:
-        # To lock a file, NFS wants it open for writing; a folder cannot be.
-        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # another process has it, or the file system has no locks
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _prefix() -> str:
-    """What the names of temporary files of this machine begin with."""
-    machine = hashlib.sha256(platform.node().encode("utf-8", "surrogateescape")).hexdigest()
-    return f".codec-{machine[:8]}-"
+def stream_name(stream: BinaryIO, standard: str) -> Path:
+    """A stream's name for messages: its own, or ``standard`` if it has only a file descriptor."""
+    name = getattr(stream, "name", f"<{type(stream).__name__}>")
+    return Path(standard) if isinstance(name, int) else Path(os.fsdecode(name))

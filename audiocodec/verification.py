@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiocodec.audio.files import AudioReader, find_audio, load_audio
+from audiocodec.audio import AudioReader, find_audio, load_audio
 from audiocodec.bundled import CLIPS, GOLDEN_CLIP
 from audiocodec.checkpoint import find_model, load_codec, state_fingerprint, stated_fingerprint
 from audiocodec.errors import CodecError

@@ -24,7 +24,7 @@ import torch
 from measuring import speech
 
 from audiocodec import Codec, encode_file, find_audio, load_codec, save_audio
-from audiocodec.audio.files import audio_info
+from audiocodec.audio import audio_info
 
 WORKERS = os.cpu_count() or 1
 _codec: Codec | None = None

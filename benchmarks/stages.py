@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from audiocodec import find_audio, load_codec
-from audiocodec.audio.files import AudioReader
+from audiocodec.audio import AudioReader
 from audiocodec.codec import Codec
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 

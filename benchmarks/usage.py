@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from audiocodec import StreamEncoder, find_audio, load_codec
-from audiocodec.audio.files import AudioReader
+from audiocodec.audio import AudioReader
 from audiocodec.tokens.stats import count_codes, perplexity, usage
 
 BLOCK_SECONDS = 20.0

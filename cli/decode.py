@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .lists import files_from_option, listed_paths
+from .lists import files_from_option
 from .options import (
     device_option,
     engine_option,
@@ -75,13 +75,14 @@ def command(
         raise click.UsageError("Missing argument 'IN... [OUT]'.")
     if raw and paths[-1:] != ("-",):
         raise click.UsageError("--raw is for stdout: give - as OUT")
-    from audiocodec.audio.files import WRITE_FORMATS
-    from audiocodec.batch.done import check_decoded
-    from audiocodec.batch.jobs import Job, plan_jobs, split_paths
+    from audiocodec.audio import WRITE_FORMATS
+    from audiocodec.batch.existing import check_decoded
+    from audiocodec.batch.plan import Job
     from audiocodec.files import FileResult, Progress, decode_file
     from audiocodec.tokens import SUFFIX, TokenFile, find_tokens
 
-    from .convert import convert, opened, pipe_plan
+    from .convert import convert, make_plan
+    from .pipes import opened
 
     def is_input(path: Path) -> bool:
         return path.suffix.lower() == SUFFIX
@@ -96,14 +97,9 @@ def command(
     def in_output(source: Path) -> str:
         return f"{source.stem}.wav"
 
-    suffixes = list(WRITE_FORMATS)
-    if files_from:
-        inputs, output = listed_paths(paths, files_from)
-        plan = plan_jobs(inputs, output, find_tokens, beside, in_output, suffixes, listed=True)
-    else:
-        plan = pipe_plan(paths, suffixes) or plan_jobs(
-            *split_paths(paths, is_input), find_tokens, beside, in_output, suffixes
-        )
+    plan = make_plan(
+        paths, files_from, is_input, find_tokens, beside, in_output, list(WRITE_FORMATS)
+    )
     use_threads(threads)
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine)

@@ -69,7 +69,7 @@ def command(
 def run(codec: RuntimeCodec, clip: str, out: Path) -> dict[str, Any]:
     """Encode and decode the clip at three bitrates, and write all files into ``out``."""
     import audiocodec
-    from audiocodec.audio.files import load_audio, save_audio
+    from audiocodec.audio import load_audio, save_audio
     from audiocodec.evaluation import default_num_codebooks, score_pair, warm_up
     from audiocodec.files import decode_file, encode_file
     from audiocodec.paths import replacing

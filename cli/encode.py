@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .lists import files_from_option, listed_paths
+from .lists import files_from_option
 from .options import (
     beam_option,
     device_option,
@@ -24,6 +26,9 @@ from .options import (
     threads_option,
     use_threads,
 )
+
+if TYPE_CHECKING:
+    from audiocodec.batch.plan import Plan
 
 
 def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -44,7 +49,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
     "--bitrate",
     callback=bits_per_second,
     metavar="RATE",
-    help="Instead of -n: the most codebooks that fit, such as 3k; per channel.",
+    help="Instead of -n: as many codebooks as fit into RATE, such as 3k; per channel.",
 )
 @model_option
 @device_option
@@ -53,7 +58,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
 @threads_option("1; for a single file OMP_NUM_THREADS where that is set")
 @overwrite_option
 @click.option(
-    "--exact", is_flag=True, help="Compute in float64, so that rounding changes no code; slower."
+    "--exact", is_flag=True, help="Compute in float64, so that rounding changes no codes; slower."
 )
 @beam_option
 @raw_input_options
@@ -79,25 +84,27 @@ def command(
     """Turn audio files into token files.
 
     IN is an audio file of any sample rate and channel count (WAV, FLAC, Ogg, Opus, MP3; with the
-    extra `av` also AAC, MP4, WebM and others), or a folder of them. OUT is the .tok file of a
-    single IN, or else a folder that the tree of IN is mirrored into; with a slash at its end it is
-    always a folder. Without OUT each in.wav becomes in.tok beside it.
+    extra `av` also AAC, MP4, WebM and others), or a folder of them. For a single IN, OUT is its
+    .tok file. Otherwise, or if it ends with a slash, OUT is a folder that mirrors the tree of IN.
+    Without OUT, each in.wav becomes in.tok beside it.
 
-    An output that is there already is not made again without --overwrite. A single one is an error.
-    Among several files it is passed over, unless it differs: cut short, of another model, number of
-    codebooks or length, or older than IN. Then it stays, a line says so, and the exit status is 1.
-    From one that holds more codebooks than asked for, --overwrite cuts them, without encoding again
-    where that gives the same file.
+    Existing outputs are not made again without --overwrite. A single one is an error. Among several
+    files it is skipped, unless it differs: it is cut short, older than IN, or has another model,
+    number of codebooks or length. Then it is kept, an error line says so, and the exit status is 1.
+    If an existing file has more codebooks than needed, --overwrite removes the others; it encodes
+    again only if the result would not be the same.
 
-    On a GPU short files of like length are computed side by side, 160 s of audio at once. With
-    --exact each has the codes that it has alone; without, rounding may turn a near tie.
+    On a GPU, short files of similar length are encoded in batches of 160 s of audio. With --exact
+    the codes do not depend on the batch; without it, rounding may decide a near tie differently.
 
-    With --beam the file is as large and decodes alike; only the choice of codes is better. It is
-    the best for all codebooks together: fewer of them, encoded on their own, may be better still.
-    As IN, - is audio of any of these kinds from stdin (or --raw samples). WAV and raw samples are
-    encoded as they arrive, the others when stdin has ended. As OUT, - is a .tok to stdout, in
-    blocks of a fifth of a second that leave while the input is still open. Messages, and what
-    --json prints, then go to stderr.
+    With --beam the file size and the decoder stay the same; only the choice of codes is better. The
+    choice is for all codebooks together. To decode fewer of them, encode with fewer: that may be
+    better than cutting the file.
+
+    As IN, - is audio of any of these formats from stdin (or --raw samples). WAV and raw samples are
+    encoded as they arrive, other formats when stdin has ended. As OUT, - is a .tok to stdout, in
+    blocks of a fifth of a second that are written while the input is still open. Messages and the
+    output of --json then go to stderr.
 
     \b
     codec encode in.wav                     writes in.tok
@@ -114,30 +121,16 @@ def command(
         raise click.UsageError("Missing argument 'IN... [OUT]'.")
     if raw and paths[:1] != ("-",):
         raise click.UsageError("--raw describes stdin: give - as IN")
-    from audiocodec.audio.files import READ_SUFFIXES, audio_info, find_audio
-    from audiocodec.audio.wav import RawFormat
-    from audiocodec.batch.done import check_done, cut_codebooks
+    from audiocodec.audio import RawFormat, audio_info
     from audiocodec.batch.encoder import BatchEncoder
-    from audiocodec.batch.jobs import Job, plan_jobs, split_paths
+    from audiocodec.batch.existing import check_encoded, cut_codebooks
+    from audiocodec.batch.plan import Job
     from audiocodec.files import FileResult, Progress, encode_file
-    from audiocodec.tokens import SUFFIX
 
-    from .convert import convert, opened, pipe_plan
+    from .convert import convert
+    from .pipes import opened
 
-    def is_input(path: Path) -> bool:
-        suffix = path.suffix.lower()
-        return suffix in READ_SUFFIXES or (path.is_file() and suffix != SUFFIX)
-
-    def name(source: Path) -> str:
-        return source.stem + SUFFIX
-
-    if files_from:
-        inputs, output = listed_paths(paths, files_from)
-        plan = plan_jobs(inputs, output, find_audio, name, name, [SUFFIX], listed=True)
-    else:
-        plan = pipe_plan(paths, [SUFFIX]) or plan_jobs(
-            *split_paths(paths, is_input), find_audio, name, name, [SUFFIX]
-        )
+    plan = encoding_plan(paths, files_from)
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
     use_threads(threads)
     device = resolve_device(device, engine)
@@ -150,19 +143,37 @@ def command(
         source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)
         return encode_file(source, target, codec, used, progress, beam, samples)
 
+    # Codes that a beam chose depend on their number, and --exact may decide a near tie differently.
+    can_reuse = not (plan.pipe or exact or beam > 1)
     convert(
         plan,
         work,
         overwrite,
         as_json,
-        check_done=lambda job: check_done(job.target, codec, used, job.source),
+        check_done=lambda job: check_encoded(job.target, codec, used, job.source),
         seconds=lambda job: audio_info(job.source).seconds,
-        # A beam's codes for fewer codebooks are others, and --exact may turn a near tie.
-        reuse=None
-        if plan.pipe or exact or beam > 1
-        else lambda job: cut_codebooks(job.target, job.source, codec, used),
+        reuse=(lambda job: cut_codebooks(job.target, job.source, codec, used))
+        if can_reuse
+        else None,
         workers=resolve_jobs(jobs, threads),
         threads=threads or 1,
-        # On a CPU a tenth is no price for codes that could depend on what lies beside a file.
+        # On a CPU a batch saves a tenth of the time, but codes could depend on its other files.
         batching=BatchEncoder(codec, used, beam).batching_policy if device != "cpu" else None,
     )
+
+
+def encoding_plan(paths: Sequence[str], files_from: str | None) -> Plan:
+    """Audio files to token files of the same name."""
+    from audiocodec.audio import READ_SUFFIXES, find_audio
+    from audiocodec.tokens.header import SUFFIX
+
+    from .convert import make_plan
+
+    def is_input(path: Path) -> bool:
+        suffix = path.suffix.lower()
+        return suffix in READ_SUFFIXES or (path.is_file() and suffix != SUFFIX)
+
+    def name(source: Path) -> str:
+        return source.stem + SUFFIX
+
+    return make_plan(paths, files_from, is_input, find_audio, name, name, [SUFFIX])

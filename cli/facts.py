@@ -148,7 +148,7 @@ def audio_facts(path: Path) -> Facts:
     Raises:
         CodecError: not an audio file.
     """
-    from audiocodec.audio.files import audio_info
+    from audiocodec.audio import audio_info
     from audiocodec.tokens.rates import mean_bitrate
 
     info = audio_info(path)

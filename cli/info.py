@@ -194,7 +194,7 @@ def files_in(folder: Path, summary: Summary) -> list[Path]:
     Raises:
         CodecError: no such files.
     """
-    from audiocodec.audio.files import READ_SUFFIXES
+    from audiocodec.audio import READ_SUFFIXES
     from audiocodec.paths import find_inputs
     from audiocodec.tokens import SUFFIX
 

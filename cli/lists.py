@@ -1,4 +1,4 @@
-"""`--files-from`: the inputs of encode and decode from a list, a path a line."""
+"""`--files-from`: the inputs of encode and decode from a list with one path per line."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ files_from_option = click.option(
     "--files-from",
     metavar="LIST",
     type=click.Path(),
-    help="Take the inputs from this file, or - for stdin: one path a line, as it is, relative to "
-    "the current folder. OUT is then a folder; it gets the tree below the folder that all of them "
-    "lie in.",
+    help="Read the inputs from this file, or from stdin for -: one path per line, unquoted, "
+    "relative to the current folder. OUT is then a folder; it mirrors the tree below the innermost "
+    "folder that holds all inputs.",
 )
 
 
 def listed_paths(paths: Sequence[str], files_from: str) -> tuple[list[str], str]:
-    """Inputs and output (``""`` where none is given) of ``--files-from LIST [OUT]``.
+    """Inputs and output (``""`` if there is none) of ``--files-from LIST [OUT]``.
 
-    Blank lines are passed over. There are no comments: a name may begin with any character.
+    Blank lines are skipped. There are no comments, because a name may start with any character.
 
     Raises:
-        CodecError: a list that cannot be read, that is no text, or that names nothing.
+        CodecError: a list that cannot be read, is not text, or has no paths.
     """
     from audiocodec.errors import CodecError
 

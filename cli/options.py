@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiocodec.audio.raw import SAMPLE_FORMATS
+
 if TYPE_CHECKING:
     from audiocodec.runtime import RuntimeCodec
 
@@ -136,7 +138,7 @@ def raw_input_options(command: Decorated) -> Decorated:
     for option in (
         click.option(
             "--raw-format",
-            type=click.Choice(["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]),
+            type=click.Choice(list(SAMPLE_FORMATS)),
             default="s16le",
             show_default=True,
             help="With --raw: how a sample is written.",

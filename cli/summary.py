@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .convert import cut_short
 from .facts import (
     Facts,
     Report,
@@ -17,6 +16,7 @@ from .facts import (
     token_sum_facts,
     token_sum_lines,
 )
+from .report import cut_short
 
 if TYPE_CHECKING:
     from audiocodec.tokens.stats import TokenStats

@@ -1,4 +1,4 @@
-"""Audio files: found, read at any rate in any blocks, and written whole or not at all."""
+"""Audio files: found, read at any rate in any blocks, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec.audio import files as audio_module
-from audiocodec.audio.files import (
+from audiocodec.audio import (
     AudioReader,
     AudioWriter,
     Resampler,
     audio_info,
+    file_writer,
     find_audio,
     load_audio,
     save_audio,
@@ -103,10 +103,10 @@ def test_a_long_file_is_read_in_little_memory(tmp_path: Path) -> None:
             writer.write(noise(1, 16000 * 30))
     tracemalloc.start()
     with AudioReader(path, 24000) as reader:
-        heard = sum(block.shape[1] for block in reader.blocks(seconds=4))
+        samples = sum(block.shape[1] for block in reader.blocks(seconds=4))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert heard == 24000 * 600
+    assert samples == 24000 * 600
     assert peak < 4e6  # the file's samples are 58 MB as float32
 
 
@@ -192,7 +192,9 @@ def test_a_cut_flac_is_refused(tmp_path: Path) -> None:
         ("none/a.wav", "there is no folder .*none; make it first"),
     ],
 )
-def test_where_no_sound_can_be_written_is_said(tmp_path: Path, name: str, message: str) -> None:
+def test_a_target_that_cannot_be_written_is_an_error(
+    tmp_path: Path, name: str, message: str
+) -> None:
     (tmp_path / "folder.wav").mkdir()
     with pytest.raises(CodecError, match=message):
         save_audio(tmp_path / name, torch.zeros(1, 10), 16000)
@@ -236,7 +238,7 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path, suffix: str) -> None:
 def test_a_wav_beyond_its_limit_becomes_rf64_or_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audio_module, "WAV_LIMIT", 1000)
+    monkeypatch.setattr(file_writer, "WAV_LIMIT", 1000)
     path = tmp_path / "a.wav"
     save_audio(path, torch.zeros(2, 400), 16000)
     assert soundfile.info(path).format == "RF64"
@@ -262,7 +264,7 @@ def test_whole_numbers_are_not_saved_as_clipped_noise(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_named_pipe_is_told_at_once_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_is_an_error_and_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(CodecError, match=r"pipe\.wav: is a pipe or a device"):
         audio_info(tmp_path / "pipe.wav")
@@ -276,7 +278,7 @@ def test_names_that_are_not_utf_8_are_names(tmp_path: Path) -> None:
     assert load_audio(find_audio(folder)[0])[0].shape == (1, 100)
 
 
-def test_a_rate_beyond_what_a_sound_file_holds_is_told(tmp_path: Path) -> None:
+def test_a_sample_rate_that_no_file_can_hold_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CodecError, match="cannot be written as WAV with 1 channels at 4000000000"):
         save_audio(tmp_path / "x.wav", torch.zeros(1, 10), 4_000_000_000)
     assert not list(tmp_path.iterdir())

@@ -94,7 +94,7 @@ def test_one_failure_among_many_is_listed_and_the_others_are_done(
     for path in ("in/a.wav", "in/c.wav", "in/c.flac"):
         record(path)
     soundfile.write("in/b.wav", np.array([0, np.nan]), 16000, subtype="FLOAT")
-    Path("in/d.wav").write_text("no sound")
+    Path("in/d.wav").write_text("no audio")
     assert run(["encode", "in", "missing.wav", "tok", "--model", model]) == 1
     out, err = capsys.readouterr()
     assert "2 files done" in out
@@ -170,7 +170,7 @@ def test_json_is_one_object_on_stdout(
     here: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record("in/a.wav", 16000)
-    Path("in/b.wav").write_text("no sound")
+    Path("in/b.wav").write_text("no audio")
     assert run(["encode", "in", "tok", "--json", "--model", model]) == 1
     result = json.loads(capsys.readouterr().out)
     (made,) = result["files"]
@@ -235,7 +235,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 ) -> None:
     record("in.wav")
     assert run(["encode", "in.wav", "good.tok", "--model", model]) == 0
-    Path("text.wav").write_text("no sound")
+    Path("text.wav").write_text("no audio")
     Path("text.tok").write_text("no tokens")
     Path("empty").mkdir()
     before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}

@@ -1,4 +1,4 @@
-"""`codec stream`: from file to file, from a pretended microphone, and without one."""
+"""`codec stream`: from file to file, from a fake microphone, and without one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from audiocodec import load_audio, load_codec
-from audiocodec_cli import stream
+from audiocodec_cli import meter
 from audiocodec_cli.main import run
 
 
@@ -41,12 +41,12 @@ def test_file_to_file_in_live_pieces(
     assert out == ""
     assert f"{samples / rate:.2f} s in " in err
     assert "x real time" in err and "latency 40 ms" in err
-    heard, out_rate = load_audio("out.wav")
+    decoded, out_rate = load_audio("out.wav")
     audio, _ = load_audio("in.wav", 16000)
-    assert (out_rate, heard.shape) == (16000, audio.shape)
+    assert (out_rate, decoded.shape) == (16000, audio.shape)
     codec = load_codec(model)
     whole = codec.decode(codec.encode(audio.unsqueeze(1), 3), audio.shape[1])[:, 0].clip(-1, 1)
-    close = ((heard - whole).abs() <= 2 / 32768).float().mean()
+    close = ((decoded - whole).abs() <= 2 / 32768).float().mean()
     assert close > 0.95  # a code or two may differ in float32
     assert run(arguments) == 1
     assert "out.wav: is there already; --overwrite" in capsys.readouterr().err
@@ -56,15 +56,15 @@ class Error(Exception):
     """sounddevice's PortAudioError."""
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, **card: Any) -> None:
+def fake_devices(monkeypatch: pytest.MonkeyPatch, **card: Any) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(PortAudioError=Error, **card))
 
 
 def test_from_microphone_to_loudspeaker_until_ctrl_c(
     model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = np.random.default_rng(0).uniform(-0.1, 0.1, (10, 320, 1)).astype(np.float32)
-    pieces, heard = iter(said), []
+    recorded = np.random.default_rng(0).uniform(-0.1, 0.1, (10, 320, 1)).astype(np.float32)
+    chunks, played = iter(recorded), []
 
     class Card:
         def __init__(self, samplerate: int, channels: int, dtype: str) -> None:
@@ -77,30 +77,30 @@ def test_from_microphone_to_loudspeaker_until_ctrl_c(
 
         def read(self, frames: int) -> tuple[np.ndarray, bool]:
             assert frames == 320
-            piece = next(pieces, None)
-            if piece is None:
+            chunk = next(chunks, None)
+            if chunk is None:
                 raise KeyboardInterrupt
-            return piece, False
+            return chunk, False
 
-        def write(self, sound: np.ndarray) -> None:
-            heard.append(sound)
+        def write(self, audio: np.ndarray) -> None:
+            played.append(audio)
 
-    pretend(monkeypatch, InputStream=Card, OutputStream=Card)
+    fake_devices(monkeypatch, InputStream=Card, OutputStream=Card)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(stream, "METER_SECONDS", 0.0)
+    monkeypatch.setattr(meter, "METER_SECONDS", 0.0)
     assert run(["stream", "--model", model]) == 0
     err = capsys.readouterr().err
     assert "dB, " in err  # the meter
     assert "0.20 s in 10 pieces" in err
-    assert [len(sound) for sound in heard] == [0, *[320] * 9, 320]
+    assert [len(audio) for audio in played] == [0, *[320] * 9, 320]
     codec = load_codec(model)
-    audio = torch.from_numpy(said.reshape(1, 1, -1))
+    audio = torch.from_numpy(recorded.reshape(1, 1, -1))
     whole = codec.decode(codec.encode(audio))[0, 0].numpy()
-    np.testing.assert_allclose(np.concatenate(heard)[:, 0], whole, atol=1e-3)
+    np.testing.assert_allclose(np.concatenate(played)[:, 0], whole, atol=1e-3)
 
 
 @pytest.mark.parametrize("given", [[], ["--input", "in.wav"], ["--output", "out.wav"]])
-def test_what_is_missing_is_told_with_the_extra_and_the_flags(
+def test_the_error_about_a_missing_device_names_the_extra_and_the_flags(
     here: Path,
     model: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -117,18 +117,18 @@ def test_what_is_missing_is_told_with_the_extra_and_the_flags(
         return capsys.readouterr().err
 
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    told = error()
-    assert "audiocodec[live]" in told and "--input FILE and --output FILE" in told
-    pretend(monkeypatch, InputStream=absent, OutputStream=absent)
-    told = error()
-    assert "can be opened (Error querying device -1)" in told and "--output FILE" in told
-    assert told.count("\n") == 1
+    message = error()
+    assert "audiocodec[live]" in message and "--input FILE and --output FILE" in message
+    fake_devices(monkeypatch, InputStream=absent, OutputStream=absent)
+    message = error()
+    assert "can be opened (Error querying device -1)" in message and "--output FILE" in message
+    assert message.count("\n") == 1
     assert not Path("out.wav").exists()
 
 
 @pytest.mark.parametrize(("power", "level"), [(1.0, 0), (0.0, -60), (0.01, -20), (1e-12, -60)])
 def test_the_level_is_in_decibels_of_full_scale(power: float, level: float) -> None:
-    assert stream.decibels(power) == pytest.approx(level)
+    assert meter.decibels(power) == pytest.approx(level)
 
 
 def test_the_input_is_not_replaced_by_its_own_result(

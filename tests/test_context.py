@@ -26,7 +26,7 @@ from audiocodec import (
     save_audio,
 )
 from audiocodec.batch.encoder import BatchEncoder
-from audiocodec.batch.jobs import Job
+from audiocodec.batch.plan import Job
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.verification import verify
 

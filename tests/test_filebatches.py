@@ -1,4 +1,4 @@
-"""Short files side by side: the bytes that each has alone, and one that fails fails alone."""
+"""Batches of short files: the same bytes as one by one, and a bad file fails alone."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ import soundfile
 import torch
 
 from audiocodec import Codec, CodecError, encode_file, load_codec
-from audiocodec.audio.files import find_audio
+from audiocodec.audio import find_audio
 from audiocodec.batch import encoder as filebatches
-from audiocodec.batch.done import check_done, cut_codebooks
 from audiocodec.batch.encoder import BatchEncoder
-from audiocodec.batch.jobs import Batch, Job, Plan, Stop, _batches, plan_jobs, run_jobs
+from audiocodec.batch.existing import check_encoded, cut_codebooks
+from audiocodec.batch.grouping import group_by_length
+from audiocodec.batch.plan import Job, Plan, plan_jobs
+from audiocodec.batch.report import Batch
+from audiocodec.batch.run import run_jobs
+from audiocodec.batch.threads import Stop
 from audiocodec.files import FileResult
 from audiocodec_cli.main import run
 
@@ -33,7 +37,7 @@ def exact(model: str) -> Codec:
 
 @pytest.fixture
 def plan(here: Path) -> Plan:
-    """Sounds of mixed lengths, rates and channels in ``in``, to be encoded into ``out``."""
+    """Recordings of mixed lengths, rates and channels in ``in``, to be encoded into ``out``."""
     noise = np.random.default_rng(0)
     Path("in").mkdir()
     for number, samples in enumerate(LENGTHS):
@@ -73,14 +77,14 @@ def encode_all(
         plan,
         lambda job: encode_file(job.source, job.target, codec),
         overwrite,
-        check_done=lambda job: check_done(job.target, codec, codec.quantizer.num_codebooks),
+        check_done=lambda job: check_encoded(job.target, codec, codec.quantizer.num_codebooks),
         workers=workers,
         batching=encoder.batching_policy(lambda seconds: None),
     )
 
 
 def alone(codec: Codec) -> dict[str, bytes]:
-    """What every sound becomes by itself; nothing for those that fail."""
+    """The token file of each recording, encoded one by one; none for those that fail."""
     Path("alone").mkdir()
     for source in find_audio("in"):
         try:
@@ -145,8 +149,8 @@ def test_batches_hold_like_lengths_and_no_more_than_they_may() -> None:
         place: (int(noise.integers(1, 4)), round(float(noise.exponential(4)), 1) + 0.1)
         for place in range(300)
     }
-    made = _batches(sizes, 16.0)
-    assert made == _batches(dict(reversed(sizes.items())), 16.0)
+    made = group_by_length(sizes, 16.0)
+    assert made == group_by_length(dict(reversed(sizes.items())), 16.0)
     assert sorted(place for batch in made for place in batch) == list(range(300))
     assert len(made) < 200
     for batch in made:
@@ -157,7 +161,7 @@ def test_batches_hold_like_lengths_and_no_more_than_they_may() -> None:
 
 def test_one_that_fails_fails_alone(plan: Plan, exact: Codec) -> None:
     soundfile.write("in/x1.wav", [0.0, np.nan] * 2500, 16000, subtype="FLOAT")
-    Path("in/x2.wav").write_text("no sound")
+    Path("in/x2.wav").write_text("no audio")
     flac = Path("in/06.flac").read_bytes()
     Path("in/x3.flac").write_bytes(flac[: len(flac) // 2])
     Path("in/09.flac").write_bytes(flac)
@@ -178,7 +182,7 @@ def test_one_that_fails_fails_alone(plan: Plan, exact: Codec) -> None:
     assert contents("out") == alone(exact)
 
 
-def test_a_sound_too_loud_to_compute_with_spoils_no_batch(here: Path, model: str) -> None:
+def test_audio_too_loud_to_compute_fails_alone(here: Path, model: str) -> None:
     codec = load_codec(model)
     Path("in").mkdir()
     for number in range(5):
@@ -199,14 +203,14 @@ def test_what_is_there_is_passed_over_unless_it_is_something_else(
     encode_file("in/07.wav", "out/07.tok", exact)
     encode_file("in/08.wav", "out/08.tok", exact, num_codebooks=1)
     before = Path("out/08.tok").read_bytes()
-    told = ["out/08.tok: is there already, with 1 codebooks; --overwrite replaces it"]
+    expected = ["out/08.tok: is there already, with 1 codebooks; --overwrite replaces it"]
     done = encode_all(plan, exact)
     assert len(done.results) == 12
     assert [job.target for job in done.skipped] == [Path("out/07.tok")]
-    assert done.failures == told
+    assert done.failures == expected
     assert Path("out/08.tok").read_bytes() == before
     batches.clear()
-    assert encode_all(plan, exact).failures == told
+    assert encode_all(plan, exact).failures == expected
     assert not batches
     assert not encode_all(plan, exact, overwrite=True).failures
     assert batches
@@ -235,9 +239,7 @@ def test_what_is_cut_from_the_file_that_is_there_leaves_its_batch(
     assert contents("out") == cut
 
 
-def test_on_a_cpu_the_command_does_without_batches(
-    plan: Plan, batches: list[int], model: str
-) -> None:
+def test_on_a_cpu_the_command_uses_no_batches(plan: Plan, batches: list[int], model: str) -> None:
     assert run(["encode", "in", "out", "--model", model]) == 0
     assert not batches
     assert contents("out") == alone(load_codec(model))
@@ -284,7 +286,8 @@ def test_long_files_go_block_by_block(
 
     monkeypatch.setattr(filebatches, "encode_file", watched)
     encoder = BatchEncoder(exact, batch_seconds=0.5)
-    for batch in _batches({n: encoder.measure(job) for n, job in enumerate(plan.jobs)}, 0.5):
+    sizes = {n: encoder.measure(job) for n, job in enumerate(plan.jobs)}
+    for batch in group_by_length(sizes, 0.5):
         if any(LENGTHS[n] >= 16000 for n in batch):
             assert len(batch) == 1
     encoder.encode(plan.jobs[-2:], lambda seconds: None)  # though nobody plans that
@@ -337,7 +340,7 @@ def test_float32_codes_of_speech_are_those_of_the_files_alone(
     assert equal >= len(expected) - 1  # rounding may turn a near tie
 
 
-def test_what_is_cut_or_too_loud_is_said_in_a_batch_too(here: Path, exact: Codec) -> None:
+def test_cut_and_clipped_files_are_reported_from_a_batch_too(here: Path, exact: Codec) -> None:
     Path("in").mkdir()
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 8000))
     soundfile.write("in/0.wav", noise[0], 16000)

@@ -116,7 +116,7 @@ def test_how_an_array_lies_in_memory_does_not_matter(loaded: RuntimeCodec, audio
         (None, "not NoneType"),
     ],
 )
-def test_audio_that_is_refused_is_told_what_it_is_and_what_to_do(
+def test_errors_about_audio_name_the_problem_and_the_remedy(
     loaded: RuntimeCodec, given: Any, words: str
 ) -> None:
     for take in (loaded.encode, StreamEncoder(loaded).push):
@@ -166,8 +166,8 @@ def test_codes_of_any_width_and_kind_give_the_same_audio(
     expected = loaded.decode(codes, 3500)
     assert torch.equal(loaded.decode(given, 3500), expected)
     decoder = StreamDecoder(loaded)
-    heard = torch.cat([decoder.push(given), decoder.flush()], dim=-1)[..., :3500]
-    torch.testing.assert_close(heard, expected, rtol=0, atol=1e-5)
+    decoded = torch.cat([decoder.push(given), decoder.flush()], dim=-1)[..., :3500]
+    torch.testing.assert_close(decoded, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -182,9 +182,7 @@ def test_codes_of_any_width_and_kind_give_the_same_audio(
         ([[1]], "not list"),
     ],
 )
-def test_codes_that_are_refused_are_told_what_they_are(
-    loaded: RuntimeCodec, given: Any, words: str
-) -> None:
+def test_errors_about_codes_name_the_problem(loaded: RuntimeCodec, given: Any, words: str) -> None:
     for take in (loaded.decode, StreamDecoder(loaded).push):
         with pytest.raises(CodecError, match=words):
             take(given)

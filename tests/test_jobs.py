@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,15 @@ import soundfile
 import torch
 
 from audiocodec import Codec, CodecError, save_codec
-from audiocodec.batch.jobs import Job, Plan, Stop, run_jobs
+from audiocodec.batch.plan import Job, Plan
+from audiocodec.batch.run import run_jobs
+from audiocodec.batch.threads import Stop, on_threads
 from audiocodec_cli.main import run
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec) -> Path:
-    """A current folder with the small model and a folder of sounds, some of them not sound."""
+    """A current folder with the small model and a folder of audio files, two of them bad."""
     monkeypatch.chdir(tmp_path)
     save_codec(codec, tmp_path / "small")
     noise = np.random.default_rng(0)
@@ -32,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec) -> Path:
         samples = noise.uniform(-0.5, 0.5, (4000 + 3111 * number, 1 + number % 3))
         soundfile.write(folder / f"{number:02}.wav", samples, 16000)
     for name in ("in/a/00x.wav", "in/b/99.wav"):
-        Path(name).write_text("no sound")
+        Path(name).write_text("no audio")
     return tmp_path
 
 
@@ -81,6 +84,23 @@ def test_jobs_run_side_by_side_on_one_thread_each_and_come_back_in_order() -> No
     assert sorted(done) == list("012345")
 
 
+def test_threads_take_few_items_ahead_of_their_turn() -> None:
+    taken: list[int] = []
+    results: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(200):
+            taken.append(number)
+            yield number
+
+    def collect(number: int) -> None:
+        results.append(number)
+        assert len(taken) - len(results) < 16
+
+    on_threads(lambda number: number, items(), workers=4, stop=Stop(), collect=collect)
+    assert sorted(results) == taken == list(range(200))
+
+
 def test_an_interruption_gives_up_all_jobs() -> None:
     plan = Plan(single=False, jobs=[Job(Path(f"{n}"), Path(f"out/{n}")) for n in range(100)])
     stop, started, cleared = Stop(), [], []
@@ -115,7 +135,7 @@ def test_a_signal_leaves_whole_files_and_no_process(here: Path, number: signal.S
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # whatever pytest was told
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup ignores it
     )
     patience = time.monotonic() + 60
     while not list(Path("tok").glob("**/.codec-*.part")) and time.monotonic() < patience:

@@ -1,4 +1,4 @@
-"""Compressed files are read whole, whatever length their headers say, or the loss is told."""
+"""Compressed files are read to their end, whatever their headers say, or the loss is an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from audiocodec import CodecError, encode_file, load_audio, load_codec
-from audiocodec.audio.files import AudioReader, audio_info
+from audiocodec.audio import AudioReader, audio_info
 from audiocodec_cli.main import run
 
 FORMATS = {
@@ -108,7 +108,7 @@ def test_files_joined_end_to_end_are_all_read(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [*FORMATS, *OTHERS])
-def test_a_joined_part_of_another_shape_is_told_with_its_place(kind: str) -> None:
+def test_a_joined_part_of_another_format_is_an_error_with_its_position(kind: str) -> None:
     joined = encoded(kind, 1.5) + encoded(kind, 1, channels=2, rate=24000)
     with pytest.raises(
         CodecError, match=r"at 1\.50 s another part follows with 2 channels at 24000 Hz; encode"
@@ -166,7 +166,7 @@ def test_a_file_without_its_end_is_cut_short(here: Path, model: str, kind: str) 
         assert part.shape[1] + round(missing) == 6 * RATE
 
 
-def test_a_disk_that_fails_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_disk_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     class Failing(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             if self.tell() > 50000:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from audiocodec import CodecError, find_audio, load_audio
-from audiocodec.audio.files import AudioReader, audio_info
+from audiocodec.audio import AudioReader, audio_info
 from audiocodec_cli.main import run
 
 av = pytest.importorskip("av")
@@ -109,12 +109,12 @@ def test_of_a_video_the_first_audio_stream_is_read() -> None:
     assert (audio.shape, rate) == ((1, 32000), 32000)
 
 
-def test_a_video_without_audio_is_told() -> None:
+def test_a_video_without_audio_is_an_error() -> None:
     with pytest.raises(CodecError, match="<BytesIO>: holds no audio"):
         load_audio(io.BytesIO(made("mp4", "", 0, video=5)))
 
 
-def test_cut_media_files_are_told() -> None:
+def test_media_files_that_were_cut_are_reported() -> None:
     data = made("matroska", "pcm_s16le", 96000)
     cut = data[: len(data) // 2]
     with pytest.raises(CodecError, match=r"cut short at (0\.9|1\.0)\d s, (0\.9|1\.0)\d s are miss"):

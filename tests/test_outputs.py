@@ -210,7 +210,7 @@ def test_a_mistake_with_lists_is_one_line(
 def test_a_file_that_goes_away_before_its_turn_is_a_failure(
     clips: Path, model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audiocodec.batch import jobs as batch
+    from audiocodec.batch import plan as batch
 
     planned = batch.plan_jobs
 

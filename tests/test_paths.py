@@ -17,7 +17,8 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec import Codec, CodecError, evaluate, load_codec, paths, save_audio, save_codec
+from audiocodec import Codec, CodecError, evaluate, load_codec, save_audio, save_codec
+from audiocodec import temporary as temporary_files
 from audiocodec.paths import find_files, replacing, replacing_folder
 from audiocodec.training.data import DataConfig, split_files
 from audiocodec_cli.main import run
@@ -136,7 +137,7 @@ def test_encode_and_a_checkpoint_sweep_the_folders_that_they_write_into(
     save_codec(codec, "saved")
     assert not list(here.rglob(".codec-*"))
     left_by_a_killed_process(here / "tok" / "sub")
-    paths._sweep.cache_clear()  # as in another process
+    temporary_files._sweep.cache_clear()  # as in another process
     assert run(["encode", "in", "tok", "--model", model]) == 0  # with nothing left to do
     assert not list(here.rglob(".codec-*"))
 
@@ -144,8 +145,8 @@ def test_encode_and_a_checkpoint_sweep_the_folders_that_they_write_into(
 def test_what_may_belong_to_a_living_process_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep = paths._sweep.__wrapped__
-    prefix = paths._prefix()
+    sweep = temporary_files._sweep.__wrapped__
+    prefix = temporary_files._prefix()
     with replacing(tmp_path / "a") as file, replacing_folder(tmp_path / "b") as folder:
         sweep(tmp_path)
         assert file.exists() and folder.exists()
@@ -173,7 +174,7 @@ def test_what_may_belong_to_a_living_process_stays(
 def test_a_temporary_file_that_is_swept_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, calls = paths._lock, []
+    lock, calls = temporary_files._lock, []
 
     def swept(path: Path, wait: bool) -> int | None:
         calls.append(path)
@@ -181,7 +182,7 @@ def test_a_temporary_file_that_is_swept_before_it_is_locked_is_made_again(
             path.unlink()
         return lock(path, wait)
 
-    monkeypatch.setattr(paths, "_lock", swept)
+    monkeypatch.setattr(temporary_files, "_lock", swept)
     with replacing(tmp_path / "a") as temporary:
         assert temporary == calls[1] != calls[0]
     assert (tmp_path / "a").exists()

@@ -16,9 +16,7 @@ import soundfile
 import torch
 
 from audiocodec import Codec, CodecError, decode_file, encode_file, load_codec, save_codec
-from audiocodec.audio.files import AudioReader
-from audiocodec.audio.pipes import PipeWriter
-from audiocodec.audio.wav import SAMPLE_FORMATS, RawFormat
+from audiocodec.audio import SAMPLE_FORMATS, AudioReader, PipeWriter, RawFormat
 from audiocodec.tokens import BlockReader, TokenFile
 from audiocodec_cli.main import run
 

@@ -17,7 +17,7 @@ import torch
 
 from audiocodec import Codec, CodecError, decode_file, encode_file, load_audio, load_codec
 from audiocodec import save_audio as save
-from audiocodec.audio.files import AudioReader, AudioWriter, audio_info
+from audiocodec.audio import AudioReader, AudioWriter, audio_info
 from audiocodec_cli.main import run
 
 KINDS: dict[str, dict[str, str]] = {
@@ -105,7 +105,7 @@ def test_a_cut_aiff_or_au_is_cut_short(kind: str) -> None:
         load_audio(io.BytesIO(made(kind)[:-2000]))
 
 
-def test_a_full_temporary_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_temporary_folder_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -132,7 +132,7 @@ def test_audio_is_saved_into_memory(format: str | None) -> None:
     assert (found - audio).abs().max() <= 0.51 / 32768
 
 
-def test_a_format_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_format_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CodecError, match="<BytesIO>: cannot write `MP3` audio; the format is WAV"):
         save(io.BytesIO(), torch.zeros(1, 10), 8000, "MP3")
     save(tmp_path / "a.x", torch.zeros(1, 10), 8000, "FLAC")

@@ -1,4 +1,4 @@
-"""A folder encoded again: what is done is passed over, and what is no longer true is said."""
+"""Encoding a folder again skips existing outputs and reports the stale ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec.audio import files as audio
+from audiocodec.audio import reader as audio
 from audiocodec.tokens import TokenFile
 from audiocodec_cli.main import run
 

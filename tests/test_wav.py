@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from audiocodec import CodecError, encode_file, load_audio, load_codec
-from audiocodec.audio.files import AudioReader, audio_info
+from audiocodec.audio import AudioReader, audio_info
 from audiocodec_cli.main import run
 
 STEPS = np.random.default_rng(0).integers(-32768, 32768, (40, 1), dtype=np.int16)
@@ -265,7 +265,7 @@ def test_a_cut_wav_is_encoded_up_to_the_cut_with_a_warning(
     assert soundfile.info("a.wav").frames == 12000
 
 
-def test_peaks_above_full_scale_are_told_once(
+def test_one_warning_is_printed_about_peaks_above_full_scale(
     here: Path, model: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)

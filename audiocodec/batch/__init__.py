@@ -1,1 +1,1 @@
-"""Many files: which file becomes which, several at a time, and what is there already."""
+"""Many files: which file becomes which, several at a time, and which outputs already exist."""

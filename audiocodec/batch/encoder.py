@@ -1,7 +1,7 @@
-"""Short audio files side by side: those of like length are padded into one batch and coded at once.
+"""Encoding short audio files of similar length in one padded batch.
 
-A short file alone leaves most of a GPU idle. On a CPU little is gained (docs/performance.md), so
-the command does without there. Long files are longer than a batch; they go on block by block.
+A short file alone leaves most of a GPU idle. On a CPU a batch gains little (docs/performance.md),
+so the command does not use batches there. A file longer than a batch is encoded block by block.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from audiocodec.audio.files import AudioReader, Samples, audio_info
-from audiocodec.batch.jobs import BatchingPolicy, Job, attempt
-from audiocodec.codec import Codec
+from audiocodec.audio import AudioReader, Samples, audio_info
+from audiocodec.batch.grouping import BatchingPolicy
+from audiocodec.batch.plan import Job
+from audiocodec.batch.run import attempt
 from audiocodec.errors import CodecError
 from audiocodec.files import (
     BLOCK_SECONDS,
@@ -27,20 +28,22 @@ from audiocodec.files import (
     encode_file,
     encoded,
 )
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import TokenWriter, token_header
 from audiocodec.tokens.packing import Codes
 
 BATCH_SECONDS = {"cpu": 16.0, "cuda": 160.0}
-"""Of audio in a batch, padding and all channels counted. On a CPU more leaves the cache."""
-LEAST_SECONDS = 0.1
-"""That a file counts as, so that a batch does not hold any number of empty ones."""
+"""Seconds of audio in a batch, with padding and all channels. On a CPU more exceeds the cache."""
+MIN_SECONDS = 0.1
+"""Every file counts as at least this long, so that a batch of empty files is limited too."""
 HEADER_TOLERANCE = 1.25
-"""Times what was planned that a batch may hold: headers, an MP3's above all, may only estimate."""
+"""A batch may exceed its planned size by this factor: a header, of an MP3 above all, may only
+estimate a file's length."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A whole file: ``audio [C, T]`` at the model's rate, and the seconds that reading it took."""
+    """A file in memory: ``audio [C, T]`` at the model's rate; ``elapsed`` seconds to read it."""
 
     job: Job
     reader: AudioReader
@@ -49,18 +52,19 @@ class _Loaded:
 
 
 class BatchEncoder:
-    """Encodes several files at once, each to what :func:`encode_file` makes of it.
+    """Encodes several files at once, with the same results as :func:`encode_file`.
 
-    In float64 their codes are the same; in float32 rounding may turn a near tie.
+    In float64 the codes are identical. In float32, rounding may decide a near tie differently.
 
     Args:
         num_codebooks, beam: as in :func:`encode_file`.
-        batch_seconds: audio in a batch; by default :data:`BATCH_SECONDS` of the codec's device.
+        batch_seconds: seconds of audio in a batch; by default :data:`BATCH_SECONDS` of the codec's
+            device.
     """
 
     def __init__(
         self,
-        codec: Codec,
+        codec: RuntimeCodec,
         num_codebooks: int | None = None,
         beam: int = 1,
         batch_seconds: float | None = None,
@@ -70,47 +74,47 @@ class BatchEncoder:
         self.batch_seconds = batch_seconds or BATCH_SECONDS.get(
             self.device.type, BATCH_SECONDS["cuda"]
         )
-        # A GPU has one batch at a time, while other threads read and write those before and after.
+        # A GPU computes one batch at a time, while other threads read the next and write the last.
         self._turn = nullcontext() if self.device.type == "cpu" else threading.Lock()
 
     def batching_policy(self, progress: Progress) -> BatchingPolicy[FileResult]:
-        """For :func:`~audiocodec.batch.jobs.run_jobs`; ``progress`` as in :meth:`encode`."""
+        """For :func:`~audiocodec.batch.run.run_jobs`; ``progress`` as in :meth:`encode`."""
         return BatchingPolicy(
             self.measure, self.batch_seconds, lambda jobs: self.encode(jobs, progress)
         )
 
     def measure(self, job: Job) -> tuple[int, float]:
-        """Channels and seconds of an audio file, by its header."""
+        """Channels and seconds of an audio file according to its header."""
         info = audio_info(job.source)
-        return info.channels, max(info.seconds, LEAST_SECONDS)
+        return info.channels, max(info.seconds, MIN_SECONDS)
 
     def encode(self, jobs: Sequence[Job], progress: Progress) -> list[FileResult | Exception]:
-        """What became of each file: its result, or the error that it failed with.
+        """The result, or the exception, of each file.
 
-        A batch that does not fit, or that the codec refuses, is halved; one file goes block by
-        block, as it would have alone.
+        A batch that does not fit into memory, or that the codec refuses, is halved. A single file
+        is encoded block by block.
 
         Args:
-            progress: called now and then with the seconds of audio that were read since.
+            progress: called now and then with the seconds of audio read since the last call.
         """
         if len(jobs) == 1:
             return [attempt(lambda job: self._encode_alone(job, progress), jobs[0])]
         files = [attempt(lambda job: self._read(job, progress), job) for job in jobs]
-        whole = [loaded for loaded in files if isinstance(loaded, _Loaded)]
+        readable = [loaded for loaded in files if isinstance(loaded, _Loaded)]
         started = time.perf_counter()
-        codes = self._codes([loaded.audio for loaded in whole])
-        share = (time.perf_counter() - started) / max(1, len(whole))
+        codes = self._codes([loaded.audio for loaded in readable])
+        share = (time.perf_counter() - started) / max(1, len(readable))
         if codes is None:
-            del files, whole
+            del files, readable
             torch.cuda.empty_cache()
             half = len(jobs) // 2
             return self.encode(jobs[:half], progress) + self.encode(jobs[half:], progress)
 
         def write(loaded: _Loaded) -> FileResult:
             progress(0.0)
-            return self._write(loaded, next(made), share)
+            return self._write(loaded, next(remaining), share)
 
-        made = iter(codes)
+        remaining = iter(codes)
         return [
             attempt(write, loaded) if isinstance(loaded, _Loaded) else loaded for loaded in files
         ]
@@ -121,26 +125,26 @@ class BatchEncoder:
         )
 
     def _read(self, job: Job, progress: Progress) -> _Loaded:
-        """The file's audio; of one that no batch can hold, too much of it."""
+        """The file's audio. Reading ends when there is more of it than a batch can hold."""
         started = time.perf_counter()
         check_distinct(job.source, job.target)
         with AudioReader(job.source, self.codec.sample_rate, allow_truncated=True) as reader:
             blocks = [np.zeros((reader.info.channels, 0), dtype=np.float32)]
-            left = self._most_samples
+            num_samples = 0
             for block in reader.blocks(BLOCK_SECONDS):
                 blocks.append(block)
                 progress(block.shape[1] / self.codec.sample_rate)
-                left -= block.shape[1]
-                if left < 0:
+                num_samples += block.shape[1]
+                if num_samples > self._max_samples:
                     break
         audio = np.concatenate(blocks, axis=1)
         return _Loaded(job, reader, audio, time.perf_counter() - started)
 
     def _codes(self, files: Sequence[Samples]) -> list[Codes] | None:
-        """``[C, T]`` each -> its codes ``[C, K, F]``; nothing if they do not go into one batch."""
+        """Files ``[C, T]`` -> codes ``[C, K, F]`` of each; ``None`` if they exceed one batch."""
         lengths = [loaded.shape[1] for loaded in files for _ in loaded]
         longest = max(lengths, default=0)
-        if len(lengths) * longest > self._most_samples:
+        if len(lengths) * longest > self._max_samples:
             return None
         batch = torch.zeros(len(lengths), 1, longest, dtype=torch.float32, device="cpu")
         rows = iter(batch)
@@ -161,11 +165,11 @@ class BatchEncoder:
         ]
 
     @property
-    def _most_samples(self) -> float:
+    def _max_samples(self) -> float:
         return HEADER_TOLERANCE * self.batch_seconds * self.codec.sample_rate
 
     def _write(self, loaded: _Loaded, codes: Codes, share: float) -> FileResult:
-        """The token file of ``codes [C, K, F]``, which took ``share`` seconds of a batch."""
+        """Write ``codes [C, K, F]``; computing them took ``share`` seconds."""
         started = time.perf_counter()
         reader = loaded.reader
         header = token_header(

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiocodec.audio.files import load_audio
+from audiocodec.audio import load_audio
 from audiocodec.evaluation.result import Evaluation
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.scoring import Pair

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from audiocodec.audio.files import audio_info, find_audio, load_audio
+from audiocodec.audio import audio_info, find_audio, load_audio
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.metrics import METRICS, check_installed, select_metrics
 from audiocodec.evaluation.rows import Mean, ScoredFile

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from audiocodec.audio.files import audio_info, save_audio
+from audiocodec.audio import audio_info, save_audio
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.result import Evaluation
 from audiocodec.evaluation.rows import Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from audiocodec.audio.files import find_audio
+from audiocodec.audio import find_audio
 from audiocodec.errors import CodecError
 
 

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiocodec.audio.files import load_audio
+from audiocodec.audio import load_audio
 from audiocodec.bundled import GOLDEN_CLIP
 from audiocodec.errors import CodecError
 from audiocodec.modules.conv import StreamState

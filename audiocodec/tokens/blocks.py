@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -170,12 +169,6 @@ class BlockReader:
             data += more
         self.num_bytes += len(data)
         return data
-
-
-def stream_name(stream: object, default: str) -> Path:
-    """The name of a stream for messages; ``default`` where it has none or only a number."""
-    name = getattr(stream, "name", None)
-    return Path(os.fsdecode(name) if isinstance(name, (str, bytes)) else default)
 
 
 def _block_crc(number: int, block: bytes) -> bytes:

@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from audiocodec.errors import CodecError
-from audiocodec.paths import Report, check_file, find_inputs
-from audiocodec.tokens.blocks import TRAILER, BlockReader, block_bytes, read_trailer, stream_name
+from audiocodec.paths import Report, check_file, find_inputs, stream_name
+from audiocodec.tokens.blocks import TRAILER, BlockReader, block_bytes, read_trailer
 from audiocodec.tokens.header import SUFFIX, held_codebooks
 from audiocodec.tokens.packing import Codes
 
@@ -196,7 +196,7 @@ def find_tokens(path: str | Path, report: Report | None = None) -> list[Path]:
     """The ``.tok`` files in a folder and its subfolders, sorted; a file by itself.
 
     Args:
-        report: as in :func:`~audiocodec.audio.files.find_audio`.
+        report: as in :func:`~audiocodec.audio.find_audio`.
 
     Raises:
         CodecError: nothing at ``path``, a folder without token files, or one that cannot be listed.

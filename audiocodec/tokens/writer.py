@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from audiocodec.errors import CodecError
-from audiocodec.paths import replacing, writing
-from audiocodec.tokens.blocks import stream_name, write_block, write_trailer
+from audiocodec.paths import replacing, stream_name, writing
+from audiocodec.tokens.blocks import write_block, write_trailer
 from audiocodec.tokens.coding import coding_of
 from audiocodec.tokens.header import Model, TokenHeader, token_header
 from audiocodec.tokens.packing import Codes, code_array

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiocodec.audio.files import AudioReader, audio_info, save_audio
+from audiocodec.audio import AudioReader, audio_info, save_audio
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
 from audiocodec.training.corpora import LIBRISPEECH_SUBSETS

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from audiocodec.audio.files import find_audio
+from audiocodec.audio import find_audio
 from audiocodec.errors import CodecError
 from audiocodec.extras import import_extra
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiocodec.audio.files import AudioReader, find_audio
+from audiocodec.audio import AudioReader, find_audio
 from audiocodec.bundled import CLIPS
 from audiocodec.config import Config
 from audiocodec.cores import available_cores

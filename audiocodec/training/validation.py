@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiocodec.audio.files import load_audio
+from audiocodec.audio import load_audio
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.metrics import ScoreError

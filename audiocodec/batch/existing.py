@@ -1,7 +1,7 @@
-"""Outputs that are there already: are they what their input would become?
+"""Existing outputs: are they what their input would become?
 
-Recordings are replaced, models and numbers of codebooks change. What can be seen from headers,
-lengths and times is compared, so that a folder which is encoded again has no stale files unsaid.
+Recordings are replaced, models and numbers of codebooks change. So headers, lengths and
+modification times are compared: encoding a folder again reports every stale file that they show.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audiocodec.audio.files import AudioReader
-from audiocodec.batch.jobs import OutputDiffers
-from audiocodec.codec import Codec
+from audiocodec.audio import AudioReader
+from audiocodec.batch.report import OutputDiffers
 from audiocodec.errors import CodecError
 from audiocodec.files import BLOCK_SECONDS, FileResult
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
 from audiocodec.tokens import TokenFile, TokenWriter, token_header
 
 CHECK_SECONDS = 0.5
-"""Of a recording that is encoded to see how the codes of its token file were chosen."""
+"""Length of the start of a recording that is encoded to see whether a beam chose its codes."""
 
 Shape = tuple[int, int, int]
 """Sample rate, channels, samples per channel."""
 
 
-def check_done(
-    target: str | Path, codec: Codec, num_codebooks: int, source: str | Path | None = None
+def check_encoded(
+    target: str | Path, codec: RuntimeCodec, num_codebooks: int, source: str | Path | None = None
 ) -> None:
-    """Raise :class:`~audiocodec.batch.jobs.OutputDiffers` unless ``target`` is what ``codec`` would
-    write, as far as a look at its header, its length and those of ``source`` can say.
+    """Raise :class:`~audiocodec.batch.report.OutputDiffers` if the token file ``target`` is not
+    what ``codec`` would write, as far as its header, its length and those of ``source`` show.
 
     Raises:
         CodecError: either file cannot be read.
@@ -44,36 +44,36 @@ def check_done(
     change = source and _change(
         shape, _shape(source, shape[2]), target, source, "token", "recordings"
     )
-    there, held = "is there already, ", header.num_codebooks
+    exists, held = "is there already, ", header.num_codebooks
     if header.fingerprint != codec.fingerprint:
         of_model = f"of model {header.model} ({header.fingerprint})"
-        found = (f"{there}{of_model}", f"files are there already, {of_model}", "replaces {}")
+        found = (f"{exists}{of_model}", f"files are there already, {of_model}", "replaces {}")
     elif truncated:
-        found = (f"{there}cut short", "files are there already, cut short", "replaces {}")
+        found = (f"{exists}cut short", "files are there already, cut short", "replaces {}")
     elif change:
         found = (*change, "encodes {} again")
     elif held < num_codebooks:
-        asked = f"files hold {held} codebooks, {num_codebooks} asked for"
-        found = (f"{there}with {held} codebooks", asked, "replaces {}")
+        many = f"files hold {held} codebooks, {num_codebooks} asked for"
+        found = (f"{exists}with {held} codebooks", many, "replaces {}")
     elif held > num_codebooks:
-        asked = f"{held} codebooks, {num_codebooks} asked for"
-        found = (f"holds {asked}", f"files hold {asked}", "cuts {} down")
+        numbers = f"{held} codebooks, {num_codebooks} asked for"
+        found = (f"holds {numbers}", f"files hold {numbers}", "cuts {} down")
     else:
         return
     raise OutputDiffers(target, *found)
 
 
 def cut_codebooks(
-    target: str | Path, source: str | Path, codec: Codec, num_codebooks: int
+    target: str | Path, source: str | Path, codec: RuntimeCodec, num_codebooks: int
 ) -> FileResult | None:
-    """Write ``target``, the token file of ``source``, anew with its first codebooks only.
+    """Rewrite ``target``, the token file of ``source``, with its first codebooks only.
 
-    Each greedy choice depends on the codebooks before it alone, so the result is the file that
-    encoding would make. Codes that a beam chose are not: a file does not say how its codes were
-    chosen, so its first half second is encoded and compared.
+    A greedy search chooses each codebook's codes from the codebooks before it, so the result is the
+    file that encoding would make. That is not so for codes that a beam chose. A token file does not
+    say how its codes were chosen, so the first half second of ``source`` is encoded and compared.
 
     Returns:
-        ``None``, with ``target`` as it was, if ``source`` has to be encoded for that.
+        ``None``, with ``target`` unchanged, if ``source`` has to be encoded instead.
     """
     started = time.perf_counter()
     try:
@@ -89,7 +89,7 @@ def cut_codebooks(
             ):
                 return None
             codes = tokens.read(num_codebooks=num_codebooks)
-    except CodecError:  # which encoding will meet, or replace
+    except CodecError:  # encoding replaces the target, or reports the error
         return None
     header = token_header(codec, num_codebooks, *shape[:2])
     with TokenWriter(target, header) as writer:
@@ -110,19 +110,21 @@ def cut_codebooks(
     )
 
 
-def _is_greedy(tokens: TokenFile, source: str | Path, codec: Codec, num_codebooks: int) -> bool:
-    """Whether the tokens begin with the codes that ``codec`` gives for ``source``."""
+def _is_greedy(
+    tokens: TokenFile, source: str | Path, codec: RuntimeCodec, num_codebooks: int
+) -> bool:
+    """Whether the tokens start with the codes that a greedy search chooses for ``source``."""
     encoder = StreamEncoder(codec, num_codebooks, tokens.header.channels)
     with AudioReader(source, codec.sample_rate) as reader:
-        pieces = [
+        chunks = [
             encoder.push(torch.from_numpy(block).unsqueeze(1))
             for block in itertools.islice(reader.blocks(CHECK_SECONDS), 1)
         ]
     if tokens.num_frames <= CHECK_SECONDS * codec.frame_rate:
-        pieces.append(encoder.flush())
-    if not pieces:
+        chunks.append(encoder.flush())
+    if not chunks:
         return False
-    codes = torch.cat(pieces, dim=2).cpu().numpy()
+    codes = torch.cat(chunks, dim=2).cpu().numpy()
     frames = codes.shape[2]
     if not frames:
         return not tokens.num_frames
@@ -130,8 +132,8 @@ def _is_greedy(tokens: TokenFile, source: str | Path, codec: Codec, num_codebook
 
 
 def check_decoded(target: str | Path, source: str | Path) -> None:
-    """Raise :class:`~audiocodec.batch.jobs.OutputDiffers` if the audio file ``target`` has another
-    length or shape than the token file ``source``, or is older.
+    """Raise :class:`~audiocodec.batch.report.OutputDiffers` if the audio file ``target`` is older
+    than the token file ``source``, or has another length, sample rate or number of channels.
 
     Raises:
         CodecError: either file cannot be read.
@@ -143,8 +145,8 @@ def check_decoded(target: str | Path, source: str | Path) -> None:
 
 
 def _shape(path: str | Path, expected: int) -> Shape:
-    """Of an audio file, which is read whole if it may not hold ``expected`` samples: headers may
-    only estimate."""
+    """The shape of an audio file. A header may only estimate the length, so the file is read to its
+    end unless the header states ``expected`` samples."""
     with AudioReader(path) as reader:
         if reader.info.num_samples == expected:
             return reader.info.sample_rate, reader.info.channels, expected
@@ -154,22 +156,23 @@ def _shape(path: str | Path, expected: int) -> Shape:
 
 
 def _change(
-    then: Shape,
-    now: Shape,
+    old: Shape,
+    new: Shape,
     target: str | Path,
     source: str | Path,
     targets: str,
     sources: str,
 ) -> tuple[str, str] | None:
-    """What says that ``source`` was replaced since ``target`` was made: of one file, of many."""
+    """How ``source`` has changed since ``target`` was made from it, for a line about one file and
+    one about many; ``None`` if it has not."""
     change = ""
-    if then[:2] != now[:2]:
-        change = f"{then[0]} Hz, {then[1]} channels; now {now[0]} Hz, {now[1]} channels"
-    elif then != now:
-        change = f"{then[2] / then[0]:.2f} s, now {now[2] / now[0]:.2f} s"
+    if old[:2] != new[:2]:
+        change = f"{old[0]} Hz, {old[1]} channels; now {new[0]} Hz, {new[1]} channels"
+    elif old != new:
+        change = f"{old[2] / old[0]:.2f} s, now {new[2] / new[0]:.2f} s"
     if change:
-        made = f"made from an earlier {source} ({change})"
-        return made, f"{targets} files were made from earlier {sources}"
+        one = f"made from an earlier {source} ({change})"
+        return one, f"{targets} files were made from earlier {sources}"
     if os.stat(source).st_mtime_ns > os.stat(target).st_mtime_ns:
         return f"older than {source}", f"{targets} files are older than their {sources}"
     return None

@@ -1,0 +1,79 @@
+"""Work on several threads that can be interrupted.
+
+Threads, not processes: nearly all of the work releases Python's global lock, one model serves all,
+no process has to start, and none can be left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Stopped(BaseException):
+    """Raised by :meth:`Stop.check` in a job that is to be given up."""
+
+
+class Stop:
+    """Asks jobs on other threads to give up; each calls :meth:`check` now and then."""
+
+    def __init__(self) -> None:
+        self._requested = threading.Event()
+
+    def request(self) -> None:
+        self._requested.set()
+
+    def check(self) -> None:
+        """Raise :class:`Stopped` after :meth:`request`, so that the job removes its open files."""
+        if self._requested.is_set():
+            raise Stopped
+
+
+def on_threads(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    stop: Stop,
+    collect: Callable[[Result], object],
+) -> None:
+    """Call ``work`` for each item on ``workers`` threads, and ``collect`` for each result as soon
+    as it is there, on this thread. With one worker all of it is done on this thread.
+
+    When an exception or Ctrl-C ends this early, ``stop`` is requested and all threads are joined.
+    """
+    if workers == 1:
+        for item in items:
+            stop.check()
+            collect(work(item))
+        return
+    begin = threading.Event()
+
+    def run(item: Item) -> Result:
+        begin.wait()
+        stop.check()
+        return work(item)
+
+    remaining = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            # A future takes 2 kB, so there are few at a time, however many items there are.
+            pending = {pool.submit(run, item) for item in islice(remaining, 2 * workers)}
+            begin.set()
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                pending |= {pool.submit(run, item) for item in islice(remaining, len(done))}
+                for future in done:
+                    collect(future.result())
+        except BaseException:
+            stop.request()
+            raise
+        finally:
+            # No item begins before the pool knows all of its threads: it would not join a thread
+            # that Ctrl-C interrupts it in starting.
+            begin.set()
