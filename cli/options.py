@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiocodec.audio.raw import SAMPLE_FORMATS
+from audiocodec.engines import ENGINES
 
 if TYPE_CHECKING:
     from audiocodec.runtime import RuntimeCodec
@@ -82,7 +83,7 @@ device_option = click.option(
 
 engine_option = click.option(
     "--engine",
-    type=click.Choice(["torch", "onnx"]),
+    type=click.Choice(list(ENGINES)),
     default="torch",
     show_default=True,
     help="What computes the networks; onnx (extra `onnx`, CPU only) is faster for short pieces.",
