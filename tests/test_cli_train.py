@@ -78,7 +78,7 @@ def test_check_says_what_a_recipe_makes(
     recipe: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plenty = types.SimpleNamespace(free=10**15)
-    monkeypatch.setattr("audiocodec.training.check.shutil.disk_usage", lambda _: plenty)
+    monkeypatch.setattr("audiocodec.training.diskspace.shutil.disk_usage", lambda _: plenty)
     changes = ["data.root=/speech", "data.download=true", "schedule.batch_size=1"]
     changes += ["data.segment_seconds=0.2", "discriminators=null"]
     sets = [word for change in changes for word in ("--set", change)]
@@ -102,7 +102,7 @@ def test_check_says_what_the_run_takes(here: Path, capsys: pytest.CaptureFixture
     made = json.loads(capsys.readouterr().out)
     assert (made["files"], made["held_out"]) == (1, 1)
     assert made["hours_of_audio"] * 3600 == pytest.approx(8, abs=4)
-    assert (made["listened"], made["near_silent"], made["unreadable"]) == (1, 0, [])
+    assert (made["files_decoded"], made["near_silent"], made["unreadable"]) == (1, 0, [])
     assert made["seconds_per_step"] > 0
     assert made["hours"] * 3600 >= 40 * made["seconds_per_step"]
     assert made["memory_bytes"] > 50e6

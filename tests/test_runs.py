@@ -20,8 +20,12 @@ import torch
 from audiocodec import Codec, CodecError, load_codec, save_codec
 from audiocodec.config import Config
 from audiocodec.training import Recipe, Trainer
-from audiocodec.training import check as checking
-from audiocodec.training.data import BUNDLED_CLIPS, AudioCache, DataConfig, Split, split_files
+from audiocodec.training.audiocache import AudioCache
+from audiocodec.training.data import BUNDLED_CLIPS, DataConfig, Split, split_files
+from audiocodec.training.initialisation import initialise_codebooks
+from audiocodec.training.inspection import inspect_audio
+from audiocodec.training.losses.config import LossConfig
+from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.runfolder import RunFiles
 from audiocodec_cli.main import run
 
@@ -188,7 +192,9 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint_whole(
     assert "Traceback" not in told
     assert last.startswith(f"error: {folder}/") and "No space left on device" in last
     if what != "write_text":  # that is said before the first step
-        assert "the checkpoint of step 1 is whole, go on from it with codec train --resume" in last
+        assert (
+            "the checkpoint of step 1 is whole, continue from it with codec train --resume" in last
+        )
     assert load_codec(folder / "model").fingerprint == before
     if what == "torch.save":
         assert (folder / "state.pt").read_bytes() == state
@@ -210,7 +216,7 @@ def test_logs_that_cannot_be_written_do_not_end_a_run(
     trainer = Trainer(tiny(BUNDLED_CLIPS, "schedule.steps=3", "schedule.log_every=1"), folder)
     assert trainer.train()
     told = capsys.readouterr().err
-    assert told.count("No space left on device); training goes on without it") == 2
+    assert told.count("No space left on device); training continues without it") == 2
     assert "log.jsonl" in told and "tensorboard" in told and "Traceback" not in told
     assert load_codec(folder / "model").name == "tiny"
 
@@ -255,9 +261,8 @@ def test_codebooks_that_no_frame_is_loud_enough_for_are_refused(tmp_path: Path) 
     noise(tmp_path / "speech" / "a.wav", seconds=2, level=0.01)
     recipe = tiny(tmp_path / "speech", "data.gain_db=[-40, -30]")
     trainer = Trainer(recipe, tmp_path / "run")
-    trainer.step = 5
     with pytest.raises(CodecError, match=r"raise data\.gain_db"):
-        trainer.initialise_quantizer()
+        initialise_codebooks(trainer.training_step, trainer.sampler.batch, 5)
 
 
 def test_speech_at_the_end_of_silence_is_found(tmp_path: Path) -> None:
@@ -281,7 +286,7 @@ def test_a_damaged_file_among_many_is_skipped_and_named(
     with pytest.raises(CodecError, match=r"07\.wav: .*; so are 1 more of 20 files; remove"):
         AudioCache(files, 16000, tmp_path / "cache")
     with pytest.raises(CodecError, match=r"07\.wav: .*; so are 1 more of 20 files; remove"):
-        checking.look_at(Split(files, []), tiny(tmp_path))
+        inspect_audio(Split(files, []), tiny(tmp_path))
     files[8].unlink()
     with pytest.raises(CodecError, match=r"08\.wav: cannot be read"):
         AudioCache(files, 16000, tmp_path / "cache")
@@ -292,8 +297,8 @@ def test_a_check_names_unreadable_files_and_counts_the_near_silent(tmp_path: Pat
         noise(tmp_path / f"{number:02}.wav", level=0.1 if number % 3 else 0.0, seed=number)
     (tmp_path / "04.wav").write_bytes(b"RIFF not audio")
     files = sorted(tmp_path.iterdir())
-    found = checking.look_at(Split(files, []), tiny(tmp_path))
-    assert (found.listened, found.near_silent) == (29, 10)
+    found = inspect_audio(Split(files, []), tiny(tmp_path))
+    assert (found.decoded, found.near_silent) == (29, 10)
     assert len(found.unreadable) == 1 and "04.wav" in found.unreadable[0]
     assert found.hours * 3600 == pytest.approx(29 * 0.5)
 
@@ -302,7 +307,7 @@ def test_a_check_refuses_a_run_that_has_no_room(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usage = types.SimpleNamespace(free=10_000)
-    monkeypatch.setattr("audiocodec.training.check.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("audiocodec.training.diskspace.shutil.disk_usage", lambda _: usage)
     assert run(["train", "tiny", "--check", "--device", "cpu"]) == 1
     captured = capsys.readouterr()
     assert "GB are free; make room" in captured.err
@@ -330,7 +335,7 @@ def test_a_run_that_does_not_stay_finite_ends_and_says_how_to_go_on(
     trainer = Trainer(
         tiny(BUNDLED_CLIPS, "schedule.checkpoint_every=2", "discriminators=null"), folder
     )
-    monkeypatch.setattr("audiocodec.training.trainer.MOST_SKIPPED_IN_A_ROW", 2)
+    monkeypatch.setattr("audiocodec.training.trainer.MAX_SKIPPED_IN_A_ROW", 2)
     whole = trainer.sampler.batch
     monkeypatch.setattr(
         trainer.sampler,
@@ -375,6 +380,8 @@ print("pyplot", "matplotlib.pyplot" in sys.modules)
 
 def numeric_fields(config: type[Config], prefix: str = "") -> Iterator[tuple[str, bool]]:
     """Dotted keys of all numbers in a configuration class; whether a list of them is due."""
+    if config is LossConfig:
+        yield from ((f"{prefix}{name}", False) for name in LOSSES)
     for name, field in config.model_fields.items():
         kinds = [field.annotation, *get_args(field.annotation)]
         inner = [k for k in kinds if isinstance(k, type) and issubclass(k, Config)]
@@ -460,6 +467,6 @@ def test_a_number_without_sense_is_refused_in_one_line_or_trains(
         except CodecError as error:
             refusals.append(str(error))
         else:
-            for name, weight in trainer.codec.state_dict().items():
+            for name, weight in trainer.training_step.codec.state_dict().items():
                 assert weight.isfinite().all(), f"{key}={text}: {name}"
     assert not [refusal for refusal in refusals if "\n" in refusal]

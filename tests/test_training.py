@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,21 +17,29 @@ from audiocodec.config import read_yaml
 from audiocodec.evaluation.metrics import pesq_wb
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.clipping import clip_to_usual
-from audiocodec.training.data import AudioCache, DataConfig, SegmentSampler
+from audiocodec.training.audiocache import AudioCache
+from audiocodec.training.data import DataConfig
 from audiocodec.training.discriminators import DiscriminatorConfig, Discriminators
-from audiocodec.training.losses import (
-    LossConfig,
+from audiocodec.training.initialisation import initialise_codebooks
+from audiocodec.training.losses.adversarial import (
     adversarial_loss,
     discriminator_loss,
     feature_matching_loss,
-    level_loss,
-    spectral_losses,
-    tonal_loss,
 )
-from audiocodec.training.loudness import loudness_loss
-from audiocodec.training.monitor import MeanMeter, UsageMeter
+from audiocodec.training.losses.config import LossConfig
+from audiocodec.training.losses.level import level_loss
+from audiocodec.training.losses.loss import Loss
+from audiocodec.training.losses.loudness import loudness_loss
+from audiocodec.training.losses.registry import LOSSES
+from audiocodec.training.losses.spectra import Spectra
+from audiocodec.training.losses.spectral import mel_loss, stft_loss
+from audiocodec.training.losses.tonal import tonal_loss
+from audiocodec.training.meters import MeanMeter, UsageMeter
+from audiocodec.training.optim import step_if
 from audiocodec.training.schedule import discriminators_in_use, is_quantizing
-from audiocodec.training.trainer import step_if
+from audiocodec.training.segments import SegmentSampler
+from audiocodec.training.step import TrainingStep
+from audiocodec.training.validation import SCORES, Clips
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "recipes" / "tiny.yaml"
@@ -56,7 +65,8 @@ def tiny(speech_folder: Path, *overrides: str) -> Recipe:
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
-    return [*trainer.codec.state_dict().values(), *trainer.ema.state_dict().values()]
+    step = trainer.training_step
+    return [*step.codec.state_dict().values(), *step.average.codec.state_dict().values()]
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda p: p.stem)
@@ -123,7 +133,7 @@ def test_a_recipe_written_out_reads_back_the_same(tmp_path: Path) -> None:
         ("data.gain_db=[6, -6]", "gain_db"),
         ("losses.mel_bands=[1]", "mel_bands"),
         ("data.root", "key=value"),
-        ("schedule.decoder_only_step=3", "cannot stand still"),
+        ("schedule.decoder_only_step=3", "set it later than that"),
         ("name.first=x", "plain value"),
     ],
 )
@@ -181,14 +191,21 @@ def test_a_run_leaves_a_model_discriminators_curves_and_its_recipe(
 
     fine = tiny(speech_folder, f"init_from={folder / 'model'}", "schedule.initialisation_steps=[]")
     tuned = Trainer(fine, tmp_path / "fine")
-    for name, value in trainer.ema.state_dict().items():
-        assert torch.equal(tuned.codec.state_dict()[name], value)
-    assert tuned.discriminators is not None and trainer.discriminators is not None
-    for name, value in trainer.discriminators.state_dict().items():
-        assert torch.equal(tuned.discriminators.state_dict()[name], value)
-    before = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.stages])
+    for name, value in trainer.training_step.average.codec.state_dict().items():
+        assert torch.equal(tuned.training_step.codec.state_dict()[name], value)
+    assert (
+        tuned.training_step.discriminators is not None
+        and trainer.training_step.discriminators is not None
+    )
+    for name, value in trainer.training_step.discriminators.state_dict().items():
+        assert torch.equal(tuned.training_step.discriminators.state_dict()[name], value)
+    before = torch.cat(
+        [stage.codebook.frozen for stage in tuned.training_step.codec.quantizer.stages]
+    )
     tuned.train()
-    after = torch.cat([stage.codebook.frozen for stage in tuned.codec.quantizer.stages])
+    after = torch.cat(
+        [stage.codebook.frozen for stage in tuned.training_step.codec.quantizer.stages]
+    )
     assert torch.equal(before, after)
 
 
@@ -228,10 +245,10 @@ def test_codebooks_that_are_placed_first_need_not_agree_with_those_of_init_from(
     placed = tiny(speech_folder, *overrides, "schedule.initialisation_steps=[0]")
     second = Trainer(placed, tmp_path / "c")
     for part in ("encoder", "decoder"):
-        wanted = getattr(first.codec, part).state_dict()
-        for name, value in getattr(second.codec, part).state_dict().items():
+        wanted = getattr(first.training_step.codec, part).state_dict()
+        for name, value in getattr(second.training_step.codec, part).state_dict().items():
             assert torch.equal(value, wanted[name])
-    assert second.codec.quantizer.stages[0].codebook.dim == 8
+    assert second.training_step.codec.quantizer.stages[0].codebook.dim == 8
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -251,7 +268,7 @@ def test_steps_that_are_not_finite_are_skipped_and_rolled_back(
 ) -> None:
     trainer = Trainer(tiny(speech_folder, "schedule.steps=40"), tmp_path / "run")
     whole = trainer.sampler.batch
-    monkeypatch.setattr("audiocodec.training.trainer.MOST_SKIPPED_IN_A_ROW", 3)
+    monkeypatch.setattr("audiocodec.training.trainer.MAX_SKIPPED_IN_A_ROW", 3)
     broken = {8, 25, 26, 27}
 
     def batch(step: int) -> torch.Tensor:
@@ -265,19 +282,21 @@ def test_steps_that_are_not_finite_are_skipped_and_rolled_back(
     assert any("rolled back" in note for note in notes)
 
 
-def test_collapse_raises_an_alarm(
-    speech_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_collapse_of_codebooks_is_warned_of(
+    speech_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     trainer = Trainer(tiny(speech_folder, "schedule.steps=20"), tmp_path / "run")
-    real = trainer.initialise_quantizer
 
-    def collapse() -> None:
-        real()
-        for stage in trainer.codec.quantizer.stages:
+    def collapse(training: TrainingStep, batch: Callable[[int], torch.Tensor], step: int) -> None:
+        initialise_codebooks(training, batch, step)
+        for stage in training.codec.quantizer.stages:
             stage.codebook.frozen.mul_(1e-3).add_(100)
             stage.codebook.frozen[0] = 0
 
-    trainer.initialise_quantizer = collapse  # type: ignore[method-assign]
+    monkeypatch.setattr("audiocodec.training.trainer.initialise_codebooks", collapse)
     trainer.train()
     assert "collapse" in capsys.readouterr().err
 
@@ -312,7 +331,7 @@ def test_an_unchanged_corpus_is_decoded_once(
 ) -> None:
     files = sorted(speech_folder.iterdir())
     AudioCache(files, 16000, tmp_path)
-    monkeypatch.setattr("audiocodec.training.data._decode_all", None)
+    monkeypatch.setattr("audiocodec.training.audiocache._decode_all", None)
     AudioCache(files, 16000, tmp_path)
 
 
@@ -322,13 +341,18 @@ def test_too_little_audio_is_said(tmp_path: Path) -> None:
         Trainer(tiny(tmp_path), tmp_path / "run")
 
 
+def spectral_losses(
+    reconstruction: torch.Tensor, reference: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    config = LossConfig()
+    spectra = Spectra(reconstruction, reference, 16000, config.window_lengths, config.mel_bands)
+    return mel_loss(spectra), stft_loss(spectra)
+
+
 def test_losses_are_zero_for_equals_and_grow_with_distance() -> None:
     audio = 0.1 * torch.randn(2, 1, 8000)
     near, far = audio + 0.001 * torch.randn_like(audio), audio + 0.1 * torch.randn_like(audio)
-    config = LossConfig()
-    same, close, away = (
-        torch.stack(spectral_losses(other, audio, 16000, config)) for other in (audio, near, far)
-    )
+    same, close, away = (torch.stack(spectral_losses(other, audio)) for other in (audio, near, far))
     assert same.abs().max() < 1e-6
     assert (close > 0).all() and (away > close).all()
 
@@ -337,7 +361,7 @@ def test_losses_have_finite_gradients_at_silence() -> None:
     made = torch.zeros(1, 1, 4096, requires_grad=True)
     silence = torch.zeros(1, 1, 4096)
     terms = [
-        *spectral_losses(made, silence, 16000, LossConfig()),
+        *spectral_losses(made, silence),
         loudness_loss(made, silence, 16000),
         level_loss(made, silence),
         tonal_loss(made, silence, 320),
@@ -471,7 +495,7 @@ def test_a_step_uses_some_discriminators_and_all_have_their_turn(
         "discriminators.periods=[2, 3, 5]",
     )
     trainer = Trainer(recipe, tmp_path / "run")
-    discriminators = trainer.discriminators
+    discriminators = trainer.training_step.discriminators
     assert discriminators is not None and len(discriminators.networks) == 4
     names = discriminators.names
     assert set(discriminators_in_use(tiny(speech_folder), 0, names)) == set(names)
@@ -501,10 +525,10 @@ def test_without_an_adversarial_loss_no_discriminator_is_used(
     recipe = tiny(speech_folder, "discriminators.start_step=0", "losses.adversarial=0")
     assert recipe.losses.feature_matching > 0
     trainer = Trainer(recipe, tmp_path / "run")
-    before = [value.clone() for value in trainer.codec.state_dict().values()]
+    before = [value.clone() for value in trainer.training_step.codec.state_dict().values()]
     trainer.train_step()
     assert trainer.skipped == 0
-    after = trainer.codec.state_dict().values()
+    after = trainer.training_step.codec.state_dict().values()
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -526,11 +550,13 @@ def test_the_codecs_step_leaves_the_discriminators_alone(
 ) -> None:
     recipe = tiny(speech_folder, "discriminators.start_step=0", "discriminators.update_every=2")
     trainer = Trainer(recipe, tmp_path / "run")
-    assert trainer.discriminators is not None
+    assert trainer.training_step.discriminators is not None
 
     def discriminators() -> list[torch.Tensor]:
-        assert trainer.discriminators is not None
-        return [value.clone() for value in trainer.discriminators.state_dict().values()]
+        assert trainer.training_step.discriminators is not None
+        return [
+            value.clone() for value in trainer.training_step.discriminators.state_dict().values()
+        ]
 
     start = discriminators()
     trainer.train_step()  # step 0: their turn
@@ -547,11 +573,12 @@ def test_on_a_gpu_steps_are_recorded_and_do_what_they_did(
     recipe = tiny(speech_folder, "discriminators.start_step=0", "precision=tf32")
     replayed = Trainer(recipe, tmp_path / "a", "cuda")
     eager = Trainer(recipe, tmp_path / "b", "cuda")
-    monkeypatch.setattr(eager, "_updater", lambda way: partial(eager._update, way))
+    step = eager.training_step
+    monkeypatch.setattr(step, "_prepared", lambda variant: partial(step.update, variant))
     for _ in range(30):
         replayed.train_step()
         eager.train_step()
-    assert all(replay.recorded for replay in replayed._graphs.values())
+    assert all(graph.recorded for graph in replayed.training_step._graphs.values())
     for one, other in zip(weights(replayed), weights(eager), strict=True):
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.01)
 
@@ -596,37 +623,23 @@ def test_usage_counts_codes_of_fewer_stages_than_there_are() -> None:
     assert meter.read()[0] == [0, 0]
 
 
-def test_a_state_of_before_averages_had_no_wrapper_is_read(
-    speech_folder: Path, tmp_path: Path
-) -> None:
-    trainer = Trainer(tiny(speech_folder), tmp_path / "run")
-    trainer.train_step()
-    trainer.folder.mkdir(parents=True, exist_ok=True)
-    trainer.save()
-    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
-    state["ema"] = {f"module.{name}": x for name, x in state["ema"].items()}
-    state["ema"]["n_averaged"] = torch.tensor(1)
-    torch.save(state, tmp_path / "run" / "state.pt")
-    resumed = Trainer(tiny(speech_folder), tmp_path / "run", resume=True)
-    for one, other in zip(weights(trainer), weights(resumed), strict=True):
-        assert torch.equal(one, other)
-
-
 def test_a_decoder_only_finish_keeps_every_token(speech_folder: Path, tmp_path: Path) -> None:
     finish = "schedule.decoder_only_step=10"
     trainer = Trainer(tiny(speech_folder, finish, "discriminators.start_step=0"), tmp_path / "run")
     for _ in range(10):
         trainer.train_step()
-    before = {name: value.clone() for name, value in trainer.codec.state_dict().items()}
+    before = {
+        name: value.clone() for name, value in trainer.training_step.codec.state_dict().items()
+    }
     audio = trainer.sampler.batch(0)
-    codes = trainer.codec.encode(audio)
+    codes = trainer.training_step.codec.encode(audio)
     for _ in range(3):
         trainer.train_step()
-    for name, value in trainer.codec.state_dict().items():
+    for name, value in trainer.training_step.codec.state_dict().items():
         # The last layer's offset is never learnt.
         stands = name.startswith(("encoder.", "quantizer.", "decoder.last.conv.bias"))
         assert torch.equal(value, before[name]) == stands, name
-    assert torch.equal(trainer.codec.encode(audio), codes)
+    assert torch.equal(trainer.training_step.codec.encode(audio), codes)
     assert trainer.skipped == 0
 
 
