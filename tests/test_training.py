@@ -16,8 +16,8 @@ from audiocodec import CodecError, load_codec
 from audiocodec.config import read_yaml
 from audiocodec.evaluation.metrics import pesq_wb
 from audiocodec.training import Recipe, Trainer
-from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.audiocache import AudioCache
+from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.data import DataConfig
 from audiocodec.training.discriminators import DiscriminatorConfig, Discriminators
 from audiocodec.training.initialisation import initialise_codebooks
@@ -28,9 +28,7 @@ from audiocodec.training.losses.adversarial import (
 )
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.losses.level import level_loss
-from audiocodec.training.losses.loss import Loss
 from audiocodec.training.losses.loudness import loudness_loss
-from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.losses.spectra import Spectra
 from audiocodec.training.losses.spectral import mel_loss, stft_loss
 from audiocodec.training.losses.tonal import tonal_loss
@@ -39,7 +37,6 @@ from audiocodec.training.optim import step_if
 from audiocodec.training.schedule import discriminators_in_use, is_quantizing
 from audiocodec.training.segments import SegmentSampler
 from audiocodec.training.step import TrainingStep
-from audiocodec.training.validation import SCORES, Clips
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "recipes" / "tiny.yaml"
@@ -193,19 +190,14 @@ def test_a_run_leaves_a_model_discriminators_curves_and_its_recipe(
     tuned = Trainer(fine, tmp_path / "fine")
     for name, value in trainer.training_step.average.codec.state_dict().items():
         assert torch.equal(tuned.training_step.codec.state_dict()[name], value)
-    assert (
-        tuned.training_step.discriminators is not None
-        and trainer.training_step.discriminators is not None
-    )
-    for name, value in trainer.training_step.discriminators.state_dict().items():
-        assert torch.equal(tuned.training_step.discriminators.state_dict()[name], value)
-    before = torch.cat(
-        [stage.codebook.frozen for stage in tuned.training_step.codec.quantizer.stages]
-    )
+    old, new = trainer.training_step.discriminators, tuned.training_step.discriminators
+    assert old is not None and new is not None
+    for name, value in old.state_dict().items():
+        assert torch.equal(new.state_dict()[name], value)
+    stages = tuned.training_step.codec.quantizer.stages
+    before = torch.cat([stage.codebook.frozen for stage in stages])
     tuned.train()
-    after = torch.cat(
-        [stage.codebook.frozen for stage in tuned.training_step.codec.quantizer.stages]
-    )
+    after = torch.cat([stage.codebook.frozen for stage in stages])
     assert torch.equal(before, after)
 
 
@@ -550,13 +542,11 @@ def test_the_codecs_step_leaves_the_discriminators_alone(
 ) -> None:
     recipe = tiny(speech_folder, "discriminators.start_step=0", "discriminators.update_every=2")
     trainer = Trainer(recipe, tmp_path / "run")
-    assert trainer.training_step.discriminators is not None
+    networks = trainer.training_step.discriminators
+    assert networks is not None
 
     def discriminators() -> list[torch.Tensor]:
-        assert trainer.training_step.discriminators is not None
-        return [
-            value.clone() for value in trainer.training_step.discriminators.state_dict().values()
-        ]
+        return [value.clone() for value in networks.state_dict().values()]
 
     start = discriminators()
     trainer.train_step()  # step 0: their turn
@@ -626,20 +616,19 @@ def test_usage_counts_codes_of_fewer_stages_than_there_are() -> None:
 def test_a_decoder_only_finish_keeps_every_token(speech_folder: Path, tmp_path: Path) -> None:
     finish = "schedule.decoder_only_step=10"
     trainer = Trainer(tiny(speech_folder, finish, "discriminators.start_step=0"), tmp_path / "run")
+    codec = trainer.training_step.codec
     for _ in range(10):
         trainer.train_step()
-    before = {
-        name: value.clone() for name, value in trainer.training_step.codec.state_dict().items()
-    }
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
     audio = trainer.sampler.batch(0)
-    codes = trainer.training_step.codec.encode(audio)
+    codes = codec.encode(audio)
     for _ in range(3):
         trainer.train_step()
-    for name, value in trainer.training_step.codec.state_dict().items():
+    for name, value in codec.state_dict().items():
         # The last layer's offset is never learnt.
         stands = name.startswith(("encoder.", "quantizer.", "decoder.last.conv.bias"))
         assert torch.equal(value, before[name]) == stands, name
-    assert torch.equal(trainer.training_step.codec.encode(audio), codes)
+    assert torch.equal(codec.encode(audio), codes)
     assert trainer.skipped == 0
 
 
