@@ -28,15 +28,18 @@ from audiocodec.training.losses.adversarial import (
 )
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.losses.level import level_loss
+from audiocodec.training.losses.loss import Loss
 from audiocodec.training.losses.loudness import loudness_loss
+from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.losses.spectra import Spectra
 from audiocodec.training.losses.spectral import mel_loss, stft_loss
 from audiocodec.training.losses.tonal import tonal_loss
 from audiocodec.training.meters import MeanMeter, UsageMeter
 from audiocodec.training.optim import step_if
-from audiocodec.training.schedule import discriminators_in_use, is_quantizing
+from audiocodec.training.schedule import discriminators_in_use, is_quantizing, loss_weights
 from audiocodec.training.segments import SegmentSampler
 from audiocodec.training.step import TrainingStep
+from audiocodec.training.validation import SCORES, Clips, ValidationSet
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "recipes" / "tiny.yaml"
@@ -682,3 +685,79 @@ def test_files_without_samples_are_nothing_to_train_on(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     with pytest.raises(CodecError, match=r"0\.00 s of audio in all"):
         Trainer(tiny(tmp_path), tmp_path / "run")
+
+
+# The step, the losses and the scores, each by itself.
+
+
+def test_a_step_trains_on_random_audio_without_files() -> None:
+    recipe = Recipe.from_yaml(TINY, ["schedule.initialisation_steps=[1]"])
+    training = TrainingStep(recipe)
+    audio = 0.1 * torch.randn(4, 1, 5120)
+    before = [value.clone() for value in training.codec.parameters()]
+    numbers = training(audio, step=0)
+    assert set(numbers) == {"loss", "loss/mel", "loss/stft", "loss/waveform", "gradient_norm"}
+    assert all(value.ndim == 0 and value.isfinite() for value in numbers.values())
+    changed = zip(before, training.codec.parameters(), strict=True)
+    assert any(not torch.equal(old, new) for old, new in changed)
+    initialise_codebooks(training, lambda number: 0.1 * torch.randn(4, 1, 5120), step=1)
+    assert "loss/quantizer" in training(audio, step=1)
+    assert {"loss/adversarial", "loss/feature_matching"} <= set(training(audio, step=20))
+    assert training.skips.read() == (0, 0)
+    training(audio * torch.nan, step=21)
+    assert training.skips.read() == (1, 1)
+
+
+def offset_loss(reconstruction: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Squared difference of the means of two clips."""
+    return (reconstruction.mean(dim=-1) - reference.mean(dim=-1)).square().mean()
+
+
+def test_a_loss_is_one_function_and_one_registration(
+    speech_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CodecError, match=r"unknown key `losses\.offset`; known keys: adversarial,"):
+        tiny(speech_folder, "losses.offset=2")
+    monkeypatch.setitem(LOSSES, "offset", Loss(offset_loss, weight=0.0, description="of means"))
+    assert tiny(speech_folder).losses.weight("offset") == 0
+    with pytest.raises(CodecError, match=r"unknown key `losses\.ofset`; did you mean `offset`\?"):
+        tiny(speech_folder, "losses.ofset=2")
+    with pytest.raises(CodecError, match=r"`losses\.offset`: input should be greater than"):
+        tiny(speech_folder, "losses.offset=-2")
+    recipe = tiny(speech_folder, "losses.offset=2", "schedule.steps=2", "schedule.log_every=1")
+    assert Trainer(recipe, tmp_path / "run").train()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+    assert [line["step"] for line in lines if line.get("loss/offset", -1.0) >= 0] == [1, 2]
+    assert Recipe.from_yaml(tmp_path / "run" / "recipe.yaml").losses == recipe.losses
+
+
+def test_a_loss_of_something_that_does_not_exist_is_refused() -> None:
+    def pitch_loss(reconstruction: torch.Tensor, pitch: torch.Tensor) -> torch.Tensor:
+        return (reconstruction - pitch).mean()
+
+    with pytest.raises(TypeError, match="pitch_loss: a loss has no input `pitch`; it can have rec"):
+        Loss(pitch_loss, weight=1.0, description="of pitch")
+
+
+def test_when_a_loss_is_computed_follows_from_what_it_needs(speech_folder: Path) -> None:
+    recipe = tiny(speech_folder)  # codebooks from step 5, discriminators from 20 to 30
+    plain = {"mel": 15.0, "stft": 5.0, "waveform": 5.0}
+    assert loss_weights(recipe, 4) == plain
+    assert loss_weights(recipe, 19) == plain | {"quantizer": 1.0}
+    ramp = {"quantizer": 1.0, "adversarial": 0.5, "feature_matching": 1.0}
+    assert loss_weights(recipe, 24) == plain | ramp
+    assert loss_weights(recipe, 39)["adversarial"] == 1
+    assert loss_weights(tiny(speech_folder, "losses.level=2"), 0) == plain | {"level": 2.0}
+
+
+def test_a_validation_score_is_one_function_and_one_registration(
+    speech_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def peak(clips: Clips) -> float:
+        return float(clips.reconstruction.abs().max())
+
+    monkeypatch.setitem(SCORES, "peak", peak)
+    recipe = tiny(speech_folder)
+    validation = ValidationSet([speech_folder / "0.flac"], 16000, recipe.losses)
+    numbers, _ = validation.run(TrainingStep(recipe).codec)
+    assert {"validation/peak_1", "validation/peak_4", "validation/mel_4"} <= set(numbers)
