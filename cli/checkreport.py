@@ -6,7 +6,7 @@ from typing import Any
 
 
 def check_report(run: dict[str, Any]) -> str:
-    """The lines to print, from what :func:`audiocodec.training.check.check` returned."""
+    """The lines to print, from what :func:`audiocodec.training.check.report.check` returned."""
     rates = run["bitrates"]
     lines = [
         f"{run['recipe']}: checked, the run {'cannot' if run['problem'] else 'can'} start",

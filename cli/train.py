@@ -109,7 +109,7 @@ def command(
     check_installed("codec train")
     settings, folder = (resumed_run if resume else new_run)(recipe, overrides, out)
     if check:
-        from audiocodec.training.check import check as check_recipe
+        from audiocodec.training.check.report import check as check_recipe
 
         found = {
             "recipe": recipe or str(folder),

@@ -78,7 +78,7 @@ def test_check_says_what_a_recipe_makes(
     recipe: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plenty = types.SimpleNamespace(free=10**15)
-    monkeypatch.setattr("audiocodec.training.diskspace.shutil.disk_usage", lambda _: plenty)
+    monkeypatch.setattr("audiocodec.training.check.diskspace.shutil.disk_usage", lambda _: plenty)
     changes = ["data.root=/speech", "data.download=true", "schedule.batch_size=1"]
     changes += ["data.segment_seconds=0.2", "discriminators=null"]
     sets = [word for change in changes for word in ("--set", change)]

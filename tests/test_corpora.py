@@ -19,8 +19,8 @@ import soundfile
 import torch
 
 from audiocodec import CodecError
-from audiocodec.training import corpora
-from audiocodec.training.corpora import LIBRISPEECH_SUBSETS, import_torchaudio, librispeech
+from audiocodec.training.data import corpora
+from audiocodec.training.data.corpora import LIBRISPEECH_SUBSETS, import_torchaudio, librispeech
 
 UTTERANCES = ("84/121123/84-121123-0000", "84/121123/84-121123-0001", "174/50561/174-50561-0000")
 

@@ -19,7 +19,7 @@ import torch
 
 from audiocodec import Codec, CodecError, evaluate, load_codec, paths, save_audio, save_codec
 from audiocodec.paths import find_files, replacing, replacing_folder
-from audiocodec.training.data import DataConfig, split_files
+from audiocodec.training.data.files import DataConfig, split_files
 from audiocodec_cli.main import run
 
 

@@ -20,10 +20,10 @@ import torch
 from audiocodec import Codec, CodecError, load_codec, save_codec
 from audiocodec.config import Config
 from audiocodec.training import Recipe, Trainer
-from audiocodec.training.audiocache import AudioCache
-from audiocodec.training.data import BUNDLED_CLIPS, DataConfig, Split, split_files
+from audiocodec.training.check.inspection import inspect_audio
+from audiocodec.training.data.cache import AudioCache
+from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Split, split_files
 from audiocodec.training.initialisation import initialise_codebooks
-from audiocodec.training.inspection import inspect_audio
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.runfolder import RunFiles
@@ -307,7 +307,7 @@ def test_a_check_refuses_a_run_that_has_no_room(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usage = types.SimpleNamespace(free=10_000)
-    monkeypatch.setattr("audiocodec.training.diskspace.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("audiocodec.training.check.diskspace.shutil.disk_usage", lambda _: usage)
     assert run(["train", "tiny", "--check", "--device", "cpu"]) == 1
     captured = capsys.readouterr()
     assert "GB are free; make room" in captured.err

@@ -16,9 +16,10 @@ from audiocodec import CodecError, load_codec
 from audiocodec.config import read_yaml
 from audiocodec.evaluation.metrics import pesq_wb
 from audiocodec.training import Recipe, Trainer
-from audiocodec.training.audiocache import AudioCache
 from audiocodec.training.clipping import clip_to_usual
-from audiocodec.training.data import DataConfig
+from audiocodec.training.data.cache import AudioCache
+from audiocodec.training.data.files import DataConfig
+from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.discriminators import DiscriminatorConfig, Discriminators
 from audiocodec.training.initialisation import initialise_codebooks
 from audiocodec.training.losses.adversarial import (
@@ -37,7 +38,6 @@ from audiocodec.training.losses.tonal import tonal_loss
 from audiocodec.training.meters import MeanMeter, UsageMeter
 from audiocodec.training.optim import step_if
 from audiocodec.training.schedule import discriminators_in_use, is_quantizing, loss_weights
-from audiocodec.training.segments import SegmentSampler
 from audiocodec.training.step import TrainingStep
 from audiocodec.training.validation import SCORES, Clips, ValidationSet
 
@@ -326,7 +326,7 @@ def test_an_unchanged_corpus_is_decoded_once(
 ) -> None:
     files = sorted(speech_folder.iterdir())
     AudioCache(files, 16000, tmp_path)
-    monkeypatch.setattr("audiocodec.training.audiocache._decode_all", None)
+    monkeypatch.setattr("audiocodec.training.data.cache._decode_all", None)
     AudioCache(files, 16000, tmp_path)
 
 

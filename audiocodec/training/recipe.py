@@ -8,7 +8,7 @@ import pydantic
 from audiocodec.bundled import bundled_models
 from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
-from audiocodec.training.data import BUNDLED_CLIPS, DataConfig
+from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig
 from audiocodec.training.discriminators import DiscriminatorConfig
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.losses.registry import LOSSES

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import torch
 
-from audiocodec.training.audiocache import AudioCache, cache_path
-from audiocodec.training.data import Split, data_root, split_files
+from audiocodec.training.data.cache import AudioCache, cache_path
+from audiocodec.training.data.files import Split, data_root, split_files
+from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.runfolder import (
     RECIPE_NAME,
@@ -19,7 +20,6 @@ from audiocodec.training.runfolder import (
     recipe_changes,
 )
 from audiocodec.training.schedule import is_quantizing
-from audiocodec.training.segments import SegmentSampler
 from audiocodec.training.validation import ValidationSet
 
 

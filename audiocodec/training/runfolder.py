@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from audiocodec.config import apply_override
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
-from audiocodec.training.data import Split
+from audiocodec.training.data.files import Split
 from audiocodec.training.recipe import Recipe
 
 RECIPE_NAME = "recipe.yaml"

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from audiocodec.checkpoint import find_model
 from audiocodec.progress import progress_hidden
 from audiocodec.training.checkpoints import RESEED, Checkpoints, Progress, load_initial_weights
-from audiocodec.training.data import Split
+from audiocodec.training.data.files import Split
 from audiocodec.training.health import Health
 from audiocodec.training.initialisation import initialise_codebooks
 from audiocodec.training.memory import memory_errors

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from audiocodec.audio.files import save_audio
-from audiocodec.training.audiocache import cache_path
-from audiocodec.training.corpora import LIBRISPEECH_SUBSETS
-from audiocodec.training.cost import measure_cost, shortened
-from audiocodec.training.data import BUNDLED_CLIPS, DataConfig, Split, data_root, split_files
-from audiocodec.training.diskspace import disk_shortage
-from audiocodec.training.inspection import inspect_audio
+from audiocodec.training.check.cost import measure_cost, shortened
+from audiocodec.training.check.diskspace import disk_shortage
+from audiocodec.training.check.inspection import inspect_audio
+from audiocodec.training.data.cache import cache_path
+from audiocodec.training.data.corpora import LIBRISPEECH_SUBSETS
+from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Split, data_root, split_files
 from audiocodec.training.memory import memory_errors, memory_shortage
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.trainer import Trainer

@@ -12,10 +12,10 @@ from torch import Tensor
 from audiocodec.audio.files import AudioReader, audio_info
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
-from audiocodec.training.audiocache import check_unreadable
-from audiocodec.training.data import Split
+from audiocodec.training.data.cache import check_unreadable
+from audiocodec.training.data.files import Split
+from audiocodec.training.data.segments import level_db
 from audiocodec.training.recipe import Recipe
-from audiocodec.training.segments import level_db
 
 MAX_HEADERS = 20_000
 """Files, evenly spaced, whose headers are read."""

@@ -11,7 +11,7 @@ from audiocodec.audio.files import find_audio
 from audiocodec.bundled import CLIPS
 from audiocodec.config import Config
 from audiocodec.errors import CodecError
-from audiocodec.training.corpora import librispeech
+from audiocodec.training.data.corpora import librispeech
 
 BUNDLED_CLIPS = "bundled_clips"
 """As `data.root`: the two clips of speech in the package."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocodec.errors import CodecError
-from audiocodec.training.audiocache import AudioCache
-from audiocodec.training.data import DataConfig
+from audiocodec.training.data.cache import AudioCache
+from audiocodec.training.data.files import DataConfig
 
 GPU_RESIDENT_BYTES = 16 * 2**30
 """Audio up to this size is copied to the GPU as a whole, so that no step waits for it."""
