@@ -34,7 +34,7 @@ RESEED = 1_000_000_007
 
 @dataclass
 class Progress:
-    """Where a run stands, apart from the weights."""
+    """The progress of a run, apart from the weights."""
 
     step: int = 0
     reseed: int = 0
@@ -149,8 +149,8 @@ class Checkpoints:
 def load_initial_weights(training: TrainingStep, model: Path) -> None:
     """Load the weights of the folder ``model`` before a run's first step.
 
-    The codebooks are not loaded if they are initialised at step 0. Discriminators are those beside
-    the model or in its folder, as far as they are there.
+    The codebooks are not loaded if they are initialised at step 0. Discriminators are loaded from
+    the model's folder or from the folder above it, as far as they are known there.
 
     Raises:
         CodecError: a file is damaged, or the model has another architecture.
@@ -171,7 +171,7 @@ def load_initial_weights(training: TrainingStep, model: Path) -> None:
 
 
 def _save_state(state: dict[str, Any], path: Path, target: Path) -> None:
-    """``torch.save``, whose RuntimeError gives no reason when the disk is full."""
+    """``torch.save``, whose RuntimeError has no reason in it when the disk is full."""
     try:
         torch.save(state, path)
     except RuntimeError as error:

@@ -28,8 +28,9 @@ COMPRESSION = 0.3
 """Exponent that compresses the magnitudes given to an STFT discriminator; phases are kept."""
 
 EDGE_BINS = 2
-"""Bins next to 0 Hz and to half the sample rate that are left out. An inaudible offset there tells
-real from fake, and its gradient would outweigh all others (docs/log.md, 2026-11-24)."""
+"""Bins next to 0 Hz and to half the sample rate that are left out. An inaudible offset there
+distinguishes real from fake, and its gradient would outweigh all others (docs/log.md,
+2026-11-24)."""
 
 
 class DiscriminatorConfig(Config):
@@ -85,7 +86,7 @@ class STFTDiscriminator(nn.Module):
         with torch.autocast(audio.device.type, enabled=False):
             spectrum = stft(audio.squeeze(1), self.window_length, self.window_length // 4)
             # White noise has the same magnitude at every window length. Compression makes weak
-            # harmonics and high frequencies count beside strong ones.
+            # harmonics and high frequencies count as well as strong ones.
             spectrum = spectrum / self.window_length**0.5
             power = spectrum.real.square() + spectrum.imag.square() + 1e-5
             spectrum = (spectrum * power ** ((COMPRESSION - 1) / 2))[:, EDGE_BINS:-EDGE_BINS]

@@ -26,7 +26,7 @@ class UsageMeter:
         return all(n >= size for n, size in zip(counted, self.sizes, strict=True))
 
     def read(self) -> tuple[list[float], list[float]]:
-        """Usage (share of entries that occur) and perplexity of each codebook; starts anew."""
+        """Usage (share of entries) and perplexity of each codebook since the last call."""
         shares = self.counts / self.counts.sum(dim=1, keepdim=True).clamp(min=1)
         perplexity = torch.exp(torch.special.entr(shares).sum(dim=1)).tolist()
         used = (self.counts > 0).sum(dim=1).tolist()

@@ -94,7 +94,7 @@ def measure_cost(trainer: Trainer, recipe: Recipe, held_out: int) -> Cost:
         seconds_per_step=seconds / schedule.steps,
         hours=(seconds + validating) / 3600,
         memory_bytes=memory,
-        # A new checkpoint is written beside the old one.
+        # A new checkpoint is written before the old one is removed.
         checkpoint_bytes=2 * (state + sum(path.stat().st_size for path in models)),
         log_bytes=validations * (len(shown) * clip_bytes + PICTURE_BYTES)
         + schedule.steps // schedule.log_every * LOG_LINE_BYTES,

@@ -31,7 +31,7 @@ class Loss:
     if_zero: bool = False
     """Compute and log the loss even if its weight in the recipe is 0."""
     requires: str | None = None
-    """Name of another loss, without which this one is not computed."""
+    """Name of another loss; this one is computed only in the steps that compute the other."""
     min_hop_length: int = 1
     """The fewest samples in a frame for which the loss is defined."""
 

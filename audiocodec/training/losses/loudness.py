@@ -70,26 +70,29 @@ def disturbances(
     both = stft(torch.cat([reconstruction, reference]).float(), window, window // 2)
     power = both.real.square() + both.imag.square()
     bands = bark_bands(sample_rate, window, power.dtype, power.device)
-    ours, theirs = (bands.filters @ power).chunk(2)  # reconstruction, reference
+    reconstruction_bands, reference_bands = (bands.filters @ power).chunk(2)
 
-    # Half a Hann window's energy, 3/16 of its length, times the length: a mean square, one-sided.
+    # The power of a mean square of 1: half the energy of a Hann window, times its length.
     one = window * window * 3 / 16
     total = power[len(reference) :].sum(dim=1).mean(dim=-1).clamp(min=QUIETEST_POWER * one)
     gain = (10 ** (PLAYED_DB / 10) / total)[:, None, None]
-    ours, theirs = ours * gain, theirs * gain
-    our_power, their_power = _audible(ours, bands), _audible(theirs, bands)
-    ours = ours * ((their_power + 5e3) / (our_power + 5e3)).clamp(3e-4, 5.0)
+    reconstruction_bands, reference_bands = reconstruction_bands * gain, reference_bands * gain
+    reconstruction_power = _audible(reconstruction_bands, bands)
+    reference_power = _audible(reference_bands, bands)
+    frame_gain = ((reference_power + 5e3) / (reconstruction_power + 5e3)).clamp(3e-4, 5.0)
+    reconstruction_bands = reconstruction_bands * frame_gain
 
-    our_loudness, their_loudness = _loudness(ours, bands), _loudness(theirs, bands)
-    change = our_loudness - their_loudness
-    inaudible = DEAD_ZONE * torch.minimum(our_loudness, their_loudness)
+    reconstruction_loudness = _loudness(reconstruction_bands, bands)
+    reference_loudness = _loudness(reference_bands, bands)
+    change = reconstruction_loudness - reference_loudness
+    inaudible = DEAD_ZONE * torch.minimum(reconstruction_loudness, reference_loudness)
     audible = change.sign() * F.relu(change.abs() - inaudible)
     width = bands.widths.sum()
     changed = ((audible * bands.widths).square().sum(dim=1) / width + 1e-8).sqrt() * width
-    ratio = ((ours + 50) / (theirs + 50)) ** 1.2
+    ratio = ((reconstruction_bands + 50) / (reference_bands + 50)) ** 1.2
     weight = ratio.clamp(max=12.0).where(ratio >= 3, 0.0)
     added = ((audible * weight).abs() * bands.widths).sum(dim=1)
-    level = ((their_power.squeeze(1) + 1e5) / 1e7) ** 0.04  # quiet frames count more
+    level = ((reference_power.squeeze(1) + 1e5) / 1e7) ** 0.04  # quiet frames count more
     return changed / level, added / level
 
 

@@ -20,4 +20,4 @@ LOSSES: dict[str, Loss] = {
     "adversarial": ADVERSARIAL,
     "feature_matching": FEATURE_MATCHING,
 }
-"""In the order in which they are computed; a loss stands after the one that it requires."""
+"""In the order in which they are computed; a loss comes after the one that it requires."""

@@ -33,20 +33,22 @@ class Spectra:
         self._audio = torch.cat([reconstruction, reference]).squeeze(1).float()
 
     @cached_property
-    def _magnitudes(self) -> list[Tensor]:
-        """``[2 * B, N, F]`` at each window length: reconstructions, then references."""
-        return [stft_magnitude(self._audio, n, n // 4) for n in self.window_lengths]
+    def _both(self) -> list[tuple[Tensor, Tensor]]:
+        """At each window length magnitudes and log mels: reconstructions, then references."""
+        spectra = []
+        for window, bands in zip(self.window_lengths, self.mel_bands, strict=True):
+            magnitude = stft_magnitude(self._audio, window, window // 4)
+            mel = mel_from_magnitude(magnitude, self.sample_rate, bands)
+            spectra.append((magnitude, mel.clamp(min=1e-5).log10()))
+        return spectra
 
     def magnitudes(self) -> list[tuple[Tensor, Tensor]]:
         """Magnitudes of reconstruction and reference, ``[B, N, F]`` each, at each window length."""
-        return [_pair(magnitude) for magnitude in self._magnitudes]
+        return [_pair(magnitude) for magnitude, _ in self._both]
 
     def log_mels(self) -> list[tuple[Tensor, Tensor]]:
         """log10 mel magnitudes of both, ``[B, M, F]``, at least -5, at each window length."""
-        return [
-            _pair(mel_from_magnitude(magnitude, self.sample_rate, bands).clamp(min=1e-5).log10())
-            for magnitude, bands in zip(self._magnitudes, self.mel_bands, strict=True)
-        ]
+        return [_pair(log_mel) for _, log_mel in self._both]
 
 
 def _pair(both: Tensor) -> tuple[Tensor, Tensor]:

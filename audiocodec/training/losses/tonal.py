@@ -31,8 +31,8 @@ def tonal_loss(reconstruction: Tensor, reference: Tensor, hop_length: int) -> Te
         power[:, first::frames][:, :lines] for first in (frames - 1, frames - 1 + frames // 2)
     )
     share = (at + 1e-12) / (at + between + 2e-12)
-    shares = [x.split(LINES_PER_BAND) for x in share.unflatten(0, (2, -1)).mean(dim=1)]
-    bands = [ours.mean() - theirs.mean() for ours, theirs in zip(*shares, strict=True)]
+    shares = share.unflatten(0, (2, -1)).mean(dim=1)  # of reconstruction and reference
+    bands = [band[0].mean() - band[1].mean() for band in shares.split(LINES_PER_BAND, dim=1)]
     return torch.stack(bands).abs().mean()
 
 
