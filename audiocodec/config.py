@@ -47,6 +47,11 @@ class Config(pydantic.BaseModel):
             apply_override(values, override)
         return cls.from_mapping(values, source=str(path))
 
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """The keys that this class has, sorted."""
+        return sorted(cls.model_fields)
+
     def to_yaml(self) -> str:
         """The settings, every default written out, as YAML that :meth:`from_yaml` reads back."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -172,4 +177,4 @@ def _known_keys(cls: type[Config], location: tuple[int | str, ...]) -> list[str]
         for candidate in candidates:
             if isinstance(candidate, type) and issubclass(candidate, Config):
                 current = candidate
-    return sorted(current.model_fields)
+    return current.known_keys()

@@ -26,7 +26,7 @@ from measuring import gemm_rate, in_blocks, out_blocks, speech
 from torch import Tensor, nn
 
 from audiocodec import load_codec
-from audiocodec.training.corpora import import_torchaudio
+from audiocodec.training.data.corpora import import_torchaudio
 
 Road = tuple[nn.Module | None, Callable[[], object], Callable[[object], object]]
 """A network (for its parameters), encoding, and decoding of what encoding gave."""

@@ -3,7 +3,7 @@
     python benchmarks/training_speed.py recipes/speech_16khz.yaml --set data.root=FOLDER
 
 Prints one table: seconds of audio per second, seconds a step, and each part's share of a step. On a
-GPU steps are replayed whole (`audiocodec/training/cudagraph.py`) and have no parts.
+GPU a step is one CUDA graph (`audiocodec/training/cudagraph.py`) and has no parts.
 """
 
 import tempfile
@@ -17,13 +17,13 @@ import click
 import torch
 
 from audiocodec.training import Recipe, Trainer
-from audiocodec.training import trainer as trainer_module
 from audiocodec.training.cudagraph import WARM_UP_CALLS
+from audiocodec.training.losses.loss import Loss
 
 NOT_TIMED = 2 * (WARM_UP_CALLS + 1)
-"""Steps until those with and without learning discriminators have both been recorded, on a GPU."""
+"""Steps until a GPU has recorded those with and without an update of the discriminators."""
 
-JUDGES = "discriminators={start_step: 0, every: 2}"
+DISCRIMINATORS = "discriminators={start_step: 0, update_every: 2}"
 
 
 @click.command()
@@ -36,7 +36,10 @@ JUDGES = "discriminators={start_step: 0, every: 2}"
 @click.option("--device", default="cpu", show_default=True)
 def main(recipe: Path, overrides: tuple[str, ...], steps: int, threads: int, device: str) -> None:
     torch.set_num_threads(threads)
-    for name, extra in (("codec only", []), ("with discriminators, every 2nd step", [JUDGES])):
+    for name, extra in (
+        ("codec only", []),
+        ("with discriminators, every 2nd step", [DISCRIMINATORS]),
+    ):
         settings = Recipe.from_yaml(
             recipe,
             [
@@ -51,48 +54,48 @@ def main(recipe: Path, overrides: tuple[str, ...], steps: int, threads: int, dev
 
 
 def report(name: str, trainer: Trainer, steps: int) -> None:
-    """Train a few steps with every part under a clock, and print the table."""
+    """Train a few steps, time every part of them, and print the table."""
     spent: dict[str, float] = defaultdict(float)
+    nested = [0.0]  # seconds of the parts inside each part that is being timed
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **keywords: Any) -> Any:
-            wait(trainer.device)
             began = time.perf_counter()
+            nested.append(0.0)
             result = function(*arguments, **keywords)
-            wait(trainer.device)
-            spent[part] += time.perf_counter() - began
+            seconds = time.perf_counter() - began
+            spent[part] += seconds - nested.pop()
+            nested[-1] += seconds
             return result
 
         return run
 
-    losses, backward = trainer_module.spectral_losses, torch.Tensor.backward
+    step, compute, backward = trainer.training_step, Loss.compute, torch.Tensor.backward
     if trainer.device.type == "cpu":
         trainer.sampler.batch = timed("data", trainer.sampler.batch)  # type: ignore[method-assign]
-        trainer.codec.forward = timed("codec forward", trainer.codec.forward)  # type: ignore[method-assign]
-        trainer._adversarial = timed("discriminators", trainer._adversarial)  # type: ignore[method-assign]
-        trainer.optimizer.step = timed("optimizer", trainer.optimizer.step)  # type: ignore[method-assign]
-        trainer_module.spectral_losses = timed("spectral losses", losses)
+        step.codec.forward = timed("codec forward", step.codec.forward)  # type: ignore[method-assign]
+        step._discriminate = timed("discriminators forward", step._discriminate)  # type: ignore[method-assign]
+        step.optimizer.step = timed("optimizer", step.optimizer.step)  # type: ignore[method-assign]
+        Loss.compute = timed("losses", compute)  # type: ignore[method-assign]
+        torch.Tensor.backward = timed("backward", backward)  # type: ignore[method-assign]
     for _ in range(NOT_TIMED):
         trainer.train_step()
     wait(trainer.device)
     spent.clear()
-    if trainer.device.type == "cpu":
-        torch.Tensor.backward = timed("backward", backward)  # type: ignore[method-assign]
     began = time.perf_counter()
     for _ in range(steps):
         trainer.train_step()
     wait(trainer.device)
     total = time.perf_counter() - began
-    torch.Tensor.backward = backward  # type: ignore[method-assign]
-    trainer_module.spectral_losses = losses
+    Loss.compute, torch.Tensor.backward = compute, backward  # type: ignore[method-assign]
 
     schedule, data = trainer.recipe.schedule, trainer.recipe.data
     audio = schedule.batch_size * data.segment_seconds * steps
     print(f"{name}: {audio / total:.1f} s of audio per second, {total / steps:.3f} s a step")
     for part, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
-        print(f"  {part:20s} {seconds / total:6.1%}")
+        print(f"  {part:22s} {seconds / total:6.1%}")
     if spent:
-        print(f"  {'rest':20s} {1 - sum(spent.values()) / total:6.1%}")
+        print(f"  {'rest':22s} {1 - sum(spent.values()) / total:6.1%}")
 
 
 def wait(device: torch.device) -> None:

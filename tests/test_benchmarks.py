@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from audiocodec import Codec, CodecError, save_codec
 from audiocodec.checkpoint import read_codec
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,8 +111,10 @@ def test_the_quantiser_bench_measures_on_frames_that_were_not_trained_on(tmp_pat
         assert 0 < result.usage <= 1
 
 
-def test_usage_is_counted_over_all_files(tmp_path: Path, codec: Codec) -> None:
-    save_codec(codec, tmp_path / "small")
+def test_usage_is_counted_over_all_files(
+    tmp_path: Path, trainable: Codec, codec: RuntimeCodec
+) -> None:
+    save_codec(trainable, tmp_path / "small")
     words = [str(CLIPS), "--model", str(tmp_path / "small"), "--threads", "1"]
     told = CliRunner().invoke(load("usage").main, words, catch_exceptions=False).stdout
     rows = [line for line in told.splitlines() if line.startswith("| ")][2:]
@@ -151,7 +154,7 @@ def test_new_codebooks_leave_less_than_those_of_an_untrained_model(tmp_path: Pat
     assert torch.equal(before.decoder.last.conv.weight, placed.decoder.last.conv.weight)
 
 
-def test_a_grown_model_decodes_as_it_did_and_can_only_grow(codec: Codec) -> None:
+def test_a_grown_model_decodes_as_it_did_and_can_only_grow(codec: RuntimeCodec) -> None:
     script = load("grow")
     units = codec.config.seanet.residual_units
     deeper = script.grown(codec, tuple(number + 1 for number in units))

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from audiocodec import Codec, CodecError
+from audiocodec import CodecError
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import (
     BlockReader,
     TokenFile,
@@ -231,7 +232,7 @@ def test_a_file_read_in_any_order_holds_one_block_in_memory(tmp_path: Path) -> N
     assert stream.most < len(HEADER.to_bytes())
 
 
-def test_a_header_of_a_codec_states_the_bitrate_of_the_codec(codec: Codec) -> None:
+def test_a_header_of_a_codec_states_the_bitrate_of_the_codec(codec: RuntimeCodec) -> None:
     with pytest.raises(CodecError, match="needs its model's fingerprint"):
         token_header(codec)
     header = token_header(codec, 2, fingerprint="0" * 16)

@@ -12,6 +12,7 @@ import torch
 
 from audiocodec import Codec, CodecConfig, save_audio, save_codec
 from audiocodec.evaluation import METRICS, Comparison, Evaluation, Metric, Row
+from audiocodec.runtime import RuntimeCodec
 from audiocodec_cli.main import run
 
 
@@ -137,7 +138,7 @@ def test_a_missing_path_among_several_is_an_error_line_and_the_rest_is_done(
 
 
 @pytest.fixture
-def models(codec: Codec, tmp_path: Path) -> list[str]:
+def models(codec: RuntimeCodec, tmp_path: Path) -> list[str]:
     """Two models of the same name, and one at 8 kHz with three codebooks."""
     settings = codec.config.model_dump(mode="json")
     found = []

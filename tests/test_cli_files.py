@@ -11,12 +11,13 @@ import soundfile
 import torch
 
 from audiocodec import Codec, load_audio, load_codec, save_codec
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import TokenFile
 from audiocodec_cli.main import run
 
 
 @pytest.fixture(scope="module")
-def trained(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> str:
+def trained(codec: RuntimeCodec, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same with codebooks placed on what it gives, so that stages code what is left over."""
     placed = Codec(codec.config).eval().requires_grad_(False)
     noise = torch.rand(1, 1, 320 * 400, generator=torch.Generator().manual_seed(0)) - 0.5

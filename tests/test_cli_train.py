@@ -74,11 +74,11 @@ def test_mistakes_are_one_line(
 
 
 @pytest.mark.parametrize("recipe", ["librispeech", str(ROOT / "recipes" / "librispeech.yaml")])
-def test_check_says_what_a_recipe_makes(
+def test_check_prints_what_a_recipe_produces(
     recipe: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plenty = types.SimpleNamespace(free=10**15)
-    monkeypatch.setattr("audiocodec.training.check.shutil.disk_usage", lambda _: plenty)
+    monkeypatch.setattr("audiocodec.training.check.diskspace.shutil.disk_usage", lambda _: plenty)
     changes = ["data.root=/speech", "data.download=true", "schedule.batch_size=1"]
     changes += ["data.segment_seconds=0.2", "discriminators=null"]
     sets = [word for change in changes for word in ("--set", change)]
@@ -96,13 +96,13 @@ def test_time_limits_are_durations(capsys: pytest.CaptureFixture[str]) -> None:
     assert "90s, 9m or 1.5h" in capsys.readouterr().err
 
 
-def test_check_says_what_the_run_takes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_what_the_run_needs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", TINY, "--set", f"data.root={CLIPS}", "--check", "--device", "cpu"]
     assert run([*arguments, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert (made["files"], made["held_out"]) == (1, 1)
     assert made["hours_of_audio"] * 3600 == pytest.approx(8, abs=4)
-    assert (made["listened"], made["near_silent"], made["unreadable"]) == (1, 0, [])
+    assert (made["files_decoded"], made["near_silent"], made["unreadable"]) == (1, 0, [])
     assert made["seconds_per_step"] > 0
     assert made["hours"] * 3600 >= 40 * made["seconds_per_step"]
     assert made["memory_bytes"] > 50e6
@@ -133,7 +133,7 @@ def test_tiny_trains_without_a_folder_of_recordings(
 @pytest.mark.parametrize(
     "recipe", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda path: path.stem
 )
-def test_recipes_name_no_path_and_ask_for_recordings_in_one_line(
+def test_recipes_have_no_paths_and_need_data_root(
     recipe: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "../" not in recipe.read_text().replace("base: ../", "")
@@ -192,7 +192,7 @@ def test_the_resume_line_that_is_printed_continues_the_run_that_was_stopped(
     assert (codec.sample_rate, codec.name) == (8000, "tiny")
 
 
-def test_a_setting_that_is_changed_on_resume_is_said(
+def test_a_setting_changed_on_resume_is_printed(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["train", "tiny", "--device", "cpu", "--time-limit", "0s"]) == 0
@@ -205,7 +205,7 @@ def test_a_setting_that_is_changed_on_resume_is_said(
     assert "codec train --resume runs/tiny" in capsys.readouterr().err
 
 
-def test_a_model_that_came_to_nothing_is_said_and_fails(
+def test_a_model_that_is_not_usable_is_an_error(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["tiny", "--set", "optimizer.learning_rate=1", "--set", "schedule.steps=20"]

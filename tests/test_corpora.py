@@ -1,4 +1,4 @@
-"""LibriSpeech by name: used as it is when on the disk, fetched and checked when asked for."""
+"""LibriSpeech by name: used from the disk, or downloaded and checked."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import soundfile
 import torch
 
 from audiocodec import CodecError
-from audiocodec.training import corpora
-from audiocodec.training.corpora import LIBRISPEECH_SUBSETS, import_torchaudio, librispeech
+from audiocodec.training.data import corpora
+from audiocodec.training.data.corpora import LIBRISPEECH_SUBSETS, import_torchaudio, librispeech
 
 UTTERANCES = ("84/121123/84-121123-0000", "84/121123/84-121123-0001", "174/50561/174-50561-0000")
 
@@ -63,9 +63,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         """Print nothing."""
 
 
-def test_a_downloaded_folder_is_used_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_downloaded_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = lay_out(tmp_path)
     monkeypatch.setattr(corpora, "_download_librispeech", lambda *_: pytest.fail("a download"))
     files = librispeech(tmp_path, ["dev-clean"], download=True)
@@ -81,7 +79,7 @@ def test_the_folder_librispeech_itself_may_be_named_and_subsets_keep_their_order
     assert [f.parts[-4] for f in files] == ["test-clean"] * 3 + ["dev-clean"] * 3
 
 
-def test_a_download_ends_whole_and_leaves_nothing_else(tmp_path: Path, server: Path) -> None:
+def test_a_download_is_whole_and_leaves_nothing_else(tmp_path: Path, server: Path) -> None:
     root = tmp_path / "data"
     files = librispeech(root, ["dev-clean"], download=True)
     assert len(files) == 3
@@ -98,7 +96,7 @@ def test_a_damaged_download_is_refused_by_its_checksum(tmp_path: Path, server: P
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_an_extraction_cut_short_is_done_again(
+def test_an_interrupted_extraction_is_repeated(
     tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract = tarfile.TarFile.extractall
@@ -129,7 +127,7 @@ def test_no_network_is_one_line_that_names_the_remedy(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_requests_that_cannot_be_met_say_what_can(
+def test_impossible_requests_list_the_possible_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CodecError, match=r"no subset 'train-clean'; it has train-clean-100, "):

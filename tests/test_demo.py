@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec import Codec
 from audiocodec.pictures import draw_spectrograms
+from audiocodec.runtime import RuntimeCodec
 from audiocodec_cli.main import run
 
 
 def test_the_demo_writes_audio_tokens_and_a_picture(
-    model: str, codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: str, codec: RuntimeCodec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "demo"
     assert run(["demo", "--model", model, "--out", str(out), "--json"]) == 0

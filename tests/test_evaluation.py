@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiocodec import Codec, CodecError, evaluate, save_audio
+from audiocodec import CodecError, evaluate, save_audio
 from audiocodec.evaluation import (
     METRICS,
     Evaluation,
@@ -23,6 +23,7 @@ from audiocodec.evaluation import (
     score_pair,
 )
 from audiocodec.evaluation.metrics.signal import Signal
+from audiocodec.runtime import RuntimeCodec
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, speech: torch.Tensor) -> Pa
 
 
 @pytest.fixture(scope="module")
-def evaluation(codec: Codec, folder: Path) -> Evaluation:
+def evaluation(codec: RuntimeCodec, folder: Path) -> Evaluation:
     return evaluate(codec, folder, (1, codec.num_codebooks), jobs=1)
 
 
 def test_every_file_has_a_row_for_each_number_of_codebooks(
-    evaluation: Evaluation, codec: Codec
+    evaluation: Evaluation, codec: RuntimeCodec
 ) -> None:
     rows = [(Path(row.file).name, row.num_codebooks) for row in evaluation.rows]
     counts = (1, codec.num_codebooks)
@@ -63,7 +64,9 @@ def test_speech_is_scored_and_other_files_have_a_reason(
     assert f"failed: {len(evaluation.failures)}" in evaluation.table()
 
 
-def test_bitrate_is_that_of_the_bytes_in_the_file(evaluation: Evaluation, codec: Codec) -> None:
+def test_bitrate_is_that_of_the_bytes_in_the_file(
+    evaluation: Evaluation, codec: RuntimeCodec
+) -> None:
     for row in evaluation.rows:
         if row.seconds:
             # Whole frames: at most one more than the signal needs.
@@ -85,7 +88,7 @@ def test_a_file_at_another_rate_in_stereo_counts_per_channel(evaluation: Evaluat
     assert row.encode_factor > 0
 
 
-def test_codes_are_counted_over_the_whole_set(evaluation: Evaluation, codec: Codec) -> None:
+def test_codes_are_counted_over_the_whole_set(evaluation: Evaluation, codec: RuntimeCodec) -> None:
     assert [len(counts) for counts in evaluation.code_counts] == list(codec.codebook_sizes)
     seconds = 2 + 2 * 1 + 1
     frames = sum(evaluation.code_counts[0])
@@ -98,7 +101,7 @@ def test_codes_are_counted_over_the_whole_set(evaluation: Evaluation, codec: Cod
 
 
 def test_several_processes_give_the_same_scores_as_one(
-    codec: Codec, folder: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+    codec: RuntimeCodec, folder: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("audiocodec.evaluation.scoring.PAIRS_PER_WORKER", 1)
     several = evaluate(codec, [folder / "a.wav", folder / "silence.wav"], (1,), jobs=2)
@@ -129,7 +132,7 @@ def test_the_csv_holds_every_file(evaluation: Evaluation, tmp_path: Path) -> Non
     assert "silent" in silent["failed"]
 
 
-def test_the_result_is_plain_json(evaluation: Evaluation, codec: Codec) -> None:
+def test_the_result_is_plain_json(evaluation: Evaluation, codec: RuntimeCodec) -> None:
     result = json.loads(json.dumps(evaluation.as_dict()))
     assert result["files"] == 4
     assert [each["num_codebooks"] for each in result["results"]] == [1, codec.num_codebooks]
@@ -165,7 +168,7 @@ def test_a_channel_without_a_score_leaves_the_file_without_it(speech: torch.Tens
     assert reasons["pesq_wb"] == "the reference is silent"
 
 
-def test_bad_requests_are_refused(codec: Codec, folder: Path, tmp_path: Path) -> None:
+def test_bad_requests_are_refused(codec: RuntimeCodec, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CodecError, match="codebooks"):
         evaluate(codec, folder, (codec.num_codebooks + 1,), jobs=1)
     with pytest.raises(CodecError, match="no such file"):
@@ -178,7 +181,7 @@ def test_bad_requests_are_refused(codec: Codec, folder: Path, tmp_path: Path) ->
         evaluate(codec, [], jobs=1)
 
 
-def test_the_default_numbers_of_codebooks_go_from_one_to_all(codec: Codec) -> None:
+def test_the_default_numbers_of_codebooks_go_from_one_to_all(codec: RuntimeCodec) -> None:
     counts = default_num_codebooks(codec)
     assert counts[0] == 1
     assert counts[-1] == codec.num_codebooks
@@ -186,7 +189,7 @@ def test_the_default_numbers_of_codebooks_go_from_one_to_all(codec: Codec) -> No
 
 
 def test_distill_mos_is_computed_by_name_or_the_error_names_its_package(
-    codec: Codec, folder: Path
+    codec: RuntimeCodec, folder: Path
 ) -> None:
     try:
         scored = evaluate(codec, folder / "a.wav", (1,), jobs=1, metrics=("distill_mos",))
@@ -198,7 +201,7 @@ def test_distill_mos_is_computed_by_name_or_the_error_names_its_package(
 
 
 def test_a_metric_is_one_function_and_one_registration(
-    codec: Codec, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    codec: RuntimeCodec, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is in the rows, the table, the CSV and the JSON, and it runs in other processes."""
 
@@ -221,7 +224,7 @@ def test_a_metric_is_one_function_and_one_registration(
 
 
 def test_a_metric_without_a_score_gives_the_reason(
-    codec: Codec, folder: Path, monkeypatch: pytest.MonkeyPatch
+    codec: RuntimeCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_score(reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
         raise ScoreError("always")
@@ -240,7 +243,7 @@ def test_every_metric_of_the_package_can_be_imported_and_has_a_format() -> None:
 
 
 def test_metrics_that_do_not_exist_or_lack_their_package_are_one_line(
-    codec: Codec, folder: Path, monkeypatch: pytest.MonkeyPatch
+    codec: RuntimeCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CodecError, match="metric loudness: does not exist; choose from pesq_wb, "):
         evaluate(codec, folder, metrics=["loudness"])

@@ -25,6 +25,7 @@ from audiocodec.batch.report import Batch
 from audiocodec.batch.run import run_jobs
 from audiocodec.batch.threads import Stop
 from audiocodec.files import FileResult
+from audiocodec.runtime import RuntimeCodec
 from audiocodec_cli.main import run
 
 LENGTHS = [0, 1, 319, 320, 321, 4800, 5000, 5300, 5600, 16000, 16001, 17000, 40000, 200_000]
@@ -67,7 +68,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def encode_all(
     plan: Plan,
-    codec: Codec,
+    codec: RuntimeCodec,
     encoder: BatchEncoder | None = None,
     workers: int = 1,
     overwrite: bool = False,
@@ -83,7 +84,7 @@ def encode_all(
     )
 
 
-def alone(codec: Codec) -> dict[str, bytes]:
+def alone(codec: RuntimeCodec) -> dict[str, bytes]:
     """The token file of each recording, encoded one by one; none for those that fail."""
     Path("alone").mkdir()
     for source in find_audio("in"):

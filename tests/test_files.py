@@ -13,6 +13,7 @@ import torch
 from audiocodec import Codec, CodecConfig, decode_file, encode_file, files, load_audio, save_codec
 from audiocodec.checkpoint import load_codec
 from audiocodec.errors import CodecError
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import TokenFile
 
 
@@ -132,7 +133,7 @@ def test_tokens_of_another_model_are_refused_and_both_are_named(
 
 
 def test_a_codec_without_a_fingerprint_makes_no_files(
-    tmp_path: Path, codec: Codec, recording: Path
+    tmp_path: Path, codec: RuntimeCodec, recording: Path
 ) -> None:
     with pytest.raises(CodecError, match="save the model and load it"):
         encode_file(recording, tmp_path / "in.tok", codec)

@@ -139,14 +139,14 @@ def test_codes_outside_their_codebook_are_not_counted() -> None:
 
 
 def test_audio_files_and_models_are_described_too(
-    here: Path, model: str, codec: Codec, capsys: pytest.CaptureFixture[str]
+    here: Path, model: str, trainable: Codec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, rate, channels in (("a.wav", 16000, 1), ("b.flac", 16000, 1), ("c.wav", 8000, 2)):
         soundfile.write(name, np.zeros((rate, channels)), rate)
     one = info_json(capsys, "c.wav")
     assert (one["sample_rate"], one["channels"], one["seconds"]) == (8000, 2, 1.0)
     write_tokens("a.tok", 50)
-    save_codec(codec, "mine")
+    save_codec(trainable, "mine")
     facts = info_json(capsys, ".", "mine")
     assert [(each["sample_rate"], each["files"]) for each in facts["audio_files"]] == [
         (16000, 2),
@@ -177,9 +177,9 @@ def test_an_empty_path_and_an_empty_folder_are_mistakes(
 
 
 def test_the_folder_of_a_run_leads_to_its_model(
-    here: Path, codec: Codec, capsys: pytest.CaptureFixture[str]
+    here: Path, trainable: Codec, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_codec(codec, "run/model")
+    save_codec(trainable, "run/model")
     assert run(["info", "run"]) == 1
     assert capsys.readouterr().err == (
         "error: run: is the folder of a run; its model is run/model\n"

@@ -24,10 +24,10 @@ from audiocodec_cli.main import run
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainable: Codec) -> Path:
     """A current folder with the small model and a folder of audio files, two of them bad."""
     monkeypatch.chdir(tmp_path)
-    save_codec(codec, tmp_path / "small")
+    save_codec(trainable, tmp_path / "small")
     noise = np.random.default_rng(0)
     for number in range(12):
         folder = Path("in", "ab"[number % 2])

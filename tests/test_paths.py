@@ -20,7 +20,8 @@ import torch
 from audiocodec import Codec, CodecError, evaluate, load_codec, save_audio, save_codec
 from audiocodec import temporary as temporary_files
 from audiocodec.paths import find_files, replacing, replacing_folder
-from audiocodec.training.data import DataConfig, split_files
+from audiocodec.runtime import RuntimeCodec
+from audiocodec.training.data.files import DataConfig, split_files
 from audiocodec_cli.main import run
 
 
@@ -127,14 +128,14 @@ def test_what_a_killed_process_left_is_swept_away(
 
 
 def test_encode_and_a_checkpoint_sweep_the_folders_that_they_write_into(
-    here: Path, model: str, codec: Codec
+    here: Path, model: str, trainable: Codec, codec: RuntimeCodec
 ) -> None:
     record("in/sub/a.wav")
     for folder in ("tok/sub", "saved"):
         Path(folder).mkdir(parents=True)
         left_by_a_killed_process(here / folder)
     assert run(["encode", "in", "tok", "--model", model]) == 0
-    save_codec(codec, "saved")
+    save_codec(trainable, "saved")
     assert not list(here.rglob(".codec-*"))
     left_by_a_killed_process(here / "tok" / "sub")
     temporary_files._sweep.cache_clear()  # as in another process
@@ -188,7 +189,7 @@ def test_a_temporary_file_that_is_swept_before_it_is_locked_is_made_again(
     assert (tmp_path / "a").exists()
 
 
-def test_every_writer_keeps_the_file_that_is_locked(tmp_path: Path, codec: Codec) -> None:
+def test_every_writer_keeps_the_file_that_is_locked(tmp_path: Path, codec: RuntimeCodec) -> None:
     """A writer that put another file in its place would have it swept away while it writes."""
     from audiocodec.weights import save_weights
 

@@ -17,6 +17,7 @@ import torch
 
 from audiocodec import Codec, CodecError, decode_file, encode_file, load_codec, save_codec
 from audiocodec.audio import SAMPLE_FORMATS, AudioReader, PipeWriter, RawFormat
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import BlockReader, TokenFile
 from audiocodec_cli.main import run
 
@@ -157,7 +158,7 @@ def test_there_and_back_through_pipes_is_the_same_as_through_files(
 
 @pytest.mark.parametrize("lookahead", [0, 2])
 def test_any_look_ahead_gives_the_exact_length_through_pipes(
-    tmp_path: Path, codec: Codec, lookahead: int
+    tmp_path: Path, codec: RuntimeCodec, lookahead: int
 ) -> None:
     seanet = codec.config.seanet.model_copy(update={"lookahead": lookahead})
     save_codec(Codec(codec.config.model_copy(update={"seanet": seanet})), tmp_path / "other")
@@ -393,7 +394,7 @@ def test_codes_and_audio_come_out_while_the_input_is_open(model: str, exact: Cod
     assert np.abs(found - expected).max() <= 1.01 / 2**15
 
 
-def start_of(codec: Codec) -> int:
+def start_of(codec: RuntimeCodec) -> int:
     from audiocodec.tokens import token_header
 
     return len(token_header(codec, None, 16000, 1).to_bytes())

@@ -1,4 +1,4 @@
-"""A run and its folder: files held out, locks, full disks, silence, and settings without sense."""
+"""A run and its folder: files held out, locks, full disks, silence, and odd settings."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ import torch
 
 from audiocodec import Codec, CodecError, load_codec, save_codec
 from audiocodec.config import Config
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.training import Recipe, Trainer
-from audiocodec.training import check as checking
-from audiocodec.training.data import BUNDLED_CLIPS, AudioCache, DataConfig, Split, split_files
+from audiocodec.training.check.inspection import inspect_audio
+from audiocodec.training.data.cache import AudioCache
+from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Split, split_files
+from audiocodec.training.initialisation import initialise_codebooks
+from audiocodec.training.losses.config import LossConfig
+from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.runfolder import RunFiles
 from audiocodec_cli.main import run
 
@@ -99,14 +104,14 @@ def test_validation_files_below_the_root_are_not_trained_on(tmp_path: Path) -> N
     assert same.training == same.held_out and "no file is held out" in same.describe()
 
 
-def test_one_file_is_trained_and_validated_on_and_that_is_said(tmp_path: Path) -> None:
+def test_one_file_serves_both_purposes_with_a_warning(tmp_path: Path) -> None:
     file = noise(tmp_path / "a.wav")
     split = split_files(DataConfig(root=str(tmp_path)))
     assert split == Split([file], [file])
     assert "no file is held out; 1 of the files" in split.describe()
 
 
-# A folder belongs to one process.
+# One process trains in a folder.
 
 HOLDER = """
 import sys, time
@@ -118,7 +123,7 @@ time.sleep(60)
 """
 
 
-def test_a_second_run_in_a_folder_is_refused_until_the_first_has_died(
+def test_a_second_run_in_a_folder_is_refused_until_the_first_has_ended(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
@@ -135,21 +140,21 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_has_died(
         finally:
             other.kill()
     assert run([*words, "--time-limit", "0s"]) == 0
-    # Done with it: another process may have it.
+    # The run has ended: another process may lock the folder.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         other.kill()
 
 
-# Models are called what their recipes are called.
+# A model has the name of its recipe.
 
 
-def test_the_name_of_a_model_is_kept_beside_it_and_is_no_part_of_its_fingerprint(
-    codec: Codec, tmp_path: Path
+def test_the_name_of_a_model_is_saved_and_is_not_part_of_its_fingerprint(
+    trainable: Codec, codec: RuntimeCodec, tmp_path: Path
 ) -> None:
     named = copy.copy(codec)
     named.name = "my voice"
-    save_codec(codec, tmp_path / "a")
+    save_codec(trainable, tmp_path / "a")
     save_codec(named, tmp_path / "b")
     a, b = load_codec(tmp_path / "a"), load_codec(tmp_path / "b")
     assert (a.name, b.name) == ("a", "my voice")
@@ -187,8 +192,10 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint_whole(
     last = told.strip().splitlines()[-1]
     assert "Traceback" not in told
     assert last.startswith(f"error: {folder}/") and "No space left on device" in last
-    if what != "write_text":  # that is said before the first step
-        assert "the checkpoint of step 1 is whole, go on from it with codec train --resume" in last
+    if what != "write_text":  # that fails before the first step
+        assert (
+            "the checkpoint of step 1 is whole, continue from it with codec train --resume" in last
+        )
     assert load_codec(folder / "model").fingerprint == before
     if what == "torch.save":
         assert (folder / "state.pt").read_bytes() == state
@@ -210,7 +217,7 @@ def test_logs_that_cannot_be_written_do_not_end_a_run(
     trainer = Trainer(tiny(BUNDLED_CLIPS, "schedule.steps=3", "schedule.log_every=1"), folder)
     assert trainer.train()
     told = capsys.readouterr().err
-    assert told.count("No space left on device); training goes on without it") == 2
+    assert told.count("No space left on device); training continues without it") == 2
     assert "log.jsonl" in told and "tensorboard" in told and "Traceback" not in told
     assert load_codec(folder / "model").name == "tiny"
 
@@ -251,13 +258,12 @@ def test_a_corpus_without_an_audible_segment_is_refused(
     )
 
 
-def test_codebooks_that_no_frame_is_loud_enough_for_are_refused(tmp_path: Path) -> None:
+def test_codebooks_are_not_initialised_without_audible_frames(tmp_path: Path) -> None:
     noise(tmp_path / "speech" / "a.wav", seconds=2, level=0.01)
     recipe = tiny(tmp_path / "speech", "data.gain_db=[-40, -30]")
     trainer = Trainer(recipe, tmp_path / "run")
-    trainer.step = 5
     with pytest.raises(CodecError, match=r"raise data\.gain_db"):
-        trainer.initialise_quantizer()
+        initialise_codebooks(trainer.training_step, trainer.sampler.batch, 5)
 
 
 def test_speech_at_the_end_of_silence_is_found(tmp_path: Path) -> None:
@@ -281,7 +287,7 @@ def test_a_damaged_file_among_many_is_skipped_and_named(
     with pytest.raises(CodecError, match=r"07\.wav: .*; so are 1 more of 20 files; remove"):
         AudioCache(files, 16000, tmp_path / "cache")
     with pytest.raises(CodecError, match=r"07\.wav: .*; so are 1 more of 20 files; remove"):
-        checking.look_at(Split(files, []), tiny(tmp_path))
+        inspect_audio(Split(files, []), tiny(tmp_path))
     files[8].unlink()
     with pytest.raises(CodecError, match=r"08\.wav: cannot be read"):
         AudioCache(files, 16000, tmp_path / "cache")
@@ -292,26 +298,24 @@ def test_a_check_names_unreadable_files_and_counts_the_near_silent(tmp_path: Pat
         noise(tmp_path / f"{number:02}.wav", level=0.1 if number % 3 else 0.0, seed=number)
     (tmp_path / "04.wav").write_bytes(b"RIFF not audio")
     files = sorted(tmp_path.iterdir())
-    found = checking.look_at(Split(files, []), tiny(tmp_path))
-    assert (found.listened, found.near_silent) == (29, 10)
+    found = inspect_audio(Split(files, []), tiny(tmp_path))
+    assert (found.decoded, found.near_silent) == (29, 10)
     assert len(found.unreadable) == 1 and "04.wav" in found.unreadable[0]
     assert found.hours * 3600 == pytest.approx(29 * 0.5)
 
 
-def test_a_check_refuses_a_run_that_has_no_room(
+def test_a_check_refuses_a_run_without_disk_space(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usage = types.SimpleNamespace(free=10_000)
-    monkeypatch.setattr("audiocodec.training.check.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("audiocodec.training.check.diskspace.shutil.disk_usage", lambda _: usage)
     assert run(["train", "tiny", "--check", "--device", "cpu"]) == 1
     captured = capsys.readouterr()
     assert "GB are free; make room" in captured.err
     assert "the run cannot start" in captured.out and "memory" in captured.out
 
 
-def test_memory_that_is_exhausted_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exhausted_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(tiny(BUNDLED_CLIPS), tmp_path / "run")
 
     def exhausted(step: int) -> torch.Tensor:
@@ -323,14 +327,14 @@ def test_memory_that_is_exhausted_is_one_line(
     assert "\n" not in str(told.value)
 
 
-def test_a_run_that_does_not_stay_finite_ends_and_says_how_to_go_on(
+def test_a_run_that_does_not_stay_finite_ends_and_says_how_to_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
     trainer = Trainer(
         tiny(BUNDLED_CLIPS, "schedule.checkpoint_every=2", "discriminators=null"), folder
     )
-    monkeypatch.setattr("audiocodec.training.trainer.MOST_SKIPPED_IN_A_ROW", 2)
+    monkeypatch.setattr("audiocodec.training.trainer.MAX_SKIPPED_IN_A_ROW", 2)
     whole = trainer.sampler.batch
     monkeypatch.setattr(
         trainer.sampler,
@@ -348,7 +352,7 @@ def test_a_run_that_does_not_stay_finite_ends_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
-def test_a_backend_that_cannot_be_loaded_stops_nobody(backend: str, tmp_path: Path) -> None:
+def test_pictures_do_not_need_the_backend_of_the_environment(backend: str, tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
@@ -356,10 +360,10 @@ import torch
 from audiocodec.pictures import draw_spectrograms
 from audiocodec.training.monitor import Monitor
 monitor = Monitor(Path("."), 0)
-sound = {"reference": torch.randn(8000)}
-monitor.audio(1, sound, 16000)
+clips = {"reference": torch.randn(8000)}
+monitor.audio(1, clips, 16000)
 monitor.close()
-draw_spectrograms({"original": sound["reference"].numpy()}, 16000).savefig("spectrograms.png")
+draw_spectrograms({"original": clips["reference"].numpy()}, 16000).savefig("spectrograms.png")
 print("pyplot", "matplotlib.pyplot" in sys.modules)
 """
     environment = {**os.environ, "MPLBACKEND": backend}
@@ -370,11 +374,13 @@ print("pyplot", "matplotlib.pyplot" in sys.modules)
     assert (tmp_path / "spectrograms.png").stat().st_size > 1000
 
 
-# Settings without sense: refused in one line, or they train.
+# Any value of a number in a recipe is refused in one line, or trains.
 
 
 def numeric_fields(config: type[Config], prefix: str = "") -> Iterator[tuple[str, bool]]:
     """Dotted keys of all numbers in a configuration class; whether a list of them is due."""
+    if config is LossConfig:
+        yield from ((f"{prefix}{name}", False) for name in LOSSES)
     for name, field in config.model_fields.items():
         kinds = [field.annotation, *get_args(field.annotation)]
         inner = [k for k in kinds if isinstance(k, type) and issubclass(k, Config)]
@@ -413,7 +419,7 @@ def half_a_second(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("key", "is_list", "kind"), FIELDS)
-def test_a_number_without_sense_is_refused_in_one_line_or_trains(
+def test_any_number_is_refused_in_one_line_or_trains(
     key: str, is_list: bool, kind: str, half_a_second: Path, tmp_path: Path
 ) -> None:
     given: Any = Recipe.from_yaml(TINY, ["losses.window_lengths=[64]", "losses.mel_bands=[10]"])
@@ -460,6 +466,6 @@ def test_a_number_without_sense_is_refused_in_one_line_or_trains(
         except CodecError as error:
             refusals.append(str(error))
         else:
-            for name, weight in trainer.codec.state_dict().items():
+            for name, weight in trainer.training_step.codec.state_dict().items():
                 assert weight.isfinite().all(), f"{key}={text}: {name}"
     assert not [refusal for refusal in refusals if "\n" in refusal]

@@ -1,4 +1,4 @@
-"""Training: recipes, data, losses, discriminators and the one loop. Nothing below imports it."""
+"""Training: recipes, data, losses, discriminators, the step and the loop around it."""
 
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.trainer import Trainer

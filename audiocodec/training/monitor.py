@@ -1,4 +1,4 @@
-"""What a run tells of itself: TensorBoard and a JSONL log, with the use of every codebook."""
+"""The log of a run: numbers, notes, audio and pictures, as JSONL and for TensorBoard."""
 
 import json
 import sys
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,75 +15,24 @@ from audiocodec.errors import CodecError
 from audiocodec.extras import import_extra
 from audiocodec.paths import replacing, writing
 from audiocodec.pictures import draw_spectrograms
-
-COLLAPSED_USAGE = 0.1
-
-
-class UsageMeter:
-    """Counts how often each entry of each stage is chosen."""
-
-    def __init__(self, sizes: Sequence[int], device: torch.device) -> None:
-        self.sizes = sizes
-        self.counts = torch.zeros(len(sizes), max(sizes), dtype=torch.long, device=device)
-
-    def add(self, codes: Tensor, valid: Tensor) -> None:
-        """Count codes ``[B, K, F]`` if ``valid``, a boolean scalar."""
-        stages = torch.arange(codes.shape[1], device=codes.device).unsqueeze(1)
-        places = (codes + stages * self.counts.shape[1]).flatten()
-        self.counts.view(-1).index_add_(0, places, valid.to(torch.long).expand(len(places)))
-
-    @property
-    def enough(self) -> bool:
-        """Whether so many codes were counted that each stage could have used all its entries."""
-        counted = self.counts.sum(dim=1).tolist()
-        return all(n >= size for n, size in zip(counted, self.sizes, strict=True))
-
-    def read(self) -> tuple[list[float], list[float]]:
-        """Usage (share of entries seen) and perplexity of each stage since the last reading."""
-        shares = self.counts / self.counts.sum(dim=1, keepdim=True).clamp(min=1)
-        perplexity = torch.exp(torch.special.entr(shares).sum(dim=1)).tolist()
-        used = (self.counts > 0).sum(dim=1).tolist()
-        self.counts.zero_()
-        return [n / size for n, size in zip(used, self.sizes, strict=True)], perplexity
-
-
-class MeanMeter:
-    """Means of numbers that stay on their device until they are read."""
-
-    def __init__(self) -> None:
-        self._sums: dict[tuple[str, ...], Tensor] = {}
-
-    def add(self, values: Mapping[str, Tensor], valid: Tensor) -> None:
-        """Take in scalars if ``valid``, a boolean scalar; names may differ from call to call."""
-        names = tuple(values)
-        numbers = torch.stack([valid, *(value.detach().float() for value in values.values())])
-        if names not in self._sums:
-            self._sums[names] = torch.zeros_like(numbers)
-        self._sums[names] += numbers.where(valid, 0.0)
-
-    def read(self) -> dict[str, float]:
-        """The mean of each name since the last reading; waits for a GPU."""
-        totals: dict[str, float] = {}
-        counts: dict[str, float] = {}
-        for names, sums in self._sums.items():
-            count, *values = sums.tolist()
-            sums.zero_()
-            for name, value in zip(names, values, strict=True):
-                totals[name] = totals.get(name, 0.0) + value
-                counts[name] = counts.get(name, 0.0) + count
-        return {name: total / counts[name] for name, total in totals.items() if counts[name]}
+from audiocodec.training.health import collapsed_stages
 
 
 class Monitor:
-    """Writes numbers, audio and pictures of a run under its folder.
+    """Writes the log of a run into its folder.
 
-    A log that cannot be written (the disk is full) is told once on stderr; training goes on.
+    If a log cannot be written, for example because the disk is full, one warning appears on stderr
+    and training continues.
+
+    Args:
+        folder: the run's folder.
+        step: steps done so far; log lines of later steps are dropped.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
         self.log_path = folder / "log.jsonl"
         self._board_path = folder / "tensorboard"
-        self._told: set[Path] = set()
+        self._warned: set[Path] = set()
         self._log: Any = None
         self._board: Any = None
         self._thread_hook = threading.excepthook
@@ -93,7 +41,7 @@ class Monitor:
         tensorboard = import_extra("torch.utils.tensorboard", "train", "training")
 
         def open_log() -> None:
-            _forget_after(self.log_path, step)
+            _drop_after(self.log_path, step)
             self._log = self.log_path.open("a", encoding="utf-8")
 
         def open_board() -> None:
@@ -103,26 +51,26 @@ class Monitor:
         self._try(self._board_path, open_board)
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
-        """One line of the log, and one point of every curve."""
+        """Write one line of the log, and one point of every curve."""
         self._write({"step": step, **{name: float(f"{v:.6g}") for name, v in values.items()}})
         for name, value in values.items():
             self._show("add_scalar", name, value, step)
 
     def note(self, step: int, text: str) -> None:
-        """A line of words: a start, a skipped step, an alarm."""
+        """Write a line of text, for example about a skipped step."""
         self._write({"step": step, "note": text})
         self._show("add_text", "notes", text, step)
 
     def watch(self, step: int, usage: Sequence[float]) -> None:
-        """Warn, here and on stderr, when a stage in use leaves most of its entries unused."""
-        low = [f"{stage}: {u:.0%}" for stage, u in enumerate(usage) if 0 < u < COLLAPSED_USAGE]
+        """Warn, in the log and on stderr, of codebooks that have collapsed."""
+        low = [f"{stage}: {usage[stage]:.0%}" for stage in collapsed_stages(usage)]
         if low:
             text = f"step {step}: codebooks collapse, usage of stage {', '.join(low)}"
             self.note(step, text)
             tqdm.write(f"warning: {text}", file=sys.stderr)
 
     def audio(self, step: int, clips: Mapping[str, Tensor], sample_rate: int) -> None:
-        """Clips ``[T]`` to listen to and their spectrograms side by side."""
+        """Write clips ``[T]``, and their spectrograms side by side."""
         for name, audio in clips.items():
             self._show("add_audio", name, audio.clamp(-1, 1).unsqueeze(0), step, sample_rate)
         canvas: Any = draw_spectrograms(
@@ -133,7 +81,7 @@ class Monitor:
         self._show("add_image", "spectrograms", picture, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Write everything out."""
+        """Write what is buffered, and close the files."""
         if self._log is not None:
             self._try(self.log_path, self._log.close)
         if self._board is not None:
@@ -160,30 +108,30 @@ class Monitor:
         try:
             action()
         except (OSError, CodecError) as error:
-            self._tell(path, error)
+            self._warn(path, error)
             return False
         return True
 
-    def _tell(self, path: Path, error: BaseException) -> None:
-        if path not in self._told:
-            self._told.add(path)
+    def _warn(self, path: Path, error: BaseException) -> None:
+        if path not in self._warned:
+            self._warned.add(path)
             reason = getattr(error, "strerror", None) or error
             tqdm.write(
-                f"warning: {path}: cannot be written ({reason}); training goes on without it",
+                f"warning: {path}: cannot be written ({reason}); training continues without it",
                 file=sys.stderr,
             )
 
     def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
-        """TensorBoard writes in a thread, whose traceback nobody needs to see."""
+        """Warn if TensorBoard's thread cannot write; without this it prints a traceback."""
         of_board = type(failure.thread).__module__.startswith("tensorboard")
         if of_board and isinstance(failure.exc_value, OSError):
-            self._tell(self._board_path, failure.exc_value)
+            self._warn(self._board_path, failure.exc_value)
         else:
             self._thread_hook(failure)
 
 
-def _forget_after(path: Path, step: int) -> None:
-    """Drop log lines later than ``step``: the resumed run will write them again."""
+def _drop_after(path: Path, step: int) -> None:
+    """Drop log lines later than ``step``: the resumed run writes them again."""
     if not path.is_file():
         return
     kept = []

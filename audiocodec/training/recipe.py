@@ -8,9 +8,10 @@ import pydantic
 from audiocodec.bundled import bundled_models
 from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
-from audiocodec.training.data import BUNDLED_CLIPS, DataConfig
+from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig
 from audiocodec.training.discriminators import DiscriminatorConfig
-from audiocodec.training.losses import LEAST_TONAL_HOP, LossConfig
+from audiocodec.training.losses.config import LossConfig
+from audiocodec.training.losses.registry import LOSSES
 
 MOST_STEPS = 10**9
 
@@ -21,7 +22,7 @@ Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
 class OptimizerConfig(Config):
-    """AdamW for the network, and for the quantiser at a rate of its own."""
+    """AdamW, with a learning rate of its own for the quantiser."""
 
     learning_rate: Rate = pydantic.Field(5e-4, description="of the network, after warm-up")
     final_learning_rate: Rate = pydantic.Field(2e-5, description="at the end of the cosine")
@@ -32,30 +33,30 @@ class OptimizerConfig(Config):
     betas: tuple[Decay, Decay] = (0.8, 0.99)
     weight_decay: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.0
     gradient_clip: Annotated[float, pydantic.Field(ge=1, le=1e6)] = pydantic.Field(
-        2.0, description="largest norm of a tensor's gradient beside its usual one"
+        2.0, description="largest norm of a tensor's gradient, as a multiple of its usual norm"
     )
     ema_decay: Decay = 0.999
 
 
 class ScheduleConfig(Config):
-    """How long, how large, and when what happens, in steps."""
+    """The length of a run, the batch size, and the steps at which something happens."""
 
     steps: Steps
     batch_size: Annotated[int, pydantic.Field(ge=1, le=65_536)] = 8
     initialisation_steps: tuple[Step, ...] = pydantic.Field(
         (300,),
-        description="when the codebooks are placed on latents; before the first, no bottleneck "
-        "unless `init_from` has brought some",
+        description="steps at which the codebooks are initialised on latents; before the first, "
+        "latents are not quantised unless `init_from` is set",
     )
     initialisation_frames: Annotated[int, pydantic.Field(ge=2, le=10**8)] = pydantic.Field(
-        20_000, description="non-silent frames that a start looks at"
+        20_000, description="audible frames used for an initialisation"
     )
     codebooks: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = pydantic.Field(
-        (), description="codebook dropout: an item uses one of these numbers; empty: always all"
+        (), description="codebook dropout: each item uses one of these numbers; empty: always all"
     )
     decoder_only_step: Step | None = pydantic.Field(
         None,
-        description="from here encoder and codebooks stand still: tokens of before stay readable",
+        description="first step with frozen encoder and codebooks; tokens keep their meaning",
     )
     log_every: Steps = 50
     validate_every: Steps = 1000
@@ -63,16 +64,16 @@ class ScheduleConfig(Config):
 
 
 class Recipe(Config):
-    """The codec, its speech, its losses and its schedule."""
+    """The codec, its training data, its losses and its schedule."""
 
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
     init_from: str | None = pydantic.Field(
         None,
-        description="bundled model or folder whose weights to start from, discriminators included",
+        description="bundled model or model folder to start from, with its discriminators",
     )
     precision: Literal["tf32", "bfloat16"] = pydantic.Field(
-        "tf32", description="of the networks' products on a GPU; losses are float32"
+        "tf32", description="of the networks on a GPU; losses are float32"
     )
     codec: CodecConfig = CodecConfig()
     data: DataConfig = DataConfig()
@@ -82,7 +83,7 @@ class Recipe(Config):
     schedule: ScheduleConfig
 
     def with_absolute_paths(self) -> Self:
-        """The same recipe, for use in any current folder."""
+        """The same recipe with absolute paths, for use in any current folder."""
         data = {
             key: str(Path(value).expanduser().absolute())
             for key in ("root", "validation", "cache")
@@ -100,7 +101,7 @@ class Recipe(Config):
         )
 
     @pydantic.model_validator(mode="after")
-    def _makes_sense(self) -> Self:
+    def _is_consistent(self) -> Self:
         most = self.codec.quantizer.num_codebooks
         for number in self.schedule.codebooks:
             if number > most:
@@ -114,8 +115,8 @@ class Recipe(Config):
         finish, starts = self.schedule.decoder_only_step, self.schedule.initialisation_steps
         if finish is not None and starts and max(starts) >= finish:
             raise ValueError(
-                f"`schedule.decoder_only_step` is {finish}: codebooks that are placed at step "
-                f"{max(starts)} cannot stand still from there"
+                f"`schedule.decoder_only_step` is {finish}, but codebooks are initialised at step "
+                f"{max(starts)}; set it later than that"
             )
         hop = self.codec.seanet.hop_length
         samples = self.data.segment_seconds * self.codec.sample_rate
@@ -128,8 +129,10 @@ class Recipe(Config):
                 f"`codec.quantizer` has codebooks of {max(dims)} dimensions, the latents have "
                 f"{latent_dim} (`codec.seanet.latent_dim`)"
             )
-        if self.losses.tonal > 0 and hop < LEAST_TONAL_HOP:
-            raise ValueError(
-                f"`losses.tonal` needs frames of {LEAST_TONAL_HOP} samples or more, not {hop}"
-            )
+        for name, loss in LOSSES.items():
+            if self.losses.weight(name) > 0 and hop < loss.min_hop_length:
+                raise ValueError(
+                    f"`losses.{name}` needs frames of {loss.min_hop_length} samples or more, "
+                    f"not {hop}"
+                )
         return self

@@ -1,7 +1,18 @@
-"""A run's folder: the process that holds it, the recipe and the files that the run began with."""
+"""A run's folder: its layout, its lock, its recipe and the list of its files.
+
+recipe.yaml                 the recipe, every default written out; used to resume the run
+files.json                  the files that were trained on and held out
+state.pt                    everything that resuming needs
+model/                      the averaged weights as a model folder, for `--model`
+discriminators.safetensors  the discriminators, for `init_from`
+log.jsonl, tensorboard/     the log
+cache/                      decoded audio, unless `data.cache` names another folder
+lock                        locked while a process trains here
+"""
 
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,11 +21,13 @@ from typing import Any, BinaryIO
 from audiocodec.config import apply_override
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
-from audiocodec.training.data import Split
+from audiocodec.training.data.files import Split
 from audiocodec.training.recipe import Recipe
 
 RECIPE_NAME = "recipe.yaml"
 STATE_NAME = "state.pt"
+MODEL_NAME = "model"
+DISCRIMINATORS_NAME = "discriminators.safetensors"
 FILES_NAME = "files.json"
 LOCK_NAME = "lock"
 
@@ -23,10 +36,10 @@ _held: dict[str, BinaryIO] = {}
 
 
 def hold(folder: Path) -> None:
-    """Make ``folder`` this process's own until :func:`release`, or until the process ends.
+    """Lock ``folder`` for this process until :func:`release`, or until the process ends.
 
-    The folder is created. The lock is the operating system's (flock), so a process that is killed
-    leaves none behind.
+    The folder is created. The lock is the operating system's (flock), so that it ends with the
+    process.
 
     Raises:
         CodecError: another process holds the folder, or it cannot be written.
@@ -66,6 +79,26 @@ def release(folder: Path) -> None:
         file.close()
 
 
+def resume_command(folder: Path) -> str:
+    """The shell command that continues the run in ``folder``."""
+    return f"codec train --resume {shlex.quote(str(folder))}"
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Check that ``folder`` holds a run if it is to be resumed, and none otherwise.
+
+    Raises:
+        CodecError: it does not, or it does.
+    """
+    if resume and not has_run(folder):
+        raise CodecError(f"{folder}: no run to resume; leave out --resume")
+    if not resume and has_run(folder):
+        raise CodecError(
+            f"{folder}: a run is in this folder already; continue it with "
+            f"{resume_command(folder)}, or start another with --out"
+        )
+
+
 def has_run(folder: Path) -> bool:
     """Whether ``folder`` holds a run that can be resumed."""
     return (folder / STATE_NAME).is_file()
@@ -94,7 +127,7 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def recipe_changes(before: Recipe, after: Recipe) -> list[str]:
-    """What differs, one line for each setting: ``schedule.steps: 40 -> 80``."""
+    """The settings that differ, one line for each: ``schedule.steps: 40 -> 80``."""
     old, new = (dict(_settings(recipe.model_dump(mode="json"))) for recipe in (before, after))
     return [
         f"{key}: {old.get(key)} -> {new.get(key)}"
@@ -120,9 +153,9 @@ def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str
 
 
 class RunFiles:
-    """Which files a run has trained on and which it has held out, each with size and time.
+    """The files that a run has trained on and those it has held out, with size and time.
 
-    Names are relative to ``data.root``, so that a corpus may move.
+    Names are relative to ``data.root``, so that a corpus may be moved.
     """
 
     def __init__(self, training: Mapping[str, Any], held_out: Mapping[str, Any]) -> None:
@@ -136,7 +169,7 @@ class RunFiles:
 
     @classmethod
     def read(cls, folder: Path) -> "RunFiles | None":
-        """What an earlier start of the run wrote; ``None`` where there is nothing to read.
+        """Read the list of an earlier start of the run; ``None`` if there is none.
 
         Raises:
             CodecError: the file is damaged.
@@ -166,7 +199,7 @@ class RunFiles:
         return [root / name if name != "." else root for name in sorted(names)]
 
     def changes(self, now: "RunFiles") -> str:
-        """What is different ``now``, in one line; empty if nothing is."""
+        """How many files differ ``now``, in one line; empty if none does."""
         before, after = {**self.training, **self.held_out}, {**now.training, **now.held_out}
         counts = {
             "added": len(after.keys() - before.keys()),

@@ -1,14 +1,44 @@
-"""What depends on the step alone: rates, weights, discriminators and codebooks in use."""
+"""What depends on the recipe and the step alone: rates, losses, discriminators and codebooks."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.recipe import Recipe
 
-CODEBOOK_DRAWS, DISCRIMINATOR_DRAWS = 1_000_003, 1_000_033
-"""Between the seeds of two steps' draws."""
+CODEBOOK_SEED_STRIDE, DISCRIMINATOR_SEED_STRIDE = 1_000_003, 1_000_033
+"""Difference between the seeds of two consecutive steps' random choices."""
+
+
+class StepVariant(NamedTuple):
+    """What a step computes. Steps of one variant differ in numbers only."""
+
+    quantizing: bool
+    decoder_only: bool
+    losses: tuple[str, ...]
+    """Names of the losses that are computed."""
+    discriminators: tuple[str, ...]
+    """Names of the discriminators that are used."""
+    updates_discriminators: bool
+
+
+def step_variant(recipe: Recipe, step: int, discriminators: tuple[str, ...]) -> StepVariant:
+    """The variant of one step, given the names of all discriminators."""
+    settings = recipe.discriminators
+    losses = tuple(loss_weights(recipe, step))
+    adversarial = uses_discriminators(recipe, step)
+    return StepVariant(
+        quantizing=is_quantizing(recipe, step),
+        decoder_only=is_decoder_only(recipe, step),
+        losses=losses,
+        discriminators=(discriminators_in_use(recipe, step, discriminators) if adversarial else ()),
+        updates_discriminators=(
+            settings is not None and adversarial and step % settings.update_every == 0
+        ),
+    )
 
 
 def learning_rates(recipe: Recipe, step: int) -> tuple[float, float]:
@@ -24,22 +54,36 @@ def learning_rates(recipe: Recipe, step: int) -> tuple[float, float]:
 
 
 def loss_weights(recipe: Recipe, step: int) -> dict[str, float]:
-    """By the losses' names. Adversarial ones rise from the discriminators' start."""
-    losses, discriminators = recipe.losses, recipe.discriminators
-    ramp = 0.0
-    if discriminators is not None and step >= discriminators.start_step:
-        ramp = min(1.0, (step - discriminators.start_step + 1) / discriminators.ramp_steps)
-    return {
-        "quantizer": losses.quantizer,
-        "mel": losses.mel,
-        "stft": losses.stft,
-        "loudness": losses.loudness,
-        "level": losses.level,
-        "tonal": losses.tonal,
-        "waveform": losses.waveform,
-        "adversarial": losses.adversarial * ramp,
-        "feature_matching": losses.feature_matching * ramp,
-    }
+    """The weights of the losses that this step computes, by name, in the registry's order."""
+    ramp, quantizing = adversarial_ramp(recipe, step), is_quantizing(recipe, step)
+    weights: dict[str, float] = {}
+    for name, loss in LOSSES.items():
+        weight = recipe.losses.weight(name)
+        if weight == 0 and not loss.if_zero:
+            continue
+        if loss.requires is not None and loss.requires not in weights:
+            continue
+        if loss.needs_quantizer and not quantizing:
+            continue
+        if loss.needs_discriminators:
+            if ramp == 0:
+                continue
+            weight *= ramp
+        weights[name] = weight
+    return weights
+
+
+def uses_discriminators(recipe: Recipe, step: int) -> bool:
+    """Whether a loss of this step needs the discriminators."""
+    return any(LOSSES[name].needs_discriminators for name in loss_weights(recipe, step))
+
+
+def adversarial_ramp(recipe: Recipe, step: int) -> float:
+    """0 before the discriminators' first step; then it rises to 1 over ``ramp_steps``."""
+    settings = recipe.discriminators
+    if settings is None or step < settings.start_step:
+        return 0.0
+    return min(1.0, (step - settings.start_step + 1) / settings.ramp_steps)
 
 
 def codebooks_in_use(recipe: Recipe, step: int, batch_size: int) -> Tensor | None:
@@ -47,28 +91,27 @@ def codebooks_in_use(recipe: Recipe, step: int, batch_size: int) -> Tensor | Non
     choices = torch.tensor(recipe.schedule.codebooks)
     if not len(choices):
         return None
-    generator = torch.Generator().manual_seed(recipe.seed + CODEBOOK_DRAWS * step)
+    generator = torch.Generator().manual_seed(recipe.seed + CODEBOOK_SEED_STRIDE * step)
     return choices[torch.randint(len(choices), (batch_size,), generator=generator)]
 
 
 def discriminators_in_use(recipe: Recipe, step: int, names: tuple[str, ...]) -> tuple[str, ...]:
     """The ``discriminators.per_step`` of all discriminators' ``names`` that a step uses."""
     count = recipe.discriminators.per_step if recipe.discriminators else None
-    generator = torch.Generator().manual_seed(recipe.seed + DISCRIMINATOR_DRAWS * step)
+    generator = torch.Generator().manual_seed(recipe.seed + DISCRIMINATOR_SEED_STRIDE * step)
     order = torch.randperm(len(names), generator=generator).tolist()
     return names if count is None else tuple(names[i] for i in order[:count])
 
 
 def is_quantizing(recipe: Recipe, step: int) -> bool:
-    """Whether the codebooks are in place at this step; before, latents pass as they are.
+    """Whether the codebooks are initialised at this step; before, latents are not quantised.
 
-    Those of ``init_from`` are in place from the beginning.
+    The codebooks of ``init_from`` are initialised from the first step on.
     """
-    starts = recipe.schedule.initialisation_steps
-    return recipe.init_from is not None or step >= min(starts)
+    return recipe.init_from is not None or step >= min(recipe.schedule.initialisation_steps)
 
 
 def is_decoder_only(recipe: Recipe, step: int) -> bool:
-    """Whether encoder and codebooks stand still at this step."""
-    finish = recipe.schedule.decoder_only_step
-    return finish is not None and step >= finish
+    """Whether encoder and codebooks are frozen at this step."""
+    first = recipe.schedule.decoder_only_step
+    return first is not None and step >= first

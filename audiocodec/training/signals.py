@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP as requests to stop after the step in hand."""
+"""SIGINT, SIGTERM and SIGHUP as requests to stop after the current step."""
 
 import signal
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ from types import FrameType
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list that these signals put themselves into: the step in hand is finished first.
+    """A list to which these signals append their numbers, so that the current step is finished.
 
     A signal that the process ignores (SIGHUP under nohup) stays ignored.
     """
     received: list[int] = []
 
-    def note(number: int, _: FrameType | None) -> None:
+    def append(number: int, _: FrameType | None) -> None:
         received.append(number)
 
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     previous = {
-        number: signal.signal(number, note)
+        number: signal.signal(number, append)
         for number in numbers
         if signal.getsignal(number) is not signal.SIG_IGN
     }

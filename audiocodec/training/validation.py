@@ -1,9 +1,10 @@
-"""How a codec in training does on speech that it does not train on: quick, the same every time."""
+"""What a codec in training scores on audio that it is not trained on."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,22 +14,69 @@ from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.metrics import ScoreError
 from audiocodec.evaluation.metrics.stoi import stoi
-from audiocodec.training.losses import LossConfig, spectral_losses
+from audiocodec.training.losses.config import LossConfig
+from audiocodec.training.losses.spectra import Spectra
+from audiocodec.training.losses.spectral import mel_loss
 
-CLIPS = 12
+MAX_CLIPS = 12
 CLIP_SECONDS = 3.0
 
 
+class Clips(NamedTuple):
+    """The validation clips, coded and decoded: what a score is computed from."""
+
+    reconstruction: Tensor
+    """``[B, 1, T]``, on the codec's device."""
+    reference: Tensor
+    """``[B, 1, T]``, there too."""
+    sample_rate: int
+    """Hz."""
+    losses: LossConfig
+
+
+def mel_distance(clips: Clips) -> float:
+    """The mel loss, with the windows and bands of the recipe."""
+    windows, bands = clips.losses.window_lengths, clips.losses.mel_bands
+    spectra = Spectra(clips.reconstruction, clips.reference, clips.sample_rate, windows, bands)
+    return float(mel_loss(spectra))
+
+
+def mean_stoi(clips: Clips) -> float | None:
+    """STOI, a mean over the clips that are not silent."""
+    scores = []
+    audio = (x.cpu()[:, 0].numpy() for x in (clips.reconstruction.clamp(-1, 1), clips.reference))
+    for reconstruction, reference in zip(*audio, strict=True):
+        with suppress(ScoreError):  # a silent clip has no score
+            scores.append(stoi(reconstruction, reference, clips.sample_rate))
+    return sum(scores) / len(scores) if scores else None
+
+
+SCORES: dict[str, Callable[[Clips], float | None]] = {
+    "mel": mel_distance,
+    "stoi": mean_stoi,
+}
+"""What a validation measures, by name; ``None`` is not logged. A new score is one line here."""
+
+
 class ValidationSet:
-    """The middle seconds of a dozen files spread over the list."""
+    """The middle seconds of a dozen files, evenly spaced in the list of files.
+
+    Args:
+        files: the held-out files. Those that cannot be read are skipped, with a line on stderr.
+        sample_rate: the codec's, in Hz.
+        losses: the windows and bands of the mel distance.
+
+    Raises:
+        CodecError: none of the files can be read.
+    """
 
     def __init__(self, files: Sequence[Path], sample_rate: int, losses: LossConfig) -> None:
         self.sample_rate = sample_rate
         self.losses = losses
-        stride = max(1, len(files) // CLIPS)
+        stride = max(1, len(files) // MAX_CLIPS)
         length = round(CLIP_SECONDS * sample_rate)
         clips = []
-        for file in files[::stride][:CLIPS]:
+        for file in files[::stride][:MAX_CLIPS]:
             try:
                 audio = load_audio(file, sample_rate)[0].mean(dim=0)
             except CodecError as error:
@@ -39,35 +87,27 @@ class ValidationSet:
             clips.append(torch.nn.functional.pad(clip, (0, length - len(clip))))
         if not clips:
             raise CodecError(
-                "data.validation: none of the held-out files can be read; give others with "
+                "data.validation: none of the held-out files can be read; name others with "
                 "--set data.validation=FOLDER"
             )
         self.audio = torch.stack(clips).unsqueeze(1)
-        nothing = torch.zeros_like(self.audio)
-        self.silence = float(spectral_losses(nothing, self.audio, sample_rate, losses)[0])
-        """Mel loss of silence: a model must do better."""
+        silence = torch.zeros_like(self.audio)
+        self.silence = mel_distance(Clips(silence, self.audio, sample_rate, losses))
+        """Mel distance of silence; a usable model has a smaller one."""
 
     @torch.no_grad()
     def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """Mel loss and STOI at few and at all codebooks; one clip's audio to show."""
-        device = codec.device
+        """All scores with one, a quarter of and all codebooks; and one clip's audio at each."""
         was_training = codec.training
         codec.eval()
-        audio = self.audio.to(device)
+        reference = self.audio.to(codec.device)
         numbers: dict[str, float] = {}
-        clips = {"reference": self.audio[0, 0]}
+        shown = {"reference": self.audio[0, 0]}
         for n in sorted({1, (codec.num_codebooks + 3) // 4, codec.num_codebooks}):
-            made = codec(audio, n).audio
-            mel, _ = spectral_losses(made, audio, self.sample_rate, self.losses)
-            made = made.cpu().clamp(-1, 1)
-            pairs = zip(made[:, 0].numpy(), self.audio[:, 0].numpy(), strict=True)
-            scores = []
-            for reconstruction, clip in pairs:
-                with suppress(ScoreError):  # a silent clip has no score
-                    scores.append(stoi(reconstruction, clip, self.sample_rate))
-            numbers[f"validation/mel_{n}"] = mel.item()
-            if scores:
-                numbers[f"validation/stoi_{n}"] = sum(scores) / len(scores)
-            clips[f"{n} codebooks"] = made[0, 0]
+            clips = Clips(codec(reference, n).audio, reference, self.sample_rate, self.losses)
+            for name, score in SCORES.items():
+                if (value := score(clips)) is not None:
+                    numbers[f"validation/{name}_{n}"] = value
+            shown[f"{n} codebooks"] = clips.reconstruction[0, 0].cpu().clamp(-1, 1)
         codec.train(was_training)
-        return numbers, clips
+        return numbers, shown

@@ -1,9 +1,9 @@
-"""How much louder or softer each band of a reconstruction is than it should be: a loss.
+"""Difference in loudness between reconstruction and reference in Bark bands.
 
-Its structure is that of ITU-T P.862 (PESQ), as far as it matters to a gradient; its bands,
-threshold and loudness are the published psychoacoustics behind that. It is not PESQ: frames are not
-aligned, no frame is capped, the worst frames do not count for all. A frame's disturbance here
-correlates with the standard's at .96 (docs/log.md, 2026-11-25).
+The structure is that of ITU-T P.862 (PESQ), as far as it matters to a gradient. Bands, threshold
+and loudness are those of the psychoacoustic literature that P.862 is based on. It is not PESQ:
+frames are not aligned or capped, and all frames count, not the worst ones alone. The disturbance of
+a frame has a correlation of 0.96 with that of the standard (docs/log.md, 2026-11-25).
 
 Shapes: ``B`` batch, ``T`` samples, ``N`` frequency bins, ``M`` Bark bands, ``F`` frames.
 """
@@ -17,44 +17,46 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiocodec.spectral import stft
+from audiocodec.training.losses.loss import Loss
 
 WINDOW_SECONDS = 0.032
 BAND_WIDTH = 0.45
-"""Bark, or one bin of the spectrum where that is wider."""
+"""Width of a band, in Bark. A band is at least one bin of the spectrum wide."""
 
 PLAYED_DB = 89.0
-"""Level, in dB SPL, at which a clip is played, whatever level it has."""
+"""Playback level in dB SPL. Every clip is scaled to it."""
 
 QUIETEST_POWER = 1e-6
-"""Mean square that a clip is taken to have at least, so that no noise is played at full level."""
+"""Lower bound on the mean square of a clip, so that faint noise is not scaled to full level."""
 
 HIGH_PASS_HERTZ = 120.0
 ZWICKER_POWER = 0.23
 SONES = 0.1866
 DEAD_ZONE = 0.25
-"""A change of loudness below this share of the softer of both is inaudible (P.862)."""
+"""A change of loudness below this share of the smaller loudness is inaudible (P.862)."""
 
 ADDED_SHARE = 0.2
-"""Weight of what was added beside all changes, as a share of P.862's: there it is capped in every
-loud frame of a codec of low bitrate, so that it would weigh nothing at all."""
+"""Weight of the added disturbance, as a share of its weight in P.862. P.862 caps it in every loud
+frame of a low-bitrate codec, where it then has no gradient."""
 
 
 class BarkBands(NamedTuple):
-    """The ear's bands over one STFT."""
+    """Bark bands of one STFT."""
 
     filters: Tensor
     """``[M, N]``: power per bin to power per Bark."""
     widths: Tensor
     """``[M, 1]``, Bark."""
     threshold: Tensor
-    """``[M, 1]``: power in quiet that is just audible, as 10 ** (dB SPL / 10)."""
+    """``[M, 1]``: threshold in quiet, as the power 10 ** (dB SPL / 10)."""
 
 
 def loudness_loss(reconstruction: Tensor, reference: Tensor, sample_rate: int) -> Tensor:
-    """Disturbance of ``[B, 1, T]``, about what it takes from 4.5 in a raw PESQ score; a scalar.
+    """Disturbance of audio ``[B, 1, T]``: about 4.5 minus the raw PESQ score. A scalar.
 
-    ``.1 D + ADDED_SHARE * .0309 A`` (P.862's ``4.5 - .1 D - .0309 A``): root-mean-squares over a
-    clip's frames of the symmetric disturbance ``D`` and of what was added, ``A``; batch mean.
+    ``0.1 * D + ADDED_SHARE * 0.0309 * A``, where P.862 has ``4.5 - 0.1 * D - 0.0309 * A``. ``D`` is
+    the symmetric and ``A`` the added (asymmetric) disturbance, each a root mean square over the
+    frames of a clip. The result is a mean over the batch.
     """
     changed, added = disturbances(reconstruction.squeeze(1), reference.squeeze(1), sample_rate)
     return (0.1 * _rms(changed) + ADDED_SHARE * 0.0309 * _rms(added)).mean()
@@ -63,38 +65,42 @@ def loudness_loss(reconstruction: Tensor, reference: Tensor, sample_rate: int) -
 def disturbances(
     reconstruction: Tensor, reference: Tensor, sample_rate: int
 ) -> tuple[Tensor, Tensor]:
-    """``[B, T]`` -> symmetric and added disturbance of each frame, ``[B, F]``, not capped."""
+    """``[B, T]`` -> symmetric and added disturbance of each frame, ``[B, F]`` each, not capped."""
     window = 2 ** round(math.log2(WINDOW_SECONDS * sample_rate))
     both = stft(torch.cat([reconstruction, reference]).float(), window, window // 2)
     power = both.real.square() + both.imag.square()
     bands = bark_bands(sample_rate, window, power.dtype, power.device)
-    made, wanted = (bands.filters @ power).chunk(2)
+    reconstruction_bands, reference_bands = (bands.filters @ power).chunk(2)
 
-    # Half a Hann window's energy, 3/16 of its length, times the length: a mean square, one-sided.
+    # The power of a mean square of 1: half the energy of a Hann window, times its length.
     one = window * window * 3 / 16
     total = power[len(reference) :].sum(dim=1).mean(dim=-1).clamp(min=QUIETEST_POWER * one)
     gain = (10 ** (PLAYED_DB / 10) / total)[:, None, None]
-    made, wanted = made * gain, wanted * gain
-    power_made, power_wanted = _audible(made, bands), _audible(wanted, bands)
-    made = made * ((power_wanted + 5e3) / (power_made + 5e3)).clamp(3e-4, 5.0)
+    reconstruction_bands, reference_bands = reconstruction_bands * gain, reference_bands * gain
+    reconstruction_power = _audible(reconstruction_bands, bands)
+    reference_power = _audible(reference_bands, bands)
+    frame_gain = ((reference_power + 5e3) / (reconstruction_power + 5e3)).clamp(3e-4, 5.0)
+    reconstruction_bands = reconstruction_bands * frame_gain
 
-    loud, wanted_loud = _loudness(made, bands), _loudness(wanted, bands)
-    change = loud - wanted_loud
-    audible = change.sign() * F.relu(change.abs() - DEAD_ZONE * torch.minimum(loud, wanted_loud))
+    reconstruction_loudness = _loudness(reconstruction_bands, bands)
+    reference_loudness = _loudness(reference_bands, bands)
+    change = reconstruction_loudness - reference_loudness
+    inaudible = DEAD_ZONE * torch.minimum(reconstruction_loudness, reference_loudness)
+    audible = change.sign() * F.relu(change.abs() - inaudible)
     width = bands.widths.sum()
     changed = ((audible * bands.widths).square().sum(dim=1) / width + 1e-8).sqrt() * width
-    ratio = ((made + 50) / (wanted + 50)) ** 1.2
+    ratio = ((reconstruction_bands + 50) / (reference_bands + 50)) ** 1.2
     weight = ratio.clamp(max=12.0).where(ratio >= 3, 0.0)
     added = ((audible * weight).abs() * bands.widths).sum(dim=1)
-    softer_counts_more = ((power_wanted.squeeze(1) + 1e5) / 1e7) ** 0.04
-    return changed / softer_counts_more, added / softer_counts_more
+    level = ((reference_power.squeeze(1) + 1e5) / 1e7) ** 0.04  # quiet frames count more
+    return changed / level, added / level
 
 
 @lru_cache(maxsize=8)
 def bark_bands(
     sample_rate: int, window: int, dtype: torch.dtype, device: torch.device
 ) -> BarkBands:
-    """Bands of ``BAND_WIDTH`` or one bin, without 0 Hz and softened below ``HIGH_PASS_HERTZ``.
+    """Bands of ``BAND_WIDTH``, without 0 Hz and attenuated below ``HIGH_PASS_HERTZ``.
 
     Critical-band rate: Traunmueller 1990. Threshold in quiet: Terhardt 1979.
     """
@@ -121,7 +127,7 @@ def bark(hertz: Tensor) -> Tensor:
 
 
 def _loudness(power: Tensor, bands: BarkBands) -> Tensor:
-    """Zwicker's, in sones per Bark: ``[B, M, F]`` -> ``[B, M, F]``, 0 below the threshold."""
+    """Zwicker's loudness in sones per Bark, 0 below the threshold: ``[B, M, F]``."""
     excitation = 0.5 + 0.5 * (power / bands.threshold).clamp(min=1)
     return SONES * (bands.threshold / 0.5) ** ZWICKER_POWER * (excitation**ZWICKER_POWER - 1)
 
@@ -133,3 +139,6 @@ def _audible(power: Tensor, bands: BarkBands) -> Tensor:
 
 def _rms(frames: Tensor) -> Tensor:
     return (frames.square().mean(dim=-1) + 1e-8).sqrt()
+
+
+LOUDNESS = Loss(loudness_loss, weight=0.0, description="loudness in Bark bands, after P.862")

@@ -1,7 +1,7 @@
-"""Public corpora by name: downloaded, checked and unpacked, or used as they are on the disk.
+"""Public corpora by name: used as they are on the disk, or downloaded, checked and unpacked.
 
-torchaudio's dataset class downloads where torchaudio is installed (extra ``corpora``), pooch where
-it is not (extra ``train``). This is the only module that imports torchaudio, and only to download.
+torchaudio's dataset class downloads if torchaudio is installed (extra ``corpora``), otherwise pooch
+does (extra ``train``). This is the only module that imports torchaudio, and only to download.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def librispeech(root: str | Path, subsets: Sequence[str], download: bool = False
     """The audio files of some subsets of LibriSpeech, sorted within each subset.
 
     Args:
-        root: folder that holds, or will hold, `LibriSpeech/<subset>/<speaker>/<chapter>/*.flac`;
-            the folder `LibriSpeech` itself is understood too.
+        root: folder that holds, or will hold, `LibriSpeech/<subset>/<speaker>/<chapter>/*.flac`,
+            or the folder `LibriSpeech` itself.
         subsets: such as `["train-clean-100", "dev-clean"]`, see `LIBRISPEECH_SUBSETS`.
-        download: fetch a subset that is not there. Nothing is fetched otherwise.
+        download: download the subsets that are missing.
 
     Raises:
-        CodecError: no subset or an unknown one, a subset that is absent and not to be downloaded,
+        CodecError: no subset or an unknown one, a subset that is missing and not to be downloaded,
             too little disk space, or a download that failed.
     """
     if not subsets:
@@ -79,11 +79,11 @@ def librispeech(root: str | Path, subsets: Sequence[str], download: bool = False
 
 
 def import_torchaudio() -> ModuleType:
-    """torchaudio, with or without its compiled extension.
+    """Import torchaudio, with or without its compiled extension.
 
-    The wheels of torchaudio load that extension when they are imported, and fail beside a CPU-only
-    or a newer torch. The Python part runs without it, as in builds that come without a library, so
-    an empty stand-in takes its place.
+    The wheels of torchaudio load that extension when they are imported, and fail with a CPU-only or
+    a newer torch. The Python part runs without the extension, as it does in builds without it, so
+    an empty module replaces it.
 
     Raises:
         CodecError: torchaudio is not installed.
@@ -99,22 +99,22 @@ def import_torchaudio() -> ModuleType:
         pass
     for name in [n for n in sys.modules if n == "torchaudio" or n.startswith("torchaudio.")]:
         del sys.modules[name]
-    stand_in = ModuleType("torchaudio._extension")
-    stand_in.__dict__.update(
+    replacement = ModuleType("torchaudio._extension")
+    replacement.__dict__.update(
         _IS_TORCHAUDIO_EXT_AVAILABLE=False,
         _IS_ALIGN_AVAILABLE=False,
         fail_if_no_align=lambda function: function,
         _load_lib=lambda library: False,
     )
-    sys.modules["torchaudio._extension"] = stand_in
+    sys.modules["torchaudio._extension"] = replacement
     return importlib.import_module("torchaudio")
 
 
 def _download_librispeech(root: Path, subset: str) -> None:
-    """Fetch a subset beside its final place and move it there when it is whole.
+    """Download a subset into a temporary folder, and move it to its final path when it is whole.
 
-    A folder under the final name counts as complete, so an extraction that was cut short must never
-    stand there. An archive that arrived whole is kept for the next attempt.
+    A folder at the final path counts as complete, so an incomplete extraction must never be there.
+    An archive that was downloaded whole is kept for the next attempt.
     """
     staging = root / f".{subset}.download"
     gigabytes = LIBRISPEECH_SUBSETS[subset]

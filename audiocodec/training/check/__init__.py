@@ -1,0 +1,1 @@
+"""What a run needs and produces, found out before it starts: `codec train --check`."""

@@ -1,0 +1,106 @@
+"""`codec train --check`: what a run needs and produces, found out before it starts.
+
+The audio is read and a few steps are timed. A recipe that passes can start.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiocodec.audio import save_audio
+from audiocodec.training.check.cost import measure_cost, shortened
+from audiocodec.training.check.diskspace import disk_shortage
+from audiocodec.training.check.inspection import inspect_audio
+from audiocodec.training.data.cache import cache_path
+from audiocodec.training.data.corpora import LIBRISPEECH_SUBSETS
+from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Split, data_root, split_files
+from audiocodec.training.memory import memory_errors, memory_shortage
+from audiocodec.training.recipe import Recipe
+from audiocodec.training.trainer import Trainer
+
+BYTES_PER_GIGABYTE_DOWNLOADED = 2e9
+"""On the disk, with the unpacked files."""
+
+HOURS_PER_GIGABYTE = 16.0
+"""Of LibriSpeech's FLAC files."""
+
+
+def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
+    """What ``recipe`` needs and produces when it is run in ``folder``, ready for JSON.
+
+    ``problem`` says that the disk or the memory is too small, or is ``None``.
+
+    Raises:
+        CodecError: the run could not start.
+    """
+    missing = subsets_to_download(recipe.data)
+    if missing:
+        clips = split_files(DataConfig(root=BUNDLED_CLIPS))
+        audio = inspect_audio(Split([*clips.training, *clips.held_out], []), recipe)
+    else:
+        audio = inspect_audio(split_files(recipe.data), recipe)
+    with tempfile.TemporaryDirectory() as scratch, memory_errors():
+        sample = Path(scratch) / "sample.wav"
+        joined = torch.cat([torch.zeros(0), *audio.sample]).unsqueeze(0)
+        save_audio(sample, joined, recipe.codec.sample_rate)
+        split = Split([sample], [sample])
+        trainer = Trainer(shortened(recipe, device), Path(scratch) / "run", device, split=split)
+        cost = measure_cost(trainer, recipe, len(audio.split.held_out))
+        codec = trainer.training_step.codec
+    gigabytes = sum(LIBRISPEECH_SUBSETS[subset] for subset in missing)
+    hours = HOURS_PER_GIGABYTE * gigabytes if missing else audio.hours
+    cache_folder = Path(recipe.data.cache or folder / "cache").expanduser()
+    cached = not missing and cache_path(
+        audio.split.training, recipe.codec.sample_rate, cache_folder
+    )
+    disk = {
+        "download": round(BYTES_PER_GIGABYTE_DOWNLOADED * gigabytes),
+        "cache": round(hours * 3600 * recipe.codec.sample_rate * 2),
+        "checkpoints": cost.checkpoint_bytes,
+        "logs": cost.log_bytes,
+    }
+    needed = sum(disk.values()) - (disk["cache"] if cached and cached.is_file() else 0)
+    shortages = [
+        memory_shortage(cost.memory_bytes, device),
+        disk_shortage(needed, disk, folder, cache_folder, data_root(recipe.data)),
+    ]
+    return {
+        "name": recipe.name,
+        "parameters": sum(p.numel() for p in codec.parameters()),
+        "frame_rate": codec.frame_rate,
+        "bitrates": [codec.bitrate(n + 1) for n in range(codec.num_codebooks)],
+        "files": 0 if missing else len(audio.split.training),
+        "held_out": len(audio.split.held_out),
+        "hours_of_audio": hours,
+        "speakers": None if missing else audio.speakers,
+        "to_download": missing,
+        "unreadable": audio.unreadable,
+        "near_silent": audio.near_silent,
+        "files_decoded": audio.decoded,
+        "silence_threshold_db": recipe.data.silence_threshold_db,
+        "device": device,
+        "steps": recipe.schedule.steps,
+        "audio_seconds_per_step": recipe.schedule.batch_size * recipe.data.segment_seconds,
+        "seconds_per_step": cost.seconds_per_step,
+        "hours": cost.hours,
+        "memory_bytes": cost.memory_bytes,
+        "disk_bytes": disk,
+        "folder": str(folder),
+        "problem": next(filter(None, shortages), None),
+    }
+
+
+def subsets_to_download(config: DataConfig) -> list[str]:
+    """LibriSpeech's subsets that the run would download. A check downloads nothing."""
+    if not config.download:
+        return []
+    root = data_root(config)
+    parent = root.parent if root.name == "LibriSpeech" else root
+    folders = {name: parent / "LibriSpeech" / name for name in config.librispeech}
+    return [
+        name
+        for name, folder in folders.items()
+        if name in LIBRISPEECH_SUBSETS and not folder.is_dir()
+    ]

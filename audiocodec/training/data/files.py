@@ -1,0 +1,121 @@
+"""The files of a run: which are trained on, and which are held out for validation."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, NamedTuple, Self
+
+import pydantic
+
+from audiocodec.audio import find_audio
+from audiocodec.bundled import CLIPS
+from audiocodec.config import Config
+from audiocodec.errors import CodecError
+from audiocodec.training.data.corpora import librispeech
+
+BUNDLED_CLIPS = "bundled_clips"
+"""As `data.root`: the two clips of speech in the package."""
+
+Decibels = Annotated[float, pydantic.Field(ge=-120, le=60)]
+
+
+class DataConfig(Config):
+    """Where the audio is, and how segments are cut and varied."""
+
+    root: str | None = pydantic.Field(
+        None,
+        description="folder of audio files, LibriSpeech's parent folder, or `bundled_clips` for "
+        "the two clips in the package; if a recipe has none: --set data.root=FOLDER",
+    )
+    librispeech: tuple[str, ...] = pydantic.Field(
+        (), description="subsets by name, e.g. train-clean-100; empty: all audio below root"
+    )
+    download: bool = pydantic.Field(False, description="fetch missing LibriSpeech subsets")
+    validation: str | None = pydantic.Field(
+        None, description="folder of other speakers' audio; null: 2 % of the files are held out"
+    )
+    cache: str | None = pydantic.Field(
+        None, description="folder for decoded audio; null: the run's"
+    )
+    segment_seconds: Annotated[float, pydantic.Field(gt=0, le=60)] = 0.64
+    silence_threshold_db: Annotated[float, pydantic.Field(ge=-120, le=0)] = pydantic.Field(
+        -50.0, description="segments below this RMS level (dB of full scale) are not used"
+    )
+    gain_db: tuple[Decibels, Decibels] = pydantic.Field((-10.0, 6.0), description="random gain")
+
+    @pydantic.model_validator(mode="after")
+    def _gains_ascend(self) -> Self:
+        if self.gain_db[0] > self.gain_db[1]:
+            raise ValueError("the first value of `gain_db` is greater than the second")
+        return self
+
+
+class Split(NamedTuple):
+    """The files of a run."""
+
+    training: list[Path]
+    held_out: list[Path]
+    """Files for validation only."""
+
+    def describe(self) -> str:
+        """The numbers of files, in one line."""
+        if set(self.held_out) & set(self.training):
+            return (
+                f"warning: no file is held out; {len(self.held_out)} of the files to train on "
+                "serve as validation too, and the scores do not show how the model does on other "
+                "speech"
+            )
+        count = len(self.training)
+        return f"{count} file{'s' * (count != 1)} to train on, {len(self.held_out)} held out"
+
+
+def data_root(config: DataConfig) -> Path:
+    """The folder that ``data.root`` names.
+
+    Raises:
+        CodecError: it is not given.
+    """
+    if config.root is None:
+        raise CodecError("data.root: not given; name your recordings: --set data.root=FOLDER")
+    if config.root == BUNDLED_CLIPS:
+        return CLIPS
+    return Path(config.root).expanduser()
+
+
+def split_files(config: DataConfig, held_out_before: Collection[Path] = ()) -> Split:
+    """Choose the files of a recipe.
+
+    Args:
+        held_out_before: files that this run has held out so far. They stay held out. Unless
+            ``data.validation`` is given, no other files are held out, even if files were added.
+
+    Raises:
+        CodecError: no files to train on, or none to validate on.
+    """
+    root = data_root(config)
+    if config.librispeech:
+        files = librispeech(root, config.librispeech, config.download)
+    else:
+        files = find_audio(root)
+    if config.validation is not None:
+        validation = find_audio(Path(config.validation).expanduser())
+    elif held_out_before:
+        validation = [file for file in files if file in set(held_out_before)]
+        if not validation:
+            raise CodecError(
+                f"{root}: the files that this run held out are gone; restore them, or name "
+                "others: --set data.validation=FOLDER"
+            )
+    elif len(files) == 1:
+        return Split(files, files)
+    else:
+        validation = files[:: min(50, len(files))]
+    excluded = {os.path.realpath(file) for file in (*validation, *held_out_before)}
+    training = [file for file in files if os.path.realpath(file) not in excluded]
+    if not training and held_out_before:
+        raise CodecError(
+            f"{root}: only files that this run holds out are left; restore the others, or name "
+            "another folder: --set data.root=FOLDER"
+        )
+    # A single file, or a folder given for both purposes, serves both.
+    return Split(training or files, validation)

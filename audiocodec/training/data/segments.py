@@ -1,0 +1,109 @@
+"""Random segments of the training audio.
+
+A batch depends on (seed, number) alone, so that a resumed run trains on the same batches as one
+that was never stopped.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audiocodec.errors import CodecError
+from audiocodec.training.data.cache import AudioCache
+from audiocodec.training.data.files import DataConfig
+
+GPU_RESIDENT_BYTES = 16 * 2**30
+"""Audio up to this size is copied to the GPU as a whole, so that no step waits for it."""
+
+MAX_TRIES = 20
+"""Random positions tried to find a segment that is not silent."""
+
+MAX_SEGMENTS_CHECKED = 20_000
+"""Segments, evenly spaced, whose level is measured before all audio is called silent."""
+
+
+class SegmentSampler:
+    """Random segments with random gain and polarity.
+
+    Raises:
+        CodecError: less audio than one segment, or only silence.
+    """
+
+    def __init__(
+        self,
+        cache: AudioCache,
+        config: DataConfig,
+        sample_rate: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.length = round(config.segment_seconds * sample_rate)
+        if cache.num_samples < self.length:
+            raise CodecError(
+                f"data.root: {cache.num_samples / sample_rate:.2f} s of audio in all, less than "
+                f"one segment of {config.segment_seconds:g} s"
+            )
+        _check_audible(cache.samples, self.length, config)
+        self.config = config
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = device
+        self._samples = cache.samples
+        resident = device.type == "cuda" and cache.samples.nbytes <= GPU_RESIDENT_BYTES
+        self._resident = torch.from_numpy(np.array(cache.samples)).to(device) if resident else None
+
+    def batch(self, number: int) -> Tensor:
+        """Batch number ``number``, float32 ``[B, 1, T]`` in [-1, 1]; the same at every call."""
+        random = np.random.default_rng((self.seed, number))
+        starts = self._audible_starts(random)
+        low, high = self.config.gain_db
+        gains = 10 ** (random.uniform(low, high, self.batch_size) / 20)
+        gains *= random.choice([-1.0, 1.0], self.batch_size) / 32768
+        scale = torch.from_numpy(gains).float().view(-1, 1, 1).to(self.device, non_blocking=True)
+        if self._resident is not None:
+            offsets = torch.arange(self.length, device=self.device)
+            firsts = torch.from_numpy(starts).to(self.device, non_blocking=True)
+            segments = self._resident[firsts.unsqueeze(1) + offsets]
+        else:
+            segments = torch.from_numpy(np.stack([self._segment(start) for start in starts]))
+            segments = segments.to(self.device, non_blocking=True)
+        return (segments.unsqueeze(1).float() * scale).clamp(-1, 1)
+
+    def _audible_starts(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """First samples of segments, not silent ones unless :data:`MAX_TRIES` were."""
+        threshold = 32768 * 10 ** (self.config.silence_threshold_db / 20)
+        starts = np.empty(self.batch_size, dtype=np.int64)
+        for item in range(self.batch_size):
+            for _ in range(MAX_TRIES):
+                starts[item] = random.integers(len(self._samples) - self.length + 1)
+                segment = self._segment(starts[item]).astype(np.float32)
+                if np.sqrt(np.mean(segment * segment)) > threshold:
+                    break
+        return starts
+
+    def _segment(self, start: int) -> NDArray[np.int16]:
+        return self._samples[start : start + self.length]
+
+
+def level_db(samples: NDArray[np.integer] | NDArray[np.floating], full_scale: float) -> float:
+    """Root mean square of samples in dB of full scale; minus infinity for silence."""
+    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+    return 10 * float(np.log10(power)) - 20 * float(np.log10(full_scale)) if power else -np.inf
+
+
+def _check_audible(samples: NDArray[np.int16], length: int, config: DataConfig) -> None:
+    """Raise :class:`CodecError` if no segment is above ``silence_threshold_db``."""
+    loudest = -np.inf
+    count = min(MAX_SEGMENTS_CHECKED, -(-len(samples) // length))
+    for start in np.linspace(0, len(samples) - length, count).astype(int):
+        loudest = max(loudest, level_db(samples[start : start + length], 32768))
+        if loudest > config.silence_threshold_db:
+            return
+    found = f"the loudest is at {loudest:.0f} dB" if np.isfinite(loudest) else "all are silent"
+    raise CodecError(
+        "data.silence_threshold_db: no segment of the audio in data.root is above "
+        f"{config.silence_threshold_db:g} dB of full scale ({found}); use other recordings, or "
+        "lower data.silence_threshold_db"
+    )

@@ -1,0 +1,76 @@
+"""Initialising the codebooks on latents of training audio."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from audiocodec.codec import Codec
+from audiocodec.errors import CodecError
+from audiocodec.training.optim import clear_state
+from audiocodec.training.recipe import Recipe
+from audiocodec.training.step import TrainingStep
+
+FIRST_BATCH = 2**40
+"""Batches numbered from here on serve the initialisation, so that no step trains on them."""
+
+MAX_SILENT_BATCHES = 50
+"""Batches without an audible frame after which the search for frames ends."""
+
+
+def initialise_codebooks(training: TrainingStep, batch: Callable[[int], Tensor], step: int) -> None:
+    """Initialise all codebooks before ``step``, on latents of audible frames.
+
+    The averaged weights become equal to the current ones, and the optimiser's moments of the
+    quantiser become 0.
+
+    Args:
+        batch: returns the audio ``[B, 1, T]`` of a number, the same whenever it is called.
+
+    Raises:
+        CodecError: too few audible frames, or latents that vary too little.
+    """
+    recipe, codec = training.recipe, training.codec
+    latents = audible_latents(codec, recipe, lambda n: batch(FIRST_BATCH + 1000 * step + n))
+    generator = torch.Generator().manual_seed(recipe.seed)
+    try:
+        with torch.no_grad():
+            codec.quantizer.initialise(latents, generator)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise CodecError(
+            "schedule.initialisation_steps: the codebooks cannot be initialised on the latents of "
+            f"step {step}, which vary too little ({error}); use more varied audio"
+        ) from None
+    training.average.reset()
+    clear_state(training.optimizer, codec.quantizer)
+    training.usage.read()
+
+
+@torch.no_grad()
+def audible_latents(codec: Codec, recipe: Recipe, batch: Callable[[int], Tensor]) -> Tensor:
+    """Latents of ``schedule.initialisation_frames`` or a few more audible frames, ``[N, D]``.
+
+    Raises:
+        CodecError: fewer than two frames are audible.
+    """
+    schedule, data, hop = recipe.schedule, recipe.data, codec.hop_length
+    threshold = 10 ** (data.silence_threshold_db / 20)
+    frames_per_batch = data.segment_seconds * codec.frame_rate * schedule.batch_size
+    frames: list[Tensor] = []
+    found = 0
+    for number in range(1000 + round(4 * schedule.initialisation_frames / frames_per_batch)):
+        audio = batch(number)
+        latents = codec.latents(audio).transpose(1, 2)
+        whole = audio[..., : audio.shape[-1] // hop * hop].unflatten(-1, (-1, hop))
+        audible = whole.square().mean(dim=-1).sqrt().squeeze(1) > threshold
+        frames.append(latents[:, : audible.shape[1]][audible].float())
+        found += len(frames[-1])
+        if found >= schedule.initialisation_frames or (not found and number >= MAX_SILENT_BATCHES):
+            break
+    if found < 2:
+        raise CodecError(
+            "data.silence_threshold_db: no frame of the training audio, after data.gain_db, is "
+            f"above {data.silence_threshold_db:g} dB, and the codebooks cannot be initialised; "
+            "lower data.silence_threshold_db or raise data.gain_db"
+        )
+    return torch.cat(frames)

@@ -1,0 +1,57 @@
+"""The part of a recipe that says which losses there are and how much each counts."""
+
+from typing import Annotated, Any
+
+import pydantic
+from pydantic_core import InitErrorDetails, ValidationError
+
+from audiocodec.config import Config
+from audiocodec.training.losses.registry import LOSSES
+
+Weight = Annotated[float, pydantic.Field(ge=0, le=1e6)]
+
+
+class LossConfig(Config):
+    """The weight of each registered loss, by the loss's name, and the spectra of spectral losses.
+
+    A weight that is not given is the loss's default. The name of no loss is refused.
+    """
+
+    model_config = pydantic.ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Weight]  # type: ignore[assignment]  # checked against LOSSES
+
+    window_lengths: tuple[Annotated[int, pydantic.Field(ge=8, le=65_536)], ...] = pydantic.Field(
+        (32, 64, 128, 256, 512, 1024, 2048),
+        min_length=1,
+        description="STFT windows in samples, hop a quarter",
+    )
+    mel_bands: tuple[Annotated[int, pydantic.Field(ge=1, le=4096)], ...] = pydantic.Field(
+        (5, 10, 20, 40, 80, 160, 320), description="mel bands of each window"
+    )
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        return sorted([*cls.model_fields, *LOSSES])
+
+    def weight(self, name: str) -> float:
+        """The weight of the loss called ``name``."""
+        return (self.__pydantic_extra__ or {})[name]
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _with_default_weights(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        unknown = [key for key in values if key not in cls.model_fields and key not in LOSSES]
+        if unknown:
+            errors: list[InitErrorDetails] = [
+                {"type": "extra_forbidden", "loc": (key,), "input": values[key]} for key in unknown
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return {name: loss.weight for name, loss in LOSSES.items()} | values
+
+    @pydantic.model_validator(mode="after")
+    def _lists_agree(self) -> "LossConfig":
+        if len(self.mel_bands) != len(self.window_lengths):
+            raise ValueError("`mel_bands` needs one value for each of `window_lengths`")
+        return self

@@ -1,0 +1,69 @@
+"""What a loss can be computed from. A loss names what it needs as its parameters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from audiocodec.quantization.residual import Quantized
+from audiocodec.training.discriminators import FeatureMaps
+from audiocodec.training.losses.spectra import Spectra
+
+
+@dataclass(eq=False)
+class LossInputs:
+    """The tensors and settings of one training step. Each attribute is a name a loss may use.
+
+    Spectra and feature maps are computed when a loss first needs them, and shared after that.
+    """
+
+    reconstruction: Tensor
+    """``[B, 1, T]``, float32, as all audio here."""
+    reference: Tensor
+    """``[B, 1, T]``."""
+    sample_rate: int
+    """Hz."""
+    hop_length: int
+    """Samples in a frame."""
+    window_lengths: tuple[int, ...]
+    """STFT windows, in samples."""
+    mel_bands: tuple[int, ...]
+    """Mel bands of each window."""
+    quantized: Quantized | None = None
+    """What the quantiser returned; absent before the codebooks are initialised."""
+    discriminate: Callable[[Tensor], FeatureMaps] | None = None
+    """The discriminators in use; absent before ``discriminators.start_step``."""
+
+    @cached_property
+    def spectra(self) -> Spectra:
+        """Magnitude spectra of reconstruction and reference."""
+        return Spectra(
+            self.reconstruction,
+            self.reference,
+            self.sample_rate,
+            self.window_lengths,
+            self.mel_bands,
+        )
+
+    @cached_property
+    def real_maps(self) -> FeatureMaps:
+        """The discriminators' feature maps of the reference, without a gradient."""
+        assert self.discriminate is not None
+        with torch.no_grad():
+            return self.discriminate(self.reference)
+
+    @cached_property
+    def fake_maps(self) -> FeatureMaps:
+        """The discriminators' feature maps of the reconstruction."""
+        assert self.discriminate is not None
+        return self.discriminate(self.reconstruction)
+
+
+LOSS_INPUTS = tuple(
+    name
+    for name in (*LossInputs.__dataclass_fields__, *vars(LossInputs))
+    if not name.startswith("_") and name != "discriminate"
+)
+"""The names that a loss may have as parameters."""

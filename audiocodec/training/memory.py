@@ -1,0 +1,54 @@
+"""The memory that training uses: its peak, what a machine lacks, and what happens when it ends."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from audiocodec.errors import CodecError
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn exhausted memory, of the machine or of a GPU, into a :class:`CodecError`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        words = ("can't allocate memory", "not enough memory", "out of memory")
+        if isinstance(error, RuntimeError) and not any(w in str(error) for w in words):
+            raise
+        raise CodecError(
+            "schedule.batch_size, data.segment_seconds: memory is exhausted; lower them, or the "
+            f"codec's channels ({(str(error).splitlines() or ['out of memory'])[0]})"
+        ) from None
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes that this process has used so far, on a GPU or on the machine.
+
+    ``None`` where the operating system does not report it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def memory_shortage(needed: int | None, device: str) -> str:
+    """An error message if the machine has less memory than ``needed`` bytes; else empty."""
+    known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
+    if needed is None or device != "cpu" or not known:
+        return ""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed <= memory:
+        return ""
+    return (
+        f"schedule.batch_size: a step needs about {needed / 1e9:.0f} GB of memory, this machine "
+        f"has {memory / 1e9:.0f} GB; lower it, or data.segment_seconds"
+    )

@@ -1,0 +1,106 @@
+"""The audio of a run: its files are chosen, compared with those of before, and decoded."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from audiocodec.training.data.cache import AudioCache, cache_path
+from audiocodec.training.data.files import Split, data_root, split_files
+from audiocodec.training.data.segments import SegmentSampler
+from audiocodec.training.recipe import Recipe
+from audiocodec.training.runfolder import (
+    RECIPE_NAME,
+    RunFiles,
+    check_folder,
+    hold,
+    read_run_recipe,
+    recipe_changes,
+)
+from audiocodec.training.schedule import is_quantizing
+from audiocodec.training.validation import ValidationSet
+
+
+class RunData(NamedTuple):
+    """The audio of a run."""
+
+    sampler: SegmentSampler
+    """Batches to train on."""
+    validation: ValidationSet
+    skipped: list[str]
+    """Why files were left out, a line for each."""
+
+
+def open_run_data(
+    recipe: Recipe,
+    folder: Path,
+    device: torch.device,
+    resume: bool,
+    split: Split | None,
+    log: Callable[[str], None],
+) -> RunData:
+    """Lock the folder, choose and decode the files, and write the list of them.
+
+    Args:
+        folder: the run's folder; created and locked as soon as all files are found.
+        resume: keep the files held out that the run has held out before.
+        split: the files; by default those that the recipe names.
+        log: called with a line about the files, and about what differs from the run's last start.
+
+    Raises:
+        CodecError: files are missing or cannot be read, or another process trains in the folder.
+    """
+    data, sample_rate = recipe.data, recipe.codec.sample_rate
+    root = data_root(data)
+    before = RunFiles.read(folder) if resume else None
+    is_named_by_recipe = split is None
+    if split is None:
+        split = split_files(data, before.held_out_paths(root) if before else ())
+    files = RunFiles.of(split, root)
+    cache_folder = Path(data.cache or folder / "cache").expanduser()
+    cache_path(split.training, sample_rate, cache_folder)  # fails if a file is missing
+    hold(folder)
+    check_folder(folder, resume)  # again: another process may have trained here in between
+    if resume:
+        _log_changes(recipe, folder, before, files, log)
+    if is_named_by_recipe:
+        log(split.describe())
+        _warn_of_short_run(recipe)
+    cache = AudioCache(split.training, sample_rate, cache_folder)
+    if data.cache is None:
+        for old in set(cache_folder.glob("*.int16")) - {cache.path}:
+            old.unlink(missing_ok=True)
+    batch_size = recipe.schedule.batch_size
+    sampler = SegmentSampler(cache, data, sample_rate, batch_size, recipe.seed, device)
+    validation = ValidationSet(split.held_out, sample_rate, recipe.losses)
+    files.held_out |= before.held_out if before else {}
+    files.write(folder)
+    return RunData(sampler, validation, cache.skipped)
+
+
+def _log_changes(
+    recipe: Recipe,
+    folder: Path,
+    before: RunFiles | None,
+    files: RunFiles,
+    log: Callable[[str], None],
+) -> None:
+    """Log what differs from the recipe and the files of the run's last start."""
+    if (folder / RECIPE_NAME).is_file():
+        for change in recipe_changes(read_run_recipe(folder), recipe):
+            log(f"recipe changed: {change}")
+    changes = before.changes(files) if before else ""
+    if changes:
+        log(f"files changed since the run last started: {changes}; held-out files stay held out")
+
+
+def _warn_of_short_run(recipe: Recipe) -> None:
+    schedule = recipe.schedule
+    if not is_quantizing(recipe, schedule.steps - 1):
+        print(
+            f"warning: schedule.steps is {schedule.steps}, but the codebooks are initialised "
+            f"at step {min(schedule.initialisation_steps)}: this run makes no usable model",
+            file=sys.stderr,
+        )

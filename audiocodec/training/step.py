@@ -1,0 +1,225 @@
+"""One training step: a batch of audio updates the codec and its discriminators.
+
+A :class:`TrainingStep` needs a recipe and audio. It reads no files and knows no run folder.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audiocodec.codec import Codec
+from audiocodec.errors import NotFiniteError
+from audiocodec.training.clipping import clip_to_usual
+from audiocodec.training.cudagraph import CUDAGraphStep
+from audiocodec.training.discriminators import Discriminators, FeatureMaps
+from audiocodec.training.losses.adversarial import discriminator_loss
+from audiocodec.training.losses.inputs import LossInputs
+from audiocodec.training.losses.registry import LOSSES
+from audiocodec.training.meters import MeanMeter, SkipMeter, UsageMeter
+from audiocodec.training.optim import (
+    WeightAverage,
+    codec_optimizer,
+    discriminator_optimizer,
+    set_learning_rates,
+    step_if,
+)
+from audiocodec.training.recipe import Recipe
+from audiocodec.training.schedule import (
+    StepVariant,
+    codebooks_in_use,
+    learning_rates,
+    loss_weights,
+    step_variant,
+)
+
+MAX_GRAPHS = 8
+"""Variants of a step that are recorded, each with memory of its own. Others run eagerly."""
+
+MAX_DISCRIMINATOR_NORM = 10.0
+
+Numbers = dict[str, Tensor]
+Update = Callable[[Tensor, Tensor, Tensor], Numbers]
+
+
+class TrainingStep:
+    """A codec, its discriminators, their optimisers and the averaged weights. A call is one step.
+
+    Args:
+        recipe: what to train; weights are random, from its seed.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device | str = "cpu") -> None:
+        self.recipe = recipe
+        self.device = torch.device(device)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
+            torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
+        torch.manual_seed(recipe.seed)
+        self.codec = Codec(recipe.codec).to(self.device)
+        self.optimizer = codec_optimizer(self.codec, recipe.optimizer)
+        self.discriminators: Discriminators | None = None
+        if recipe.discriminators is not None:
+            self.discriminators = Discriminators(recipe.discriminators).to(self.device)
+            self.discriminators.requires_grad_(False)  # but in their own update
+            self.discriminator_optimizer = discriminator_optimizer(
+                self.discriminators, recipe.discriminators, recipe.optimizer, self.device
+            )
+        self.average = WeightAverage(self.codec, recipe.optimizer.ema_decay, recipe.name)
+        self.means = MeanMeter()
+        self.usage = UsageMeter(self.codec.codebook_sizes, self.device)
+        self.skips = SkipMeter(self.device)
+        self.residual_energy: Tensor | None = None
+        """``[K + 1]``, of the last step; see ``Quantized`` in ``quantization/residual.py``."""
+        self._graphs: dict[StepVariant, CUDAGraphStep] = {}
+
+    def __call__(self, audio: Tensor, step: int) -> Numbers:
+        """Train on ``audio [B, 1, T]`` in [-1, 1], on this device, as the recipe says for ``step``.
+
+        Returns loss, losses and gradient norm as scalars on the device, valid until the next call;
+        nothing if the quantiser met a value that is not finite.
+        """
+        weights = loss_weights(self.recipe, step)
+        names = self.discriminators.names if self.discriminators is not None else ()
+        variant = step_variant(self.recipe, step, names)
+        for part in (self.codec.encoder, self.codec.quantizer):
+            part.train(not variant.decoder_only).requires_grad_(not variant.decoder_only)
+        set_learning_rates(self.optimizer, learning_rates(self.recipe, step), self.device)
+        in_use = codebooks_in_use(self.recipe, step, len(audio))
+        if in_use is None:
+            in_use = torch.full((len(audio),), self.codec.num_codebooks)
+        inputs = (in_use, torch.tensor(list(weights.values())))
+        try:
+            return self._prepared(variant)(
+                audio, *(x.to(self.device, non_blocking=True) for x in inputs)
+            )
+        except NotFiniteError:
+            self.skips.add(torch.tensor(False, device=self.device))
+            return {}
+
+    def update(
+        self, variant: StepVariant, audio: Tensor, in_use: Tensor, weights: Tensor
+    ) -> Numbers:
+        """The algorithm: discriminators, losses, gradient, optimiser, averaged weights.
+
+        It reads no tensor's value, so that a GPU can record it. If loss or gradient is not finite,
+        weights and optimiser stay as they are.
+
+        Args:
+            audio: ``[B, 1, T]``.
+            in_use: int64 ``[B]``, codebooks used for each item.
+            weights: of ``variant.losses``, in their order.
+        """
+        inputs = self._reconstruct(variant, audio, in_use)
+        if variant.updates_discriminators:
+            self._update_discriminators(variant, inputs)
+        losses = {name: LOSSES[name].compute(inputs) for name in variant.losses}
+        total = (weights * torch.stack(list(losses.values()))).sum()
+
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = clip_to_usual(self.optimizer, self.recipe.optimizer.gradient_clip)
+        finite = norm.isfinite() & total.detach().isfinite()
+        step_if(self.optimizer, finite)
+        self.average.update()
+
+        self.skips.add(finite)
+        if inputs.quantized is not None:
+            self.usage.add(inputs.quantized.codes, finite)
+            self.residual_energy = inputs.quantized.residual_energy
+        named = {f"loss/{name}": loss for name, loss in losses.items()}
+        numbers = {"loss": total, **named, "gradient_norm": norm}
+        self.means.add(numbers, finite)
+        return {name: value.detach() for name, value in numbers.items()}
+
+    def _reconstruct(self, variant: StepVariant, audio: Tensor, in_use: Tensor) -> LossInputs:
+        """Run the codec, with its codebooks once they are initialised."""
+        quantized = None
+        with self._autocast():
+            if variant.quantizing:
+                output = self.codec(audio, in_use if self.recipe.schedule.codebooks else None)
+                reconstruction, quantized = output.audio, output.quantized
+            else:
+                reconstruction = self.codec.autoencode(audio)
+        discriminate = partial(self._discriminate, variant) if variant.discriminators else None
+        return LossInputs(
+            reconstruction.float(),
+            audio,
+            self.codec.sample_rate,
+            self.codec.hop_length,
+            self.recipe.losses.window_lengths,
+            self.recipe.losses.mel_bands,
+            quantized,
+            discriminate,
+        )
+
+    def _update_discriminators(self, variant: StepVariant, inputs: LossInputs) -> None:
+        """One update of the discriminators in use, on the reference and the reconstruction."""
+        assert self.discriminators is not None
+        self.discriminators.requires_grad_(True)
+        real = self._discriminate(variant, inputs.reference)
+        fake = self._discriminate(variant, inputs.reconstruction.detach())
+        loss = discriminator_loss(real, fake)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.discriminators.parameters(), MAX_DISCRIMINATOR_NORM
+        )
+        finite = norm.isfinite()
+        step_if(self.discriminator_optimizer, finite)
+        self.means.add({"loss/discriminators": loss}, finite)
+        self.discriminators.requires_grad_(False)  # the codec's losses update the codec alone
+
+    def _discriminate(self, variant: StepVariant, audio: Tensor) -> FeatureMaps:
+        assert self.discriminators is not None
+        with self._autocast():
+            return self.discriminators(audio, variant.discriminators)
+
+    def _autocast(self) -> torch.autocast:
+        """Networks in bfloat16 on a GPU if the recipe says so; losses are always float32."""
+        enabled = self.device.type == "cuda" and self.recipe.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled)
+
+    def _prepared(self, variant: StepVariant) -> Update:
+        """:meth:`update` of one variant; on a GPU as a CUDA graph that is recorded once."""
+        update = partial(self.update, variant)
+        if self.device.type != "cuda" or self.codec.quantizer.updates_online:
+            return update
+        if variant not in self._graphs and len(self._graphs) < MAX_GRAPHS:
+            self._graphs[variant] = CUDAGraphStep(update)
+        return self._graphs.get(variant, update)
+
+    # State.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, averaged weights and optimisers."""
+        state = {
+            "skipped": self.skips.read()[0],
+            "codec": self.codec.state_dict(),
+            "ema": self.average.codec.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        if self.discriminators is not None:
+            state["discriminators"] = self.discriminators.state_dict()
+            state["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what :meth:`state_dict` returned. A state without discriminators leaves them."""
+        self.codec.load_state_dict(state["codec"])
+        self.average.codec.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        optimizers = [self.optimizer]
+        if self.discriminators is not None:
+            optimizers.append(self.discriminator_optimizer)
+            if "discriminators" in state:
+                self.discriminators.load_state_dict(state["discriminators"])
+                self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["capturable"] = self.device.type == "cuda"
+        self.skips.reset(state["skipped"])
+        self._graphs.clear()  # they hold the optimisers' former state
