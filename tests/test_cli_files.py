@@ -18,12 +18,14 @@ from audiocodec_cli.main import run
 
 @pytest.fixture(scope="module")
 def trained(codec: RuntimeCodec, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The same with codebooks placed on what it gives, so that stages code what is left over."""
-    placed = Codec(codec.config).eval().requires_grad_(False)
+    """The same with codebooks initialised on its latents, so that stages code residuals."""
+    initialised = Codec(codec.config).eval().requires_grad_(False)
     noise = torch.rand(1, 1, 320 * 400, generator=torch.Generator().manual_seed(0)) - 0.5
-    placed.quantizer.initialise(placed.latents(noise)[0].T, torch.Generator().manual_seed(0))
-    folder = tmp_path_factory.mktemp("models") / "placed"
-    save_codec(placed, folder)
+    initialised.quantizer.initialise(
+        initialised.latents(noise)[0].T, torch.Generator().manual_seed(0)
+    )
+    folder = tmp_path_factory.mktemp("models") / "initialised"
+    save_codec(initialised, folder)
     return str(folder)
 
 
@@ -162,7 +164,7 @@ def test_a_beam_leaves_less_in_a_file_of_the_same_size(here: Path, trained: str)
     latents = codec.latents(audio.unsqueeze(1))
     with TokenFile("greedy/a.tok") as greedy, TokenFile("wide/a.tok") as wide:
         codes = [torch.from_numpy(tokens.read()) for tokens in (greedy, wide)]
-    left = [(codec.quantizer.decode(c) - latents).square().mean() for c in codes]
+    left = [(codec.tables.decode(c) - latents).square().mean() for c in codes]
     assert left[1] < left[0]
     assert torch.equal(codes[1], codec.encode(audio.unsqueeze(1), beam=4))
 

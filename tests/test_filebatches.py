@@ -78,7 +78,7 @@ def encode_all(
         plan,
         lambda job: encode_file(job.source, job.target, codec),
         overwrite,
-        check_done=lambda job: check_encoded(job.target, codec, codec.quantizer.num_codebooks),
+        check_done=lambda job: check_encoded(job.target, codec, codec.num_codebooks),
         workers=workers,
         batching=encoder.batching_policy(lambda seconds: None),
     )

@@ -189,7 +189,7 @@ def test_a_temporary_file_that_is_swept_before_it_is_locked_is_made_again(
     assert (tmp_path / "a").exists()
 
 
-def test_every_writer_keeps_the_file_that_is_locked(tmp_path: Path, codec: RuntimeCodec) -> None:
+def test_every_writer_keeps_the_file_that_is_locked(tmp_path: Path, trainable: Codec) -> None:
     """A writer that put another file in its place would have it swept away while it writes."""
     from audiocodec.weights import save_weights
 
@@ -208,7 +208,7 @@ def test_every_writer_keeps_the_file_that_is_locked(tmp_path: Path, codec: Runti
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "replace", watched)
-        save_weights(codec.state_dict(), tmp_path / "a.safetensors")
+        save_weights(trainable.state_dict(), tmp_path / "a.safetensors")
         save_audio(tmp_path / "a.wav", torch.zeros(1, 100), 16000)
         save_audio(tmp_path / "a.flac", torch.zeros(1, 100), 16000)
         with replacing(tmp_path / "state.pt") as path:
