@@ -89,6 +89,18 @@ def read_codec(folder: Path) -> Codec:
     return codec
 
 
+def load_trainable(model: str | Path) -> Codec:
+    """The codec of ``model`` as it is trained, with gradients: for training, and for ``tools/``.
+
+    Args:
+        model: name of a bundled model, or a folder that :func:`save_codec` or a training run wrote.
+
+    Raises:
+        CodecError: no such model, a damaged file, or weights of another architecture.
+    """
+    return read_codec(find_model(model))
+
+
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file by name.
 
