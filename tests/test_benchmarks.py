@@ -49,10 +49,10 @@ def test_one_step_moves_a_simvq_table_whole_and_a_plain_one_where_it_was_chosen(
     script = load("simvq_step")
     results = script.steps(size=64, dim=4, count=8)
     for result in results.values():
-        torch.testing.assert_close(result.seen, result.predicted, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(result.measured, result.predicted, rtol=1e-9, atol=1e-12)
         assert 0 < result.chosen.sum() < 64
     plain, simvq = results.values()
-    moved = (plain.seen != 0).any(dim=1), (simvq.seen != 0).any(dim=1)
+    moved = (plain.measured != 0).any(dim=1), (simvq.measured != 0).any(dim=1)
     assert torch.equal(moved[0], plain.chosen)
     assert moved[1].all()
     script.draw(results, tmp_path / "step.png")
