@@ -241,7 +241,7 @@ def draw(points: list[Point], x: str, y: str, panel: Axes) -> None:
 
 
 def pictures(points: list[Point], folder: Path) -> None:
-    """Draw ``quality.png`` (scores against kbps) and ``cost.png`` (PESQ against time, at 6 kbps)."""
+    """Draw ``quality.png`` (scores against kbps) and ``cost.png`` (PESQ against time)."""
     scores = {"pesq_wb": "PESQ-WB", "stoi": "STOI", "distill_mos": "DistillMOS"}
     measured = {s: t for s, t in scores.items() if any(getattr(p, s) is not None for p in points)}
     figure = Figure(figsize=(15, 4.5), dpi=100, layout="constrained")

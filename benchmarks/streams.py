@@ -2,8 +2,8 @@
 
     python benchmarks/streams.py [--model speech_16khz] [--hours 1]
 
-One thread, CPU time. On a busy machine the ratios are valid, but not the times. Prints the tables of
-docs/performance.md and, with ``--picture``, draws the cost of short chunks.
+One thread, CPU time. On a busy machine the ratios are valid, but not the times. Prints the tables
+of docs/performance.md and, with ``--picture``, draws the cost of short chunks.
 """
 
 from __future__ import annotations
