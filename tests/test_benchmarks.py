@@ -110,9 +110,8 @@ def test_the_quantiser_bench_measures_on_frames_that_were_not_trained_on(tmp_pat
         assert 0 < result.usage <= 1
 
 
-def test_usage_is_counted_over_all_files(tmp_path: Path, codec: Codec) -> None:
-    save_codec(codec, tmp_path / "small")
-    words = [str(CLIPS), "--model", str(tmp_path / "small"), "--threads", "1"]
+def test_usage_is_counted_over_all_files(model: str, codec: Codec) -> None:
+    words = [str(CLIPS), "--model", model, "--threads", "1"]
     output = CliRunner().invoke(load("usage").main, words, catch_exceptions=False).stdout
     rows = [line for line in output.splitlines() if line.startswith("| ")][2:]
     assert len(rows) == codec.num_codebooks
