@@ -115,14 +115,23 @@ def main(clips: Path, model: str, count: int, picture: Path) -> None:
     print("| clips | largest offset, dBFS | level change, dB | largest sample in, out | ", end="")
     print("line at the frame rate, in, out, dB |\n| --- | --- | --- | --- | --- |")
     for folder in folders:
-        given = some(folder)
-        back = [coded(codec, signal) for signal in given]
-        offset = max(decibels(abs(float(signal.mean()))) for signal in back)
-        changes = [decibels(rms(b)) - decibels(rms(a)) for a, b in zip(given, back, strict=True)]
-        peaks = [max(float(np.abs(signal).max()) for signal in some) for some in (given, back)]
-        lines = [line_strength(signals, rate, codec.frame_rate) for signals in (given, back)]
+        references = some(folder)
+        reconstructions = [coded(codec, signal) for signal in references]
+        offset = max(decibels(abs(float(signal.mean()))) for signal in reconstructions)
+        changes = [
+            decibels(rms(reconstruction)) - decibels(rms(reference))
+            for reconstruction, reference in zip(reconstructions, references, strict=True)
+        ]
+        peaks = [
+            max(float(np.abs(signal).max()) for signal in some)
+            for some in (references, reconstructions)
+        ]
+        lines = [
+            line_strength(signals, rate, codec.frame_rate)
+            for signals in (references, reconstructions)
+        ]
         print(
-            f"| {folder.name} ({len(given)}) | {offset:.0f} | {min(changes):+.1f} to "
+            f"| {folder.name} ({len(references)}) | {offset:.0f} | {min(changes):+.1f} to "
             f"{max(changes):+.1f} | {peaks[0]:.2f}, {peaks[1]:.2f} | {lines[0]:+.1f}, "
             f"{lines[1]:+.1f} |",
             flush=True,

@@ -36,7 +36,7 @@ from audiocodec.quantization.residual import ResidualQuantizerConfig
     default=300_000,
     show_default=True,
     help="Audible frames to fit the codebooks to, taken evenly from all files. More are better: "
-    "800,000 instead of 120,000 gave 0.1 of PESQ at 1.5 and 3 kbps.",
+    "800,000 instead of 120,000 raised PESQ by 0.1 at 1.5 and 3 kbps.",
 )
 @click.option(
     "--dims",
