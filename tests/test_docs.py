@@ -35,7 +35,10 @@ def test_prose_fits_100_columns(page: Path) -> None:
     assert not [line for line in long if not line.startswith("|") and "](" not in line]
 
 
-@pytest.mark.skipif(find_spec("sphinx") is None, reason="sphinx is not installed (extra `docs`)")
+MISSING = [name for name in ("sphinx", "furo", "myst_parser") if find_spec(name) is None]
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (extra `docs`)")
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build"))
     words = ["-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", "built"]
