@@ -120,7 +120,7 @@ def test_the_chain_of_the_bundled_model_runs(
 
 
 def test_the_chain_ends_in_the_shape_of_the_bundled_model() -> None:
-    printed = invoke("make_speech_16khz", CLIPS, "--list", "--out", "runs/x")
+    printed = invoke("make_speech_16khz", "--list", "--out", "runs/x")
     commands = [line[2:].split() for line in printed.splitlines() if line.startswith("$ ")]
     assert commands[-1][:2] == ["codec", "verify"]
     trained = [words for words in commands if words[1] == "train"]

@@ -1,8 +1,8 @@
 """Train a model like the bundled `speech_16khz`, command by command.
 
-    python tools/make_speech_16khz.py TRAIN --list                      print the commands
-    python tools/make_speech_16khz.py TRAIN --out runs/new --device cuda     run them
-    python tools/make_speech_16khz.py --smoke --out runs/smoke          try the chain in seconds
+    python tools/make_speech_16khz.py --list                               print the commands
+    python tools/make_speech_16khz.py TRAIN --out runs/new --device cuda   run them
+    python tools/make_speech_16khz.py --smoke --out runs/smoke             try them in seconds
 
 The bundled model was trained from 2026-11-23 to 2026-11-26 while its losses, discriminators and
 schedule were developed, so its weights cannot be made again bit for bit. The model card
@@ -10,7 +10,7 @@ schedule were developed, so its weights cannot be made again bit for bit. The mo
 commands here are the same phases, with the recipes as they are now:
 
 1. A smaller network on one or two CPU cores, without and then with discriminators, and the average
-   of both. Historically five such rounds, 65 hours of audio; here one, 29 hours.
+   of both. Historically five such rounds, 65 hours of audio; here one, 31 hours.
 2. The network made deeper, and trained on a GPU without and then with discriminators: 269 hours of
    audio, 14 minutes on an NVIDIA H100. Steps, rates and initialisation steps are those of the
    bundled model.
@@ -129,17 +129,16 @@ def main(speech: str | None, out: str, device: str, only_list: bool, smoke: bool
     """Train a model like the bundled one on the recordings in the folder SPEECH.
 
     The finished model is OUT/speech_16khz. Take some hours of speech of many speakers (the bundled
-    model had 12.8 hours of 395 speakers) and a GPU: on two CPU cores the second phase would take
-    weeks. An interrupted run goes on with the same command: what is finished is skipped.
+    model had 12.8 hours of 395 speakers) and a GPU: on two CPU cores all phases take about 40
+    hours. After an interruption, run the same command again: finished phases are skipped.
 
     \b
-    python tools/make_speech_16khz.py TRAIN --list
+    python tools/make_speech_16khz.py --list
     python tools/make_speech_16khz.py TRAIN --out runs/new --device cuda
     """
-    if speech is None:
-        if not smoke:
-            raise click.UsageError("name the folder of your recordings, or try --smoke")
-        speech = str(CLIPS)
+    if speech is None and not (smoke or only_list):
+        raise click.UsageError("name the folder of your recordings, or try --smoke")
+    speech = speech or (str(CLIPS) if smoke else "SPEECH")
     for words in commands(speech, out, device, smoke):
         click.echo(f"\n$ {shlex.join(words)}")
         if not only_list:
