@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from audiocodec import Codec, find_audio
-from audiocodec.audio.files import AudioReader
+from audiocodec.audio import AudioReader
 
 BLOCK_SECONDS = 4.0
 SILENCE_THRESHOLD_DB = -50.0
