@@ -106,6 +106,11 @@ class RuntimeCodec(CodecProperties):
         """Precision of the arithmetic."""
         return self.engine.dtype
 
+    @property
+    def num_parameters(self) -> int:
+        """Numbers in its weights."""
+        return sum(self.parameter_counts.values())
+
     # Audio flows down: audio -> latents -> codes -> latents -> audio.
 
     @inference

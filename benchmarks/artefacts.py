@@ -1,10 +1,10 @@
-"""What scores do not show: silence, levels, offsets, buzz at the frame rate, and odd input.
+"""Measure what scores do not show: silence, levels, offsets, tonal artefacts at the frame rate.
 
     python benchmarks/artefacts.py EVAL
 
-Takes the folders of clips below CLIPS: scores with the input scaled come from the first one named
-`ls_test_clean` (or from CLIPS itself), the rest from all. Prints tables, and draws spectrograms of
-five clips.
+CLIPS has one folder for each set of clips. The table of scores at several input levels is of the
+folder `ls_test_clean` (or of CLIPS itself), the other figures are of all folders. Prints tables,
+and draws spectrograms of five clips.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from audiocodec.pictures import draw_spectrograms
 
 Signal = NDArray[np.float32]
 HEADLINE = "ls_test_clean"
-QUIETEST = 1e-8
+LEAST_AMPLITUDE = 1e-8
 
 
 def decibels(amplitude: float) -> float:
-    return 20 * float(np.log10(max(amplitude, QUIETEST)))
+    return 20 * float(np.log10(max(amplitude, LEAST_AMPLITUDE)))
 
 
 def rms(signal: Signal) -> float:
@@ -45,15 +45,16 @@ def coded(codec: Codec, signal: Signal, count: int | None = None) -> Signal:
 
 
 def at_level(signal: Signal, level: float) -> Signal:
-    """``signal`` at this level in dBFS, as a 16-bit file would hold it."""
+    """``signal`` scaled to an RMS of ``level`` dBFS and rounded to 16 bits."""
     scaled = signal * (10 ** (level / 20) / rms(signal))
     return (np.round(scaled.clip(-1, 1) * 32767) / 32767).astype(np.float32)
 
 
 def line_strength(signals: list[Signal], sample_rate: int, frame_rate: float) -> float:
-    """How far the spectrum stands out at multiples of the frame rate, in dB: median over them.
+    """How far the spectrum stands out at multiples of the frame rate, in dB.
 
-    Long-term power (windows of a second) at each multiple against that half-way between. 0 is none.
+    The median over the multiples of the long-term power (windows of one second) relative to the
+    power half-way between them. It is 0 without an artefact.
     """
     window = np.hanning(sample_rate)
     power = np.zeros(sample_rate // 2 + 1)
@@ -67,7 +68,7 @@ def line_strength(signals: list[Signal], sample_rate: int, frame_rate: float) ->
 
 
 def levels(codec: Codec, clips: list[Signal], sample_rate: int) -> None:
-    """Scores and levels with the input scaled."""
+    """Print scores and output levels for several input levels."""
     print("| input level, dBFS | PESQ-WB | STOI | output level against input, dB |")
     print("| --- | --- | --- | --- |")
     for level in (-40, -30, -20, -10):
@@ -81,24 +82,25 @@ def levels(codec: Codec, clips: list[Signal], sample_rate: int) -> None:
                 scores.append((pesq_wb(*pair), stoi(*pair)))
             except ScoreError as error:
                 print(f"(one clip not scored: {error})")
-        pesq, understood = np.mean(scores, axis=0)
+        pesq, intelligibility = np.mean(scores, axis=0)
         low, high = min(changes), max(changes)
         print(
-            f"| {level} | {pesq:.2f} | {understood:.3f} | {low:+.2f} to {high:+.2f} |", flush=True
+            f"| {level} | {pesq:.2f} | {intelligibility:.3f} | {low:+.2f} to {high:+.2f} |",
+            flush=True,
         )
 
 
 @click.command()
 @click.argument("clips", type=click.Path(exists=True, path_type=Path))
 @click.option("--model", default="speech_16khz", show_default=True)
-@click.option("--count", default=20, show_default=True, help="Clips of each folder to look at.")
+@click.option("--count", default=20, show_default=True, help="Clips of each folder to measure.")
 @click.option(
     "--picture",
     default=Path(__file__).resolve().parents[1] / "docs" / "spectrograms.png",
     type=click.Path(path_type=Path),
 )
 def main(clips: Path, model: str, count: int, picture: Path) -> None:
-    """Look for artefacts of a model on CLIPS."""
+    """Measure artefacts of a model on CLIPS."""
     torch.set_num_threads(1)
     codec = load_codec(model)
     rate = codec.sample_rate
@@ -110,22 +112,29 @@ def main(clips: Path, model: str, count: int, picture: Path) -> None:
 
     silence = coded(codec, np.zeros(5 * rate, np.float32))
     print(f"model {codec.name} {codec.fingerprint}, all codebooks\n")
-    print(f"digital silence comes out at {decibels(rms(silence)):.0f} dBFS\n")
+    print(f"digital silence is decoded to {decibels(rms(silence)):.0f} dBFS\n")
 
     folders = sorted(path for path in clips.iterdir() if path.is_dir()) or [clips]
-    print(
-        "| clips | offset, dBFS, the worst | level change, dB | loudest sample in, out | ", end=""
-    )
+    print("| clips | largest offset, dBFS | level change, dB | largest sample in, out | ", end="")
     print("line at the frame rate, in, out, dB |\n| --- | --- | --- | --- | --- |")
     for folder in folders:
-        given = some(folder)
-        back = [coded(codec, signal) for signal in given]
-        offset = max(decibels(abs(float(signal.mean()))) for signal in back)
-        changes = [decibels(rms(b)) - decibels(rms(a)) for a, b in zip(given, back, strict=True)]
-        peaks = [max(float(np.abs(signal).max()) for signal in some) for some in (given, back)]
-        lines = [line_strength(signals, rate, codec.frame_rate) for signals in (given, back)]
+        references = some(folder)
+        reconstructions = [coded(codec, signal) for signal in references]
+        offset = max(decibels(abs(float(signal.mean()))) for signal in reconstructions)
+        changes = [
+            decibels(rms(reconstruction)) - decibels(rms(reference))
+            for reconstruction, reference in zip(reconstructions, references, strict=True)
+        ]
+        peaks = [
+            max(float(np.abs(signal).max()) for signal in some)
+            for some in (references, reconstructions)
+        ]
+        lines = [
+            line_strength(signals, rate, codec.frame_rate)
+            for signals in (references, reconstructions)
+        ]
         print(
-            f"| {folder.name} ({len(given)}) | {offset:.0f} | {min(changes):+.1f} to "
+            f"| {folder.name} ({len(references)}) | {offset:.0f} | {min(changes):+.1f} to "
             f"{max(changes):+.1f} | {peaks[0]:.2f}, {peaks[1]:.2f} | {lines[0]:+.1f}, "
             f"{lines[1]:+.1f} |",
             flush=True,

@@ -1,11 +1,11 @@
-"""The family of quantisers in the same small codec, trained alike and scored on held-out speech.
+"""Train the same small codec with every quantiser and score the results on held-out speech.
 
     python benchmarks/codecs.py --data FOLDER --validation FOLDER
 
-Trains `recipes/ablation/*.yaml` one after the other: equal seeds, data, steps and rates. A member
-that is finished is not trained again and one that was stopped goes on, so the command may be
-interrupted and repeated. Prints a table (scores at all codebooks and at three; usage and perplexity
-of each stage, over the scored clips; seconds a step) and draws validation mel loss against steps.
+Trains `recipes/ablation/*.yaml` one after the other with equal seeds, data, steps and rates. The
+command may be interrupted and repeated: finished runs are skipped, others are resumed. Prints a
+table (scores with all codebooks and with three; usage and perplexity of each stage over the scored
+clips; seconds per step) and draws the validation mel loss against steps.
 """
 
 from __future__ import annotations
@@ -44,28 +44,27 @@ CLIPS = 44
 
 
 def train(recipe: Recipe, folder: Path) -> None:
-    """Train a recipe in its folder, from the start or from where it stopped.
+    """Train a recipe in its folder, from the beginning or from its last checkpoint.
 
     Raises:
-        CodecError: another run lives there, or this one was interrupted.
+        CodecError: the folder has a run with other settings, or this run was interrupted.
     """
-    begun = folder / "recipe.yaml"
     resume = (folder / "state.pt").is_file()
-    if resume and Recipe.from_yaml(begun) != recipe:
+    if resume and Recipe.from_yaml(folder / "recipe.yaml") != recipe:
         raise CodecError(f"{folder}: a run with other settings; remove it or name another --work")
     if resume and last_step(folder) >= recipe.schedule.steps:
         return
     if not Trainer(recipe, folder, resume=resume).train():
-        raise CodecError(f"{folder}: stopped; the same command goes on with it")
+        raise CodecError(f"{folder}: stopped; the same command resumes it")
 
 
 def last_step(folder: Path) -> int:
-    """How many steps the state of a run has behind it."""
+    """The last step of a run's checkpoint."""
     return torch.load(folder / "state.pt", "cpu", weights_only=True)["step"]
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
-    """What a run logged, line by line."""
+    """The lines of a run's log."""
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
@@ -84,16 +83,16 @@ def row(member: str, folder: Path, scores: Evaluation) -> str:
 
 
 def head(counts: tuple[int, ...]) -> str:
-    """The table's head, for these numbers of codebooks."""
-    titles = ["member"]
+    """The head of the table, for these numbers of codebooks."""
+    titles = ["quantiser"]
     for count in counts[::-1]:
         titles += [f"log-mel dB, {count} stages", f"PESQ-WB, {count}", f"STOI, {count}"]
-    titles += ["usage %, stage by stage", "perplexity", "s a step"]
+    titles += ["usage %, stage by stage", "perplexity", "s per step"]
     return "| " + " | ".join(titles) + " |\n" + "| --- " * len(titles) + "|"
 
 
 def draw_curves(work: Path, members: list[str], path: Path) -> None:
-    """Validation mel loss against steps, at the fewest and at all codebooks: a panel each."""
+    """Draw validation mel loss against steps: a panel for the fewest codebooks, one for all."""
     curves = {member: log(work / member) for member in members}
     names = sorted(
         {name for lines in curves.values() for line in lines for name in line if "/mel_" in name},
@@ -117,19 +116,21 @@ def draw_curves(work: Path, members: list[str], path: Path) -> None:
 
 @click.command()
 @click.option("--data", required=True, help="Speech to train on.")
-@click.option("--validation", required=True, help="Held-out speech, to follow and to score.")
-@click.option("--member", "members", multiple=True, type=click.Choice(MEMBERS), help="Or all.")
-@click.option("--steps", type=int, help="Of training.  [default: the recipes']")
-@click.option("--set", "overrides", multiple=True, help="For every member, as in `codec train`.")
+@click.option("--validation", required=True, help="Held-out speech, for validation and scores.")
+@click.option(
+    "--member", "members", multiple=True, type=click.Choice(MEMBERS), help="[default: all]"
+)
+@click.option("--steps", type=int, help="Training steps.  [default: as in the recipes]")
+@click.option("--set", "overrides", multiple=True, help="For every run, as in `codec train`.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--work", default="runs/ablation", show_default=True, type=click.Path(path_type=Path))
 @click.option("--threads", default=2, show_default=True)
-@click.option("--clips", default=CLIPS, show_default=True, help="Scored, spread over the folder.")
+@click.option("--clips", default=CLIPS, show_default=True, help="Number of clips to score.")
 @click.option(
     "--picture",
     default=ROOT / "docs" / "codecs.png",
     type=click.Path(path_type=Path),
-    help="Where the curves go.  [default: docs/codecs.png]",
+    help="File for the curves.  [default: docs/codecs.png]",
 )
 def main(
     data: str,
@@ -143,7 +144,7 @@ def main(
     clips: int,
     picture: Path,
 ) -> None:
-    """Train the same codec with every quantiser and compare what they give."""
+    """Train the same codec with every quantiser and compare the results."""
     torch.set_num_threads(threads)
     changes = [f"seed={seed}", f"data.cache={work / 'cache'}", *overrides]
     changes += [f"data.root={data}", f"data.validation={validation}"]

@@ -1,8 +1,8 @@
-"""PyTorch beside ONNX Runtime (`--engine onnx`): files, and pieces as a live stream has them.
+"""Compare PyTorch with ONNX Runtime (`--engine onnx`) on a file and on chunks of a live stream.
 
     python benchmarks/engines.py [--model speech_16khz]
 
-One thread, CPU time, the two in turns, the median of the turns. Prints the table of
+One thread, CPU time, both engines in turns, the median over the turns. Prints the table of
 docs/performance.md and the share of codes that are equal.
 """
 
@@ -21,10 +21,9 @@ from measuring import pushes, speech
 from torch import Tensor
 
 from audiocodec import Codec, decode_file, encode_file, load_codec, save_audio
-from audiocodec.onnx.engine import use_onnx
 
-PIECES = {0.02: 4, 0.1: 8, 1.0: 16, 4.0: 16}
-"""Seconds of a piece: seconds of audio that are pushed in such pieces."""
+CHUNKS = {0.02: 4, 0.1: 8, 1.0: 16, 4.0: 16}
+"""Seconds of a chunk -> seconds of audio to push in such chunks."""
 
 
 def spent(work: Callable[..., object], *arguments: object) -> float:
@@ -44,8 +43,9 @@ def files(codec: Codec, source: Path) -> tuple[float, float]:
 @click.option("--model", default="speech_16khz")
 @click.option("--turns", default=9)
 def main(model: str, turns: int) -> None:
+    """Compare the two engines."""
     torch.set_num_threads(1)
-    engines = {"torch": load_codec(model), "onnx": use_onnx(load_codec(model), print)}
+    engines = {"torch": load_codec(model), "onnx": load_codec(model, engine="onnx")}
     rate = engines["torch"].sample_rate
     audio = speech(60, rate)
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -56,10 +56,10 @@ def main(model: str, turns: int) -> None:
         for turn in range(turns + 1):
             for engine, codec in engines.items():
                 found = {"60 s file": files(codec, source)}
-                for seconds, length in PIECES.items():
+                for seconds, length in CHUNKS.items():
                     part = audio[..., : length * rate]
-                    pieces, codes[engine, seconds] = pushes(codec, part, seconds)
-                    encode, decode = (fmean(side) for side in zip(*pieces, strict=True))
+                    chunks, codes[engine, seconds] = pushes(codec, part, seconds)
+                    encode, decode = (fmean(side) for side in zip(*chunks, strict=True))
                     found[f"{1000 * seconds:.0f} ms"] = encode, decode
                 for name, sides in found.items():
                     if turn:  # the first one warms up
@@ -67,9 +67,9 @@ def main(model: str, turns: int) -> None:
                             times[f"{name}, {side}", engine].append(value)
     print("| | PyTorch ms | ONNX Runtime ms | times faster |\n| --- | --- | --- | --- |")
     for name in dict.fromkeys(name for name, _ in times):
-        ours, other = (1000 * median(times[name, engine]) for engine in engines)
-        print(f"| {name} | {ours:.2f} | {other:.2f} | {ours / other:.2f} |")
-    for seconds in PIECES:
+        pytorch, onnx = (1000 * median(times[name, engine]) for engine in engines)
+        print(f"| {name} | {pytorch:.2f} | {onnx:.2f} | {pytorch / onnx:.2f} |")
+    for seconds in CHUNKS:
         equal = (codes["torch", seconds] == codes["onnx", seconds]).double().mean()
         print(f"{seconds} s: {equal:.3%} of the codes are equal")
 

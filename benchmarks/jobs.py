@@ -1,9 +1,9 @@
-"""Many files at a time: threads of one process beside processes, and one file on all cores.
+"""Compare threads with processes for many files, and with one file at a time on all cores.
 
     python benchmarks/jobs.py [FOLDER] [--model speech_16khz]
 
-By the clock, without the imports and the loading of the model, which every process pays for itself
-before it starts. Without FOLDER: cuts of the bundled clips. Prints the figures of
+Wall-clock time, without imports and without loading the model, which every process does before the
+measurement. Without FOLDER, cuts of the bundled clips are encoded. Prints the figures of
 docs/performance.md.
 """
 
@@ -31,7 +31,7 @@ _codec: Codec | None = None
 
 
 def load(model: str, threads: int) -> None:
-    """In each process before the clock starts."""
+    """Load the model, in each process, before the measurement."""
     global _codec
     torch.set_num_threads(threads)
     _codec = load_codec(model)
@@ -43,11 +43,11 @@ def encode(source: Path, folder: Path) -> None:
 
 
 def cuts(folder: Path) -> list[Path]:
-    """Forty files of 2 to 14 s."""
-    sound, files = speech(16, 16_000)[0], []
+    """Write forty files of 2 to 14 s."""
+    audio, files = speech(16, 16_000)[0], []
     for index in range(40):
         files.append(folder / f"{index:02}.wav")
-        save_audio(files[-1], sound[:, : (2 + index * 7 % 13) * 16_000], 16_000)
+        save_audio(files[-1], audio[:, : (2 + index * 7 % 13) * 16_000], 16_000)
     return files
 
 
@@ -56,6 +56,7 @@ def cuts(folder: Path) -> list[Path]:
 @click.option("--model", default="speech_16khz")
 @click.option("--rounds", default=3, show_default=True)
 def main(folder: Path | None, model: str, rounds: int) -> None:
+    """Encode the files of FOLDER in several ways, in turns."""
     load(model, 1)
     with tempfile.TemporaryDirectory() as name:
         files = find_audio(folder) if folder else cuts(Path(name))
@@ -63,24 +64,24 @@ def main(folder: Path | None, model: str, rounds: int) -> None:
         one = partial(encode, folder=Path(name))
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(WORKERS, context, load, (model, 1)) as processes:
-            list(processes.map(one, files))  # each has loaded its model, and is warm
-            ways: dict[str, tuple[int, Callable[[Sequence[Path]], object]]] = {
-                "one at a time, one thread": (1, lambda them: list(map(one, them))),
-                f"one at a time, {WORKERS} threads": (WORKERS, lambda them: list(map(one, them))),
+            list(processes.map(one, files))  # a first round, to load the models
+            variants: dict[str, tuple[int, Callable[[Sequence[Path]], object]]] = {
+                "one at a time, one thread": (1, lambda files: list(map(one, files))),
+                f"one at a time, {WORKERS} threads": (WORKERS, lambda files: list(map(one, files))),
                 f"{WORKERS} threads of one process (--jobs {WORKERS})": (1, in_threads(one)),
-                f"{WORKERS} processes": (1, lambda them: list(processes.map(one, them))),
+                f"{WORKERS} processes": (1, lambda files: list(processes.map(one, files))),
             }
-            times: dict[str, list[float]] = {way: [] for way in ways}
+            times: dict[str, list[float]] = {variant: [] for variant in variants}
             for _ in range(rounds):
-                for way, (threads, work) in ways.items():
+                for variant, (threads, work) in variants.items():
                     torch.set_num_threads(threads)
                     start = time.perf_counter()
                     work(files)
-                    times[way].append(seconds / (time.perf_counter() - start))
+                    times[variant].append(seconds / (time.perf_counter() - start))
     print(f"{len(files)} files, {seconds:.0f} s, {WORKERS} cores, {rounds} rounds in turns\n")
-    print("| | encode, times real time: median | least | most |\n| --- | --- | --- | --- |")
-    for way, found in times.items():
-        print(f"| {way} | {median(found):.0f}x | {min(found):.0f}x | {max(found):.0f}x |")
+    print("| | encode, times real time: median | minimum | maximum |\n| --- | --- | --- | --- |")
+    for variant, found in times.items():
+        print(f"| {variant} | {median(found):.0f}x | {min(found):.0f}x | {max(found):.0f}x |")
 
 
 def in_threads(work: Callable[[Path], None]) -> Callable[[Sequence[Path]], object]:

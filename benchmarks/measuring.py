@@ -1,4 +1,4 @@
-"""What the benchmarks of speed share: sound to measure on, and CPU time."""
+"""Shared by the speed benchmarks: speech to measure on, and CPU time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from audiocodec.files import BLOCK_SECONDS
 
 
 def speech(seconds: float, sample_rate: int) -> Tensor:
-    """The bundled clips one after the other, again and again: ``[1, 1, T]``."""
+    """The bundled clips, concatenated and repeated to a length of ``seconds``: ``[1, 1, T]``."""
     clips = torch.cat([load_audio(file, sample_rate)[0][0] for file in find_audio(CLIPS)])
     length = round(seconds * sample_rate)
     return clips.repeat(-(-length // len(clips)))[None, None, :length]
 
 
 def cpu_seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """CPU time of the fastest of some runs, after one that does not count."""
+    """CPU time of the fastest of ``repeats`` runs, after one to warm up."""
     work()
     times = []
     for _ in range(repeats):
@@ -32,11 +32,11 @@ def cpu_seconds(work: Callable[[], object], repeats: int = 5) -> float:
 
 
 def pushes(codec: Codec, audio: Tensor, seconds: float) -> tuple[list[tuple[float, float]], Tensor]:
-    """CPU seconds that encoder and decoder take for each piece of ``seconds``; and the codes."""
+    """CPU seconds ``(encode, decode)`` of each chunk of ``seconds``; and the codes."""
     encoder, decoder, times, codes = StreamEncoder(codec), StreamDecoder(codec), [], []
-    for piece in audio.split(round(seconds * codec.sample_rate), dim=-1):
+    for chunk in audio.split(round(seconds * codec.sample_rate), dim=-1):
         start = time.process_time()
-        codes.append(encoder.push(piece))
+        codes.append(encoder.push(chunk))
         middle = time.process_time()
         decoder.push(codes[-1])
         times.append((middle - start, time.process_time() - middle))
@@ -44,20 +44,20 @@ def pushes(codec: Codec, audio: Tensor, seconds: float) -> tuple[list[tuple[floa
 
 
 def gemm_rate(size: int = 1024) -> float:
-    """Operations per second of a square matrix product in float32."""
+    """Floating-point operations per second of a square matrix product in float32."""
     a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
     return 2 * size**3 / cpu_seconds(lambda: torch.mm(a, b, out=out))
 
 
 def in_blocks(codec: Codec, audio: torch.Tensor) -> torch.Tensor:
-    """Codes of audio ``[1, 1, T]`` in blocks, as `encode_file` does it."""
+    """Encode audio ``[1, 1, T]`` in blocks, as `encode_file` does."""
     encoder = StreamEncoder(codec)
     blocks = audio.split(round(BLOCK_SECONDS * codec.sample_rate), dim=-1)
     return torch.cat([*(encoder.push(block) for block in blocks), encoder.flush()], dim=-1)
 
 
 def out_blocks(codec: Codec, codes: torch.Tensor) -> torch.Tensor:
-    """Audio of codes ``[1, K, F]`` in blocks, as `decode_file` does it."""
+    """Decode codes ``[1, K, F]`` in blocks, as `decode_file` does."""
     decoder = StreamDecoder(codec)
     blocks = codes.split(round(BLOCK_SECONDS * codec.frame_rate), dim=-1)
     return torch.cat([*(decoder.push(block) for block in blocks), decoder.flush()], dim=-1)

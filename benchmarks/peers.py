@@ -1,10 +1,10 @@
-"""How fast and how large in memory other codecs are beside this one, in one run.
+"""Compare speed and memory with other codecs, in one run.
 
     pip install transformers snac && python benchmarks/peers.py [--seconds 10 --seconds 60]
 
-Each codec runs in a process of its own, so that its peak memory is its own; with one thread CPU
-time counts, with more the clock. Weights are random where a peer's are not at hand: speed does not
-depend on them. A peer whose package or program is absent is skipped by name.
+Each codec runs in its own process, for its own peak memory. CPU time is measured with one thread,
+wall-clock time with more. The weights of the other codecs are random, because speed does not depend
+on them. A codec whose package or program is missing is skipped, with a message.
 """
 
 from __future__ import annotations
@@ -28,37 +28,45 @@ from torch import Tensor, nn
 from audiocodec import load_codec
 from audiocodec.training.data.corpora import import_torchaudio
 
-Road = tuple[nn.Module | None, Callable[[], object], Callable[[object], object]]
-"""A network (for its parameters), encoding, and decoding of what encoding gave."""
+Peer = tuple[int | None, Callable[[], object], Callable[[object], object]]
+"""The number of parameters, a function that encodes, and one that decodes its result."""
 
 
-def ours(audio: Tensor) -> Road:
-    """In blocks, as files are read."""
+def ours(audio: Tensor) -> Peer:
+    """In blocks, as files are coded."""
     codec = load_codec("speech_16khz")
-    return codec, lambda: in_blocks(codec, audio), lambda codes: out_blocks(codec, codes)
+    return (
+        codec.num_parameters,
+        lambda: in_blocks(codec, audio),
+        lambda codes: out_blocks(codec, codes),
+    )
 
 
-def encodec(audio: Tensor) -> Road:
+def encodec(audio: Tensor) -> Peer:
     from transformers import EncodecConfig, EncodecModel
 
     model = EncodecModel(EncodecConfig()).eval()
-    sound = _resampled(audio, 24_000)
+    resampled = _resampled(audio, 24_000)
     return (
-        model,
-        lambda: model.encode(sound, bandwidth=6.0),
+        parameters(model),
+        lambda: model.encode(resampled, bandwidth=6.0),
         lambda out: model.decode(out.audio_codes, out.audio_scales),
     )
 
 
-def mimi(audio: Tensor) -> Road:
+def mimi(audio: Tensor) -> Peer:
     from transformers import MimiConfig, MimiModel
 
     model = MimiModel(MimiConfig()).eval()
-    sound = _resampled(audio, 24_000)
-    return model, lambda: model.encode(sound), lambda out: model.decode(out.audio_codes)
+    resampled = _resampled(audio, 24_000)
+    return (
+        parameters(model),
+        lambda: model.encode(resampled),
+        lambda out: model.decode(out.audio_codes),
+    )
 
 
-def dac(audio: Tensor) -> Road:
+def dac(audio: Tensor) -> Peer:
     from transformers import DacConfig, DacModel
 
     strides = [2, 4, 5, 8]
@@ -70,13 +78,13 @@ def dac(audio: Tensor) -> Road:
     )
     model = DacModel(config).eval()
     return (
-        model,
+        parameters(model),
         lambda: model.encode(audio),
         lambda out: model.decode(quantized_representation=out.quantized_representation),
     )
 
 
-def snac(audio: Tensor) -> Road:
+def snac(audio: Tensor) -> Peer:
     from snac import SNAC
 
     # The published 24 kHz model's config; the defaults are those of the one at 44.1 kHz.
@@ -91,11 +99,11 @@ def snac(audio: Tensor) -> Road:
         codebook_dim=8,
         vq_strides=[4, 2, 1],
     ).eval()
-    sound = _resampled(audio, 24_000)
-    return model, lambda: model.encode(sound), lambda codes: model.decode(codes)
+    resampled = _resampled(audio, 24_000)
+    return parameters(model), lambda: model.encode(resampled), lambda codes: model.decode(codes)
 
 
-def opus(audio: Tensor) -> Road:
+def opus(audio: Tensor) -> Peer:
     for program in ("opusenc", "opusdec"):
         if shutil.which(program) is None:
             raise ImportError(program)
@@ -123,14 +131,19 @@ PEERS = {
 }
 
 
+def parameters(network: nn.Module) -> int:
+    """The number of parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def _resampled(audio: Tensor, sample_rate: int) -> Tensor:
-    """As long at another rate; what it holds does not matter for speed."""
+    """``audio`` at another sample rate, roughly: its content does not matter for speed."""
     length = audio.shape[-1] * sample_rate // 16_000
     return nn.functional.interpolate(audio, length, mode="linear")
 
 
 def seconds_spent(threads: int) -> float:
-    """CPU seconds of this process and of those that it started; of several threads, the clock's."""
+    """CPU seconds of this process and its children; with several threads, wall-clock seconds."""
     if threads > 1:
         return time.perf_counter()
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -138,14 +151,15 @@ def seconds_spent(threads: int) -> float:
 
 
 def measure(name: str, seconds: float, threads: int, repeats: int) -> str:
-    """Parameters in millions, seconds to encode and to decode, peak MB; of a network all four.
+    """Parameters in millions, seconds to encode and to decode, and peak MB, as a line of text.
 
-    The seconds are those of the fastest of some runs after one that does not count.
+    The seconds are those of the fastest run, after one to warm up. A program has neither parameters
+    nor peak memory.
     """
     torch.set_num_threads(threads)
     if find_spec("torchaudio"):  # transformers imports it, beside any torch
         import_torchaudio()
-    network, encode, decode = PEERS[name](speech(seconds, 16_000))
+    size, encode, decode = PEERS[name](speech(seconds, 16_000))
     times = []
     with torch.inference_mode():
         for _ in range(repeats + 1):
@@ -155,16 +169,15 @@ def measure(name: str, seconds: float, threads: int, repeats: int) -> str:
             decode(codes)
             times.append((middle - start, seconds_spent(threads) - middle))
     there, back = (min(side) for side in zip(*times[1:], strict=True))
-    if network is None:  # a program's memory cannot be told from that of the process that forks
+    if size is None:  # the memory of a program is not that of this process
         return f";{there};{back};"
-    size = sum(p.numel() for p in network.parameters()) / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return f"{size:.1f};{there};{back};{peak:.0f}"
+    return f"{size / 1e6:.1f};{there};{back};{peak:.0f}"
 
 
 def table(names: Sequence[str], seconds: float, threads: int, repeats: int) -> None:
-    """One row for each codec, each in a process of its own."""
-    kind = "CPU time" if threads == 1 else "by the clock"
+    """Print one row for each codec, each measured in its own process."""
+    kind = "CPU time" if threads == 1 else "wall-clock time"
     plural = "thread" if threads == 1 else "threads"
     print(f"\n{seconds:g} s of speech, {threads} {plural}, {kind}, times faster than real time:\n")
     print("| codec | M parameters | encode | decode | both, ours is 1 | peak MB |")
@@ -201,6 +214,7 @@ def main(
     only: tuple[str, ...],
     one: str | None,
 ) -> None:
+    """Compare the codecs that are installed here."""
     if one:
         print(measure(one, seconds[0], threads[0], repeats))
         return

@@ -1,9 +1,9 @@
-"""The tables of docs/performance.md in one command: the scripts of speed one after the other.
+"""Run all speed benchmarks, for the tables of docs/performance.md.
 
-    pip install '.[test]' onnx onnxruntime transformers snac
-    python benchmarks/performance.py | tee performance.txt   # half an hour, idle machine
+    pip install '.[test]' transformers snac
+    python benchmarks/performance.py | tee performance.txt   # half an hour, on an idle machine
 
-A script that fails is named at the end, and the others run all the same.
+If a script fails, the others still run, and the failed ones are listed at the end.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ SCRIPTS = (
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Leaves out the long ones: 60 s clips, hours of sound.")
+@click.option("--quick", is_flag=True, help="Leave out the long ones: 60 s clips, hours of audio.")
 def main(quick: bool) -> None:
+    """Run all speed benchmarks."""
     failed = []
     for name, *options in SCRIPTS:
         if quick:

@@ -1,13 +1,13 @@
-"""The family of quantisers side by side on fixed latents of real speech.
+"""Compare all quantisers on fixed latents of real speech.
 
     python benchmarks/quantizers.py --data FOLDER --size 256 --size 1024 --stages 1 --stages 8
 
-Every member is placed on the same training frames and trained on them alike: Adam on the codebook
-losses, moving averages where it has them. Then it codes held-out frames, the last ones. Prints
-a table, means over the seeds: distortion in dB of what the latents vary (less is better), with the
-distance between the best and the worst seed; usage and perplexity, means over the stages; how many
-held-out frames there are for each entry (usage of a large table means little below ten); seconds
-for start, for training, and for coding the held-out frames.
+Every quantiser is initialised on the same training frames and trained on them: Adam on the codebook
+losses, and moving averages where it has them. Then it codes the held-out frames, which are the last
+ones. Prints a table of means over the seeds: distortion in dB relative to the variance of the
+latents (less is better), with the range over the seeds; usage and perplexity, means over the
+stages; held-out frames per entry (below ten, the usage of a large codebook means little); seconds
+for initialisation, for training, and for coding the held-out frames.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiocodec import find_audio, load_audio, load_codec
-from audiocodec.checkpoint import find_model, fingerprint
+from audiocodec import find_audio, load_audio
+from audiocodec.checkpoint import find_model, fingerprint, load_trainable
 from audiocodec.paths import replacing
 from audiocodec.quantization.family import codebook_config
 from audiocodec.quantization.fsq import PUBLISHED_LEVELS
@@ -35,7 +35,7 @@ from audiocodec.tokens.stats import count_codes, perplexity, usage
 
 SAMPLE_RATE = 16_000
 HOP_LENGTH = 320
-QUIETEST_RMS = 10 ** (-50 / 20)
+SILENCE_RMS = 10 ** (-50 / 20)
 CODING_FRAMES = 2000
 MEMBERS: dict[str, dict[str, Any]] = {
     "vq": {"kind": "vq"},
@@ -55,12 +55,12 @@ MEMBERS: dict[str, dict[str, Any]] = {
 
 
 class Result(NamedTuple):
-    """One member, one size, one number of stages, one seed."""
+    """Of one quantiser, one size, one number of stages and one seed."""
 
     distortion: float
     usage: float
     perplexity: float
-    start_seconds: float
+    initialisation_seconds: float
     training_seconds: float
     coding_seconds: float
 
@@ -72,23 +72,25 @@ def mel_latents(audio: Tensor) -> Tensor:
 
 
 def audible(audio: Tensor) -> Tensor:
-    """Which whole hops of audio ``[1, T]`` are not near silence: bool ``[F]``."""
+    """Which complete frames of audio ``[1, T]`` are not close to silence: bool ``[F]``."""
     hops = audio[0, : audio.shape[1] // HOP_LENGTH * HOP_LENGTH].unflatten(0, (-1, HOP_LENGTH))
-    return hops.square().mean(dim=1).sqrt() > QUIETEST_RMS
+    return hops.square().mean(dim=1).sqrt() > SILENCE_RMS
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def read_latents(folder: Path, kind: str, model: str, seconds: float) -> Tensor:
     """Latents ``[N, D]`` of the audible frames of the first ``seconds`` of speech in ``folder``."""
-    codec = load_codec(model) if kind == "encoder" else None
+    codec = load_trainable(model).eval() if kind == "encoder" else None
     frames: list[Tensor] = []
     wanted = round(seconds * SAMPLE_RATE / HOP_LENGTH)
     for path in find_audio(folder):
         whole = load_audio(path, SAMPLE_RATE)[0][:1]
         for audio in whole.split(10 * SAMPLE_RATE, dim=1):
-            latents = codec.latents(audio.unsqueeze(0))[0].T if codec else mel_latents(audio)
-            heard = audible(audio)
-            frames.append(latents[: len(heard)][heard])
+            loud = audible(audio)
+            whole_frames = audio[:, : len(loud) * HOP_LENGTH]
+            if len(loud):
+                latents = codec.encoder(whole_frames[None])[0].T if codec else mel_latents(audio)
+                frames.append(latents[: len(loud)][loud])
         wanted -= whole.shape[1] // HOP_LENGTH
         if wanted <= 0:
             break
@@ -98,9 +100,10 @@ def read_latents(folder: Path, kind: str, model: str, seconds: float) -> Tensor:
 def cached_latents(
     folder: Path, kind: str, model: str, seconds: float, cache: Path | None
 ) -> Tensor:
-    """`read_latents`, kept in a file of the folder ``cache``, which is named after what it holds.
+    """The result of `read_latents`, stored in a file in the folder ``cache``.
 
-    The name knows the files that are there, not what is in them.
+    The file's name is a hash of the arguments and of the names of the audio files, not of their
+    content.
     """
     if cache is None:
         return read_latents(folder, kind, model, seconds)
@@ -134,7 +137,7 @@ def measure(
     training: Tensor,
     held_out: Tensor,
 ) -> tuple[int, Result]:
-    """Train a member on frames ``[N, D]`` and code others; its true size and what it gave."""
+    """Train a quantiser on frames ``[N, D]`` and code the others; its exact size and the result."""
     settings = dict(MEMBERS[member])
     if settings["kind"] == "fsq":
         settings["levels"] = grid_levels(size)
@@ -150,7 +153,7 @@ def measure(
     began = time.perf_counter()
     order = torch.randperm(len(training), generator=generator)
     quantizer.initialise(training[order[: max(20_000, 16 * size)]], generator)
-    placed = time.perf_counter()
+    initialised = time.perf_counter()
     optimizer = torch.optim.Adam(quantizer.parameters(), 1e-3)
     for _ in range(steps):
         rows = torch.randint(len(training), (1024,), generator=generator)
@@ -159,7 +162,7 @@ def measure(
         optimizer.step()
     trained = time.perf_counter()
 
-    quantizer.eval().requires_grad_(False).fold()
+    quantizer.eval().requires_grad_(False)
     pieces = held_out.split(CODING_FRAMES)
     codes = torch.cat([quantizer.encode(piece.T.unsqueeze(0)) for piece in pieces], dim=-1)
     coded = time.perf_counter()
@@ -169,8 +172,8 @@ def measure(
         distortion=10 * torch.log10(error / held_out.var(dim=0, correction=0).mean()).item(),
         usage=statistics.mean(usage(stage) for stage in counts),
         perplexity=statistics.mean(perplexity(stage) for stage in counts),
-        start_seconds=placed - began,
-        training_seconds=trained - placed,
+        initialisation_seconds=initialised - began,
+        training_seconds=trained - initialised,
         coding_seconds=coded - trained,
     )
 
@@ -180,15 +183,13 @@ def measure(
 @click.option("--latents", default="mel", type=click.Choice(["mel", "encoder"]), show_default=True)
 @click.option("--model", default="speech_16khz", show_default=True, help="For encoder latents.")
 @click.option("--seconds", default=1800.0, show_default=True, help="How much speech to read.")
-@click.option(
-    "--cache", type=click.Path(path_type=Path), help="Folder that keeps the frames for a next time."
-)
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder to store the frames in.")
 @click.option("--held-out", default=0.25, show_default=True, help="Share of the frames to code.")
 @click.option("--member", "members", multiple=True, type=click.Choice(list(MEMBERS)))
 @click.option("--size", "sizes", multiple=True, default=[1024], show_default=True)
 @click.option("--stages", "stage_counts", multiple=True, default=[1, 8], show_default=True)
 @click.option("--dim", default=12, show_default=True, help="Codebook dimension; FSQ has its own.")
-@click.option("--steps", default=1000, show_default=True, help="Of 1024 frames each.")
+@click.option("--steps", default=1000, show_default=True, help="Training steps of 1024 frames.")
 @click.option("--seeds", default=3, show_default=True)
 def main(
     data: Path,
@@ -213,8 +214,8 @@ def main(
         f"{torch.get_num_threads()} threads\n"
     )
     print(
-        "| member | size | stages | distortion dB | seeds | usage | perplexity | frames an entry "
-        "| start s | train s | code s |"
+        "| quantiser | size | stages | distortion dB | seeds | usage | perplexity "
+        "| frames per entry | initialise s | train s | code s |"
     )
     print("| --- " * 11 + "|")
     for stages in stage_counts:
@@ -231,7 +232,7 @@ def main(
                     f"| {member} | {runs[0][0]} | {stages} | {mean.distortion:.2f} "
                     f"| {max(distortions) - min(distortions):.2f} | {mean.usage:.1%} "
                     f"| {mean.perplexity:.0f} | {(len(frames) - cut) / runs[0][0]:.1f} "
-                    f"| {mean.start_seconds:.1f} | {mean.training_seconds:.1f} "
+                    f"| {mean.initialisation_seconds:.1f} | {mean.training_seconds:.1f} "
                     f"| {mean.coding_seconds:.1f} |",
                     flush=True,
                 )

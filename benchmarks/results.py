@@ -1,14 +1,14 @@
-"""The model beside other codecs: quality against bitrate, and against the work it takes.
+"""Compare the model with other codecs: quality against bitrate, and against computing time.
 
     python benchmarks/results.py TEST_CLEAN_52
 
-Evaluates the model, runs the classical codecs that are installed (Debian's `opus-tools`, `speex`,
-`codec2`) on the same clips with the same scorer, and takes the figures of `published.csv` for
-codecs whose weights cannot be had here. Prints a table and draws two pictures.
+Evaluates the model, and the classical codecs that are installed (Debian's `opus-tools`, `speex`,
+`codec2`) on the same clips with the same scores. The figures of other neural codecs are from
+`published.csv`. Prints a table and draws two pictures.
 
 A bitrate is that of the codes or packets, without container and headers. Real-time factors are
-seconds of work per second of audio on one thread; those in `published.csv` were taken on the same
-kind of machine (2 virtual cores of an AMD EPYC, 10 s clips) with other work on it.
+seconds of computing per second of audio on one thread. Those in `published.csv` were measured on a
+similar machine (2 virtual cores of an AMD EPYC, 10 s clips) with other work on it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Audio = np.ndarray
 
 
 class Point(NamedTuple):
-    """One system at one bitrate; a score that nobody measured is None."""
+    """One system at one bitrate; a score that was not measured is None."""
 
     system: str
     kbps: float
@@ -52,19 +52,19 @@ class Point(NamedTuple):
     stoi: float | None
     distill_mos: float | None
     factor: float | None
-    """Seconds of work per second of audio, encoding and decoding together."""
+    """Seconds of computing per second of audio, encoding and decoding together."""
     source: str
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A codec run by its command line: what it needs installed, and how a clip goes through."""
+    """A codec with a command line: the programs it needs, and a function that codes a clip."""
 
     system: str
     needs: tuple[str, str]
     setting: str
     code: Callable[[str, Audio, Path], tuple[Audio, int]]
-    """``(setting, audio [T], scratch folder)`` -> the sound that comes back, bytes of payload."""
+    """``(setting, audio [T], scratch folder)`` -> the decoded audio, bytes of payload."""
 
 
 def run(*words: object, **options: object) -> None:
@@ -121,7 +121,7 @@ PEERS = [
 
 
 def measure_peer(peer: Peer, clips: dict[Path, Audio], jobs: int, mos: bool) -> Point:
-    """Code and score all clips with one setting of a peer."""
+    """Code and score all clips with one setting of another codec."""
     pairs, payload, worked = [], 0, 0.0
     for path, audio in clips.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +153,7 @@ def measure_peer(peer: Peer, clips: dict[Path, Audio], jobs: int, mos: bool) -> 
 
 
 def measure_model(model: str, files: list[Path], counts: tuple[int, ...], mos: bool) -> list[Point]:
-    """Evaluate a model at some numbers of codebooks."""
+    """Evaluate a model with several numbers of codebooks."""
     codec = load_codec(model)
     scores = evaluate(codec, files, counts, metrics=("distill_mos",) if mos else (), progress=True)
 
@@ -180,7 +180,7 @@ def measure_model(model: str, files: list[Path], counts: tuple[int, ...], mos: b
 
 
 def published() -> list[Point]:
-    """What others measured, or published."""
+    """The figures of `published.csv`."""
     with (HERE / "published.csv").open() as file:
         rows = list(csv.DictReader(file))
 
@@ -202,7 +202,7 @@ def published() -> list[Point]:
 
 
 def table(points: list[Point]) -> str:
-    """The points as markdown, by bitrate within a system."""
+    """The points as a Markdown table."""
 
     def cell(value: float | None, form: str) -> str:
         return "-" if value is None else f"{value:{form}}"
@@ -220,8 +220,8 @@ def table(points: list[Point]) -> str:
 
 
 def draw(points: list[Point], x: str, y: str, panel: Axes) -> None:
-    """One line for each system; this codec's is the thick one."""
-    systems = list(dict.fromkeys(p.system for p in points))  # a colour each, on every panel
+    """Draw one line for each system; that of this codec is thick."""
+    systems = list(dict.fromkeys(p.system for p in points))  # the same colour on every panel
     for number, system in enumerate(systems):
         found = sorted(
             (getattr(p, x), getattr(p, y))
@@ -243,7 +243,7 @@ def draw(points: list[Point], x: str, y: str, panel: Axes) -> None:
 
 
 def pictures(points: list[Point], folder: Path) -> None:
-    """``quality.png``: each score against kbps. ``cost.png``: PESQ against work, near 6 kbps."""
+    """Draw ``quality.png`` (scores against kbps) and ``cost.png`` (PESQ against time)."""
     scores = {"pesq_wb": "PESQ-WB", "stoi": "STOI", "distill_mos": "DistillMOS"}
     measured = {s: t for s, t in scores.items() if any(getattr(p, s) is not None for p in points)}
     figure = Figure(figsize=(15, 4.5), dpi=100, layout="constrained")
@@ -251,7 +251,7 @@ def pictures(points: list[Point], folder: Path) -> None:
     panels = figure.subplots(1, len(measured), squeeze=False)[0]
     for panel, (score, title) in zip(panels, measured.items(), strict=True):
         draw(points, "kbps", score, panel)
-        panel.set_xlabel("kbit/s")
+        panel.set_xlabel("kbps")
         panel.set_ylabel(title)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(folder / "quality.png")
@@ -267,8 +267,8 @@ def pictures(points: list[Point], folder: Path) -> None:
         if abs(p.kbps - 6) < 2.1 and p.pesq_wb is not None and p.factor is not None:
             panel.annotate(f"{p.kbps:.1f} kbps", (p.factor, p.pesq_wb), fontsize=7)
     panel.set_xscale("log")
-    panel.set_xlabel("seconds of work per second of audio, one thread, encode + decode")
-    panel.set_ylabel("PESQ-WB near 6 kbit/s")
+    panel.set_xlabel("seconds of computing per second of audio, one thread, encode + decode")
+    panel.set_ylabel("PESQ-WB near 6 kbps")
     panel.legend(fontsize=8)
     figure.savefig(folder / "cost.png")
 

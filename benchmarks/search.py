@@ -1,11 +1,11 @@
-"""The search for nearest entries: its speed beside a peer's and a matrix product, and its memory.
+"""Measure the search for nearest entries: its speed and its memory.
 
     python benchmarks/search.py
 
-One thread. The product is that of all vectors and all entries, by `torch.mm` into fresh memory and
-into memory that is there already: what any exact search has to compute, without finding anything.
-Times are the least of some runs, by CPU time, so that ratios hold on a busy machine too. Memory is
-what a process of its own needs at most beyond what it had with the table in place.
+Speed is compared with `vector-quantize-pytorch` and with the matrix product of all vectors and all
+entries, which any exact search has to compute, by `torch.mm` into new and into existing memory. One
+thread, CPU time, the fastest of some runs, so the ratios hold on a busy machine too. Memory is the
+peak of a separate process, less what it had with vectors and table in place.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import click
 import torch
 from measuring import cpu_seconds
 from torch import Tensor
+from torch.nn import functional as F
 
-from audiocodec.quantization.codebook import CodebookConfig, FixedTable, nearest_entries
+from audiocodec.quantization.codebook import nearest_entries
 
 FRAMES = 3000
 DIM = 12
@@ -42,9 +43,10 @@ print(peak() - before)
 
 
 def peer(tables: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    """`vector-quantize-pytorch` with these tables ``[size, d]``: ``[N, d]`` -> codes ``[N]``.
+    """The search of `vector-quantize-pytorch`: ``[N, d]`` -> codes ``[N]`` of the last stage.
 
-    Of several stages, the codes of the last.
+    Args:
+        tables: of the stages, ``[size, d]`` each.
     """
     from vector_quantize_pytorch import ResidualVQ, VectorQuantize
 
@@ -61,17 +63,12 @@ def peer(tables: list[Tensor]) -> Callable[[Tensor], Tensor]:
 
 
 def ours(tables: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    """The same with this project's folded codebooks and its residual loop's arithmetic."""
-    stages = []
-    for table in tables:
-        stage = FixedTable(CodebookConfig(kind="fixed", size=len(table), dim=table.shape[1]))
-        stage.register_buffer("entries", table)
-        stages.append(stage)
+    """The same search with this project's `nearest_entries`."""
 
     def search(vectors: Tensor) -> Tensor:
-        for stage in stages:
-            codes = stage.nearest(vectors)
-            vectors = vectors - stage.lookup(codes)
+        for table in tables:
+            codes = nearest_entries(vectors, table)
+            vectors = vectors - F.embedding(codes, table)
         return codes
 
     return search
@@ -79,13 +76,17 @@ def ours(tables: list[Tensor]) -> Callable[[Tensor], Tensor]:
 
 @torch.inference_mode()
 def compare(frames: int, size: int, stages: int, repeats: int) -> tuple[float, ...]:
-    """Seconds of ours, of the peer and of two kinds of product; raises unless all codes agree."""
+    """Seconds of both searches and of both matrix products.
+
+    Raises:
+        SystemExit: more than one code in a thousand differs.
+    """
     generator = torch.Generator().manual_seed(0)
     vectors = torch.randn(frames, DIM, generator=generator)
     tables = [torch.randn(size, DIM, generator=generator) * 0.8**n for n in range(stages)]
     mine, theirs = ours(tables), peer(tables)
     agree = (mine(vectors) == theirs(vectors)).float().mean().item()
-    if agree < 0.999:  # rounding may decide between entries that are almost equally near
+    if agree < 0.999:  # rounding decides between entries at almost equal distances
         raise SystemExit(f"{stages} x {size}: only {agree:.2%} of the codes agree with the peer's")
     product = torch.empty(frames, size)
 
@@ -103,7 +104,7 @@ def compare(frames: int, size: int, stages: int, repeats: int) -> tuple[float, .
 
 @torch.inference_mode()
 def misses(frames: int, size: int) -> int:
-    """How many codes differ from those of distances in float64, taken one difference at a time."""
+    """How many codes differ from those of a brute-force search in float64."""
     generator = torch.Generator().manual_seed(1)
     vectors = torch.randn(frames, DIM, generator=generator)
     table = torch.randn(size, DIM, generator=generator)
@@ -117,20 +118,20 @@ def misses(frames: int, size: int) -> int:
 
 
 def peak_megabytes(frames: int, size: int) -> float:
-    """What a search adds to a process at most, in MiB (Linux)."""
+    """The peak memory of a search, in MiB (Linux)."""
     words = [sys.executable, "-c", PEAK, str(frames), str(size), str(DIM)]
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
 @click.command()
-@click.option("--frames", default=FRAMES, show_default=True, help="50 are a second of sound.")
+@click.option("--frames", default=FRAMES, show_default=True, help="50 are a second of audio.")
 @click.option("--repeats", default=5, show_default=True)
 def main(frames: int, repeats: int) -> None:
     """Time the search for the nearest entries, and measure its memory."""
     torch.set_num_threads(1)
     print(f"{frames} vectors of {DIM} dimensions, one thread, CPU seconds\n")
-    print("| tables | ours | vector-quantize-pytorch | torch.mm | torch.mm(out=) ", end="")
-    print("| ours / theirs | mm / ours | mm(out=) / ours |")
+    print("| tables | audiocodec | vector-quantize-pytorch | torch.mm | torch.mm(out=) ", end="")
+    print("| first / second | mm / first | mm(out=) / first |")
     print("| --- " * 8 + "|")
     for size, stages in ((65_536, 1), (1024, 12)):
         mine, theirs, fresh, reused = compare(frames, size, stages, repeats)

@@ -1,4 +1,4 @@
-"""One step of SGD on a SimVQ table and on a plain one: who moves, and as the equation says?
+"""Draw how one step of SGD moves the entries of SimVQ and of plain VQ, beside the theory.
 
     python benchmarks/simvq_step.py [--picture docs/simvq_step.png]
 
@@ -26,10 +26,10 @@ RATE = 0.1
 
 
 class Step(NamedTuple):
-    """What the equation says and what was seen, ``[size, d]``, and which entries were chosen."""
+    """Changes of the entries, predicted and measured, ``[size, d]``; and the chosen entries."""
 
     predicted: Tensor
-    seen: Tensor
+    measured: Tensor
     chosen: Tensor
 
 
@@ -55,7 +55,7 @@ def step(codebook: SimVQ | VQ, vectors: Tensor) -> Step:
 
 
 def steps(size: int = 1024, dim: int = 12, count: int = 48) -> dict[str, Step]:
-    """The step of each kind, from tables that are equal, for the same Gaussian vectors."""
+    """One step of each kind, from equal tables and for the same Gaussian vectors."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     vectors = torch.randn(count, dim, dtype=torch.float64, generator=generator)
@@ -66,12 +66,12 @@ def steps(size: int = 1024, dim: int = 12, count: int = 48) -> dict[str, Step]:
 
 
 def draw(results: dict[str, Step], path: Path) -> None:
-    """Every coordinate of every entry: its seen change against the predicted, a panel a kind."""
+    """Draw the measured against the predicted change of every coordinate, a panel per kind."""
     figure = Figure(figsize=(10, 4.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(results))
     for panel, (title, result) in zip(panels, results.items(), strict=True):
-        still = (result.seen[~result.chosen] == 0).all()
+        still = (result.measured[~result.chosen] == 0).all()
         for chosen, label, color in (
             (False, "not chosen", "tab:blue"),
             (True, "chosen", "tab:red"),
@@ -79,7 +79,7 @@ def draw(results: dict[str, Step], path: Path) -> None:
             rows = result.chosen == chosen
             panel.scatter(
                 result.predicted[rows].flatten(),
-                result.seen[rows].flatten(),
+                result.measured[rows].flatten(),
                 s=16 if chosen else 4,
                 color=color,
                 label=f"{label}: {int(rows.sum())} entries",
@@ -90,8 +90,8 @@ def draw(results: dict[str, Step], path: Path) -> None:
         limit = result.predicted.abs().max().item()
         panel.plot([-limit, limit], [-limit, limit], color="0.7", linewidth=1, zorder=1)
         panel.set_title(f"{title}: {'the rest stay' if still else 'all entries move'}", fontsize=10)
-        panel.set_xlabel("change that the equation says")
-        panel.set_ylabel("change seen after a step of SGD")
+        panel.set_xlabel("predicted change")
+        panel.set_ylabel("change after a step of SGD")
         panel.ticklabel_format(scilimits=(-2, 2))
         panel.legend(fontsize=8)
     figure.savefig(path)
@@ -102,17 +102,17 @@ def draw(results: dict[str, Step], path: Path) -> None:
     "--picture",
     default=ROOT / "docs" / "simvq_step.png",
     type=click.Path(path_type=Path),
-    help="Where it goes.  [default: docs/simvq_step.png]",
+    help="File to write.  [default: docs/simvq_step.png]",
 )
 def main(picture: Path) -> None:
-    """Draw what one step does to every entry of a table."""
+    """Draw how one step changes every entry of a table."""
     results = steps()
-    for title, (predicted, seen, chosen) in results.items():
-        moved = (seen != 0).any(dim=1)
-        error = ((seen - predicted).abs().max() / predicted.abs().max()).item()
+    for title, (predicted, measured, chosen) in results.items():
+        moved = (measured != 0).any(dim=1)
+        error = ((measured - predicted).abs().max() / predicted.abs().max()).item()
         print(
             f"{title}: {int(chosen.sum())} of {len(chosen)} entries chosen, {int(moved.sum())} "
-            f"moved; equation and step differ by {error:.0e} of the largest change"
+            f"moved; prediction and step differ by {error:.0e} of the largest change"
         )
     draw(results, picture)
 

@@ -1,9 +1,9 @@
-"""How fast and how large in memory: encode, decode and cold starts of a model.
+"""Measure speed and memory of encode and decode, and cold starts of the command.
 
     python benchmarks/speed.py [--model speech_16khz] [--hours 2]
 
-Prints the tables of README.md. Let the machine be idle: on a busy one only the figures by CPU time
-hold, and of those the ones with one thread.
+Prints the tables of README.md. Run it on an idle machine: on a busy one only the CPU times with one
+thread are valid.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ print(encoded.seconds, encoded.elapsed, after, decoded.elapsed, both)
 
 
 def factors(repeats: int, seconds: float, work: Callable[[], object]) -> str:
-    """Times faster than real time, by the clock and by CPU time, of the fastest of some runs."""
+    """Times faster than real time, wall-clock and CPU, of the fastest of ``repeats`` runs."""
     runs = []
     for _ in range(repeats):
         clock, cpu = time.perf_counter(), time.process_time()
@@ -49,6 +49,7 @@ def factors(repeats: int, seconds: float, work: Callable[[], object]) -> str:
 
 
 def steady(codec: Codec) -> None:
+    """Print the speed of encode and decode after a warm-up."""
     print("| 60 s of speech | threads | encode | by CPU time | decode | by CPU time |")
     print("| --- | --- | --- | --- | --- | --- |")
     audio = speech(60, codec.sample_rate)
@@ -64,6 +65,7 @@ def steady(codec: Codec) -> None:
 
 
 def long_file(model: str, sample_rate: int, hours: float, folder: Path) -> None:
+    """Print speed and peak memory for a long file, in a process of its own."""
     source = folder / "long.wav"
     minute = speech(60, sample_rate)[0, 0].numpy()
     with soundfile.SoundFile(source, "w", sample_rate, 1, "PCM_16") as file:
@@ -85,11 +87,12 @@ def long_file(model: str, sample_rate: int, hours: float, folder: Path) -> None:
 
 
 def cold(model: str, folder: Path) -> None:
+    """Print the times of commands from a cold start."""
     clip = folder / "ten.wav"
     soundfile.write(clip, speech(10, 16_000)[0, 0].numpy(), 16_000)
     codec = [sys.executable, "-m", "audiocodec_cli"]
     encode = [*codec, "encode", str(clip), str(folder / "ten.tok"), "--model", model]
-    print("| from a cold start, median of 5 | by the clock | CPU time |\n| --- | --- | --- |")
+    print("| from a cold start, median of 5 | wall-clock time | CPU time |\n| --- | --- | --- |")
     for title, words in (
         ("`codec --help`", [*codec, "--help"]),
         ("`codec encode` of a 10 s clip", [*encode, "--overwrite"]),
@@ -111,9 +114,10 @@ def cold(model: str, folder: Path) -> None:
 @click.option("--model", default="speech_16khz")
 @click.option("--hours", default=2.0, help="Length of the long file; 0 leaves it out.")
 def main(model: str, hours: float) -> None:
+    """Measure a model."""
     codec = load_codec(model)
-    parameters = sum(p.numel() for p in codec.parameters()) / 1e6
-    print(f"{codec.name} {codec.fingerprint}, {parameters:.1f} M parameters\n", flush=True)
+    millions = codec.num_parameters / 1e6
+    print(f"{codec.name} {codec.fingerprint}, {millions:.1f} M parameters\n", flush=True)
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         cold(model, Path(folder))
         print()

@@ -1,9 +1,9 @@
-"""Where the time goes: arithmetic, layers, short pieces; and the memory of an endless stream.
+"""Measure time per layer and the cost of short chunks, and the memory of a long stream.
 
     python benchmarks/streams.py [--model speech_16khz] [--hours 1]
 
-One thread, CPU time; ratios hold on a busy machine where the times do not. Prints the tables of
-docs/performance.md and, with ``--picture``, draws the cost of short pieces.
+One thread, CPU time. On a busy machine the ratios are valid, but not the times. Prints the tables
+of docs/performance.md and, with ``--picture``, draws the cost of short chunks.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from torch.utils.flop_counter import FlopCounterMode
 from audiocodec import Codec, StreamDecoder, StreamEncoder, load_codec
 from audiocodec.modules.conv import CausalConv1d, CausalConvTranspose1d
 
-PIECES = (0.02, 0.04, 0.1, 0.2, 1.0, 4.0)
+CHUNKS = (0.02, 0.04, 0.1, 0.2, 1.0, 4.0)
 
 
 def operations(work: Callable[[], object]) -> float:
-    """What convolutions and matrix products compute, a multiplication and an addition as two."""
+    """Floating-point operations of convolutions and matrix products."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
 
 
 def layers(codec: Codec, audio: Tensor, repeats: int = 5) -> dict[str, float]:
-    """CPU seconds in each level's convolutions, and in all the rest, of a stream's one push."""
+    """CPU seconds in the convolutions of each level, for one push to a stream."""
     spent: dict[str, float] = defaultdict(float)
     hooks = []
     for side in ("encoder", "decoder"):
-        for name, layer in getattr(codec, side).named_modules():
+        for name, layer in getattr(codec.engine, side).named_modules():
             if isinstance(layer, (CausalConv1d, CausalConvTranspose1d)):
                 hooks += _timed(layer, f"{side}: {'.'.join(name.split('.')[:2])}", spent)
     for _ in range(repeats):
@@ -61,25 +61,25 @@ def _timed(
 
 
 def resident() -> float:
-    """MB of memory that this process has now."""
+    """Resident memory of this process, in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
 
-def endless(codec: Codec, hours: float) -> list[float]:
-    """MB in use, measured twelve times and at the start, of a live stream in pieces of 1 s."""
+def long_stream(codec: Codec, hours: float) -> list[float]:
+    """MB in use at the start of a live stream in chunks of 1 s, and at twelve later times."""
     encoder, decoder = StreamEncoder(codec), StreamDecoder(codec)
     minute = speech(60, codec.sample_rate).split(codec.sample_rate, dim=-1)
-    seen, total = [resident()], round(3600 * hours)
+    measured, total = [resident()], round(3600 * hours)
     for second in range(1, total + 1):
         decoder.push(encoder.push(minute[second % 60]))
         if second % max(1, total // 12) == 0:
-            seen.append(resident())
-    return seen
+            measured.append(resident())
+    return measured
 
 
 def draw(costs: dict[float, float], path: Path) -> None:
-    """Times faster than real time against the length of the pieces."""
+    """Draw the speed, relative to real time, against the length of the chunks."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -87,8 +87,8 @@ def draw(costs: dict[float, float], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(6, 3.2), layout="constrained")
     axes.loglog([1000 * s for s in costs], [1 / c for c in costs.values()], "o-")
-    axes.set(xlabel="piece pushed, ms", ylabel="encode + decode, times real time")
-    axes.set_title("One thread: what short pieces cost", fontsize=10)
+    axes.set(xlabel="chunk, ms", ylabel="encode + decode, times real time")
+    axes.set_title("One thread: the cost of short chunks", fontsize=10)
     axes.grid(which="both", alpha=0.3)
     figure.savefig(path, dpi=110)
 
@@ -98,15 +98,16 @@ def draw(costs: dict[float, float], path: Path) -> None:
 @click.option("--hours", default=1.0, help="Length of the live stream; 0 leaves it out.")
 @click.option("--picture", type=click.Path(path_type=Path))
 def main(model: str, hours: float, picture: Path | None) -> None:
+    """Measure a model."""
     torch.set_num_threads(1)
     codec = load_codec(model)
     with torch.inference_mode():
         if hours:
-            seen = endless(codec, hours)
+            measured = long_stream(codec, hours)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(
-                f"{hours:g} h live, pieces of 1 s, MB resident: "
-                + " ".join(f"{x:.0f}" for x in seen)
+                f"{hours:g} h live, chunks of 1 s, MB resident: "
+                + " ".join(f"{x:.0f}" for x in measured)
             )
             print(f"peak {peak:.0f} MB\n", flush=True)
 
@@ -117,9 +118,10 @@ def main(model: str, hours: float, picture: Path | None) -> None:
         count, seconds = operations(both), cpu_seconds(both)
         print(f"matrix product {rate / 1e9:.0f} GFLOP/s; {codes.shape[-1]} frames:")
         print(
-            f"{count / 4e9:.2f} GFLOP per second of sound, {4 / seconds:.0f}x real time there and"
+            f"{count / 4e9:.2f} GFLOP per second of audio for encode and decode, "
+            f"{4 / seconds:.0f}x real time,"
         )
-        print(f"back: {count / seconds / 1e9:.0f} GFLOP/s, {count / seconds / rate:.0%} of it\n")
+        print(f"{count / seconds / 1e9:.0f} GFLOP/s, {count / seconds / rate:.0%} of the product\n")
 
         print(
             "| convolutions of | CPU ms for 4 s | share | CPU ms for 20 ms |\n"
@@ -135,20 +137,20 @@ def main(model: str, hours: float, picture: Path | None) -> None:
         rest = seconds - sum(long.values())
         print(f"| quantiser, activations, checks | {1000 * rest:.1f} | {rest / seconds:.0%} | |\n")
 
-        print("| piece | encode ms | decode ms | 99 % of both within | cost a second | of 4 s |")
+        print("| chunk | encode ms | decode ms | 99 % of both within | cost per second | of 4 s |")
         print("| --- | --- | --- | --- | --- | --- |")
         costs = {}
-        for piece in reversed(PIECES):
-            audio = speech(16 if piece >= 1 else 300 * piece, codec.sample_rate)
-            pushes(codec, audio[..., : 2 * codec.sample_rate], piece)
-            times, _ = pushes(codec, audio, piece)
+        for chunk in reversed(CHUNKS):
+            audio = speech(16 if chunk >= 1 else 300 * chunk, codec.sample_rate)
+            pushes(codec, audio[..., : 2 * codec.sample_rate], chunk)
+            times, _ = pushes(codec, audio, chunk)
             encode, decode = (sum(side) / len(times) for side in zip(*times, strict=True))
             worst = sorted(map(sum, times))[int(0.99 * (len(times) - 1))]
-            costs[piece] = (encode + decode) / piece
+            costs[chunk] = (encode + decode) / chunk
             print(
-                f"| {1000 * piece:g} ms | {1000 * encode:.2f} | {1000 * decode:.2f} | "
-                f"{1000 * worst:.2f} | {1000 * costs[piece]:.1f} ms | "
-                f"{costs[piece] / costs[4.0]:.2f} |",
+                f"| {1000 * chunk:g} ms | {1000 * encode:.2f} | {1000 * decode:.2f} | "
+                f"{1000 * worst:.2f} | {1000 * costs[chunk]:.1f} ms | "
+                f"{costs[chunk] / costs[4.0]:.2f} |",
                 flush=True,
             )
     if picture:

@@ -1,9 +1,9 @@
-"""How much of each codebook is in use on speech that a model was not trained on.
+"""Measure which share of each codebook is in use on held-out speech.
 
     python benchmarks/usage.py FOLDER... --model runs/tiny_65k/model
 
-Encodes everything and counts. Usage of a large codebook needs many frames: at ten an entry an even
-use leaves out none, at two it leaves out 14 %.
+Encodes all files and counts the codes. A large codebook needs many frames: with ten per entry, even
+use misses none of them, with two it misses 14 %.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BLOCK_SECONDS = 20.0
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--model", default="speech_16khz", show_default=True)
-@click.option("--hours", type=float, help="Stop after so much speech.")
+@click.option("--hours", type=float, help="Stop after this many hours of speech.")
 @click.option("--threads", default=2, show_default=True)
 def main(folders: tuple[Path, ...], model: str, hours: float | None, threads: int) -> None:
     """Count the codes of all audio files in FOLDERS."""
@@ -44,7 +44,7 @@ def main(folders: tuple[Path, ...], model: str, hours: float | None, threads: in
             break
     frames = int(totals[0].sum())
     print(f"{codec.name} {codec.fingerprint}, {frames} frames\n")
-    print("| codebook | entries | frames an entry | usage | perplexity |\n" + "| --- " * 5 + "|")
+    print("| codebook | entries | frames per entry | usage | perplexity |\n" + "| --- " * 5 + "|")
     for stage, counts in enumerate(totals, start=1):
         print(
             f"| {stage} | {len(counts)} | {frames / len(counts):.1f} | {usage(counts):.2%} "

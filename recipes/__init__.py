@@ -1,1 +1,1 @@
-"""The recipes, installed as `audiocodec_recipes` so that `codec train NAME` finds them anywhere."""
+"""The recipes, installed as `audiocodec_recipes`: `codec train NAME` finds them from anywhere."""

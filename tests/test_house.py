@@ -1,4 +1,4 @@
-"""The house itself: style, types, layers, a quick command, and a README that names every file."""
+"""The repository itself: style, types, layers, a quick command, and a tree of all files."""
 
 from __future__ import annotations
 
@@ -151,20 +151,31 @@ def test_every_package_and_every_data_file_is_installed() -> None:
             assert copy.exists(), f"{path} is not in the installed package"
 
 
-def test_the_readme_has_a_line_for_every_file_of_the_tree() -> None:
-    tree = (ROOT / "README.md").read_text().split("## The tree", 1)[1]
-    tree = tree.split("```")[1]
-    files = [
-        path
-        for folder in ("audiocodec", "cli", "recipes")
-        for path in (ROOT / folder).rglob("*")
+def test_the_tree_in_contributing_has_a_line_for_every_file() -> None:
+    tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## The tree", 1)[1]
+    listed, folder = set(), ""
+    for line in tree.split("```")[1].splitlines():
+        if name := line.split("  ")[1 if line.startswith("  ") else 0]:
+            if line.startswith("  "):
+                listed.add(f"{folder}{name}")
+            else:
+                folder = name
+    there = {
+        str(path.relative_to(ROOT))
+        for top in ("audiocodec", "cli", "recipes", "tools")
+        for path in (ROOT / top).rglob("*")
         if path.suffix in {".py", ".yaml"} and path.name != "__init__.py"
-    ]
-    assert files
-    missing = [
-        str(path.relative_to(ROOT)) for path in files if not re.search(rf"\b{path.name}\b", tree)
-    ]
-    assert not missing, f"README.md's tree says nothing of {missing}"
+    }
+    assert there
+    missing = [f"{path}: {_first_line(path)}" for path in sorted(there - listed)]
+    assert not missing, "lines to add to the tree in CONTRIBUTING.md:\n" + "\n".join(missing)
+    stale = sorted(path for path in listed if not (ROOT / path).exists())
+    assert not stale, f"the tree in CONTRIBUTING.md has lines for files that are gone: {stale}"
+
+
+def _first_line(path: str) -> str:
+    """What a file says that it is."""
+    return (ROOT / path).read_text(encoding="utf-8").splitlines()[0].strip('"# ')
 
 
 def test_standard_streams_may_be_closed() -> None:

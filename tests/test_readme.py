@@ -115,7 +115,7 @@ def test_every_command_runs_in_a_copy_with_nothing_beside_it(command: str, clone
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS += [*sorted((ROOT / "recipes").rglob("*.yaml")), ROOT / "benchmarks" / "README.md"]
 
 
@@ -150,6 +150,7 @@ def test_the_readme_has_an_example_of_every_command() -> None:
 
 def test_nothing_that_ships_names_a_path_outside_the_repository() -> None:
     names = [*DOCUMENTS, *(ROOT / "audiocodec").rglob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
+    names += (ROOT / "tools").glob("*.py")
     outside = [path.name for path in names if "../shared" in path.read_text(encoding="utf-8")]
     assert not outside
 

@@ -61,7 +61,7 @@ def test_every_recipe_is_whole_and_builds(recipe: Path) -> None:
     if settings.discriminators is not None:
         Discriminators(settings.discriminators)
     text = recipe.read_text()
-    for word in ("codec train", "# Needs:", "# Gave:"):
+    for word in ("codec train", "# Needs:", "# Result:"):
         assert word in text
 
 

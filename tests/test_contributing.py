@@ -1,0 +1,49 @@
+"""CONTRIBUTING.md is true: its examples run, one after the other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCKS = re.findall(
+    r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL
+)
+USE = """
+import torch
+
+from audiocodec import Codec, load_codec, save_codec
+
+tiny = {"channels": [4, 8, 12, 16], "residual_units": [1, 1, 1, 1], "latent_dim": 16}
+config = recipe.codec.from_mapping({"seanet": tiny, **recipe.codec.model_dump(exclude={"seanet"})})
+codec = Codec(config)
+codec.quantizer.initialise(torch.randn(300, 16), torch.Generator().manual_seed(0))
+save_codec(codec, "model")
+codes = load_codec("model").encode(torch.randn(1, 1, 3200))
+assert codes.shape == (1, 12, 10)
+assert torch.allclose(codec.quantizer.stages[0].codebook.table().norm(dim=1), torch.ones(256))
+
+from audiocodec import load_audio
+from audiocodec.evaluation.metrics.registry import select_metrics
+
+assert Recipe.from_mapping({"name": "x", "losses": {"offset": 2}, "schedule": {"steps": 9}})
+assert "snr" in select_metrics()
+with open("x.s16", "wb") as file:
+    file.write(b"S16 " + (16000).to_bytes(4, "little") + bytes(6400))
+audio, _ = load_audio("x.s16")
+assert load_codec("model", engine="bfloat16").encode(audio[None]).shape == (1, 12, 10)
+"""
+
+
+def test_the_examples_run_and_can_be_used(tmp_path: Path) -> None:
+    """In a process of their own, because they register what the other tests must not see."""
+    assert len(BLOCKS) >= 8
+    result = subprocess.run(
+        [sys.executable, "-c", "\n".join([*BLOCKS, USE])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr

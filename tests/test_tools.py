@@ -1,0 +1,131 @@
+"""The tools make models that can be used and trained on; the chain of the bundled one runs."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+
+from audiocodec import Codec, CodecError, load_codec, save_codec
+from audiocodec.bundled import CLIPS
+from audiocodec.checkpoint import load_trainable
+from audiocodec.training import Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts of `tools` can be imported."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+
+
+@pytest.fixture
+def codec() -> Codec:
+    """A random trainable codec of the shape in recipes/tiny.yaml."""
+    return Codec(Recipe.from_yaml(ROOT / "recipes" / "tiny.yaml").codec).eval()
+
+
+def invoke(script: str, *words: object) -> str:
+    """Run a script as a command and return what it prints."""
+    command = import_module(script).main
+    result = CliRunner().invoke(command, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_an_average_lies_between_two_models(codec: Codec, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    other = Codec(codec.config)
+    save_codec(codec, tmp_path / "a")
+    save_codec(other, tmp_path / "b")
+    words = [tmp_path / "a", tmp_path / "b", "--share", "0.25", "--out", tmp_path / "c"]
+    assert "0.75 of" in invoke("average", *words)
+    average = load_trainable(tmp_path / "c").state_dict()
+    for name, value in codec.state_dict().items():
+        if value.is_floating_point():
+            expected = 0.75 * value + 0.25 * other.state_dict()[name]
+            torch.testing.assert_close(average[name], expected)
+
+
+def test_models_of_different_configurations_are_not_averaged(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path / "a")
+    arguments = [str(tmp_path / "a"), "speech_16khz", "--out", str(tmp_path / "c")]
+    with pytest.raises(CodecError, match="its configuration differs"):
+        CliRunner().invoke(import_module("average").main, arguments, catch_exceptions=False)
+    assert not (tmp_path / "c").exists()
+
+
+def test_new_codebooks_leave_the_networks_as_they_are(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path / "old")
+    options = ["--frames", 300, "--dims", "8,4", "--threads", 1, "--out", tmp_path / "new"]
+    assert "for 300 frames" in invoke("initialise_codebooks", tmp_path / "old", CLIPS, *options)
+    old, new = load_trainable(tmp_path / "old"), load_trainable(tmp_path / "new")
+    assert [stage.codebook.dim for stage in new.quantizer.stages] == [8, 4, 4, 4]
+    for network in ("encoder", "decoder"):
+        before, after = (getattr(model, network).state_dict() for model in (old, new))
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_dimensions_that_are_no_numbers_are_refused() -> None:
+    arguments = ["speech_16khz", str(CLIPS), "--dims", "a,b", "--frames", "2", "--out", "x"]
+    result = CliRunner().invoke(import_module("initialise_codebooks").main, arguments)
+    assert result.exit_code == 2
+    assert "write numbers with commas" in result.output
+
+
+def test_a_deepened_model_decodes_almost_as_before(codec: Codec, tmp_path: Path) -> None:
+    deepened = import_module("deepen").deepened
+    units = codec.config.seanet.residual_units
+    deeper = deepened(codec, tuple(number + 1 for number in units))
+    assert len(list(deeper.parameters())) > len(list(codec.parameters()))
+    audio = 0.1 * torch.randn(1, 1, 3200)
+
+    def networks(model: Codec) -> Tensor:
+        return model.decoder(model.encoder(audio))
+
+    with torch.no_grad():
+        before, after = networks(codec), networks(deeper)
+    assert (after - before).norm() < 0.05 * before.norm()
+    assert not torch.equal(after, before)
+    with pytest.raises(CodecError, match="none of them less"):
+        deepened(codec, tuple(number - 1 for number in units))
+
+    save_codec(codec, tmp_path / "m")
+    words = ",".join(str(number + 1) for number in units)
+    assert words in invoke("deepen", tmp_path / "m", words, "--out", tmp_path / "deeper")
+    assert load_codec(tmp_path / "deeper").num_codebooks == codec.num_codebooks
+
+
+def test_the_chain_of_the_bundled_model_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: Tensor
+) -> None:
+    monkeypatch.chdir(ROOT)
+    printed = invoke("make_speech_16khz", "--smoke", "--out", tmp_path)
+    model = load_codec(tmp_path / "speech_16khz")
+    assert (tmp_path / "speech_16khz" / "golden.tok").is_file()
+    assert model.decode(model.encode(speech), speech.shape[-1]).shape == speech.shape
+    # The same command again finds everything done.
+    made = (tmp_path / "speech_16khz" / "model.safetensors").stat().st_mtime_ns
+    assert invoke("make_speech_16khz", "--smoke", "--out", tmp_path).count("$ ") == printed.count(
+        "$ "
+    )
+    assert (tmp_path / "speech_16khz" / "model.safetensors").stat().st_mtime_ns == made
+
+
+def test_the_chain_ends_in_the_shape_of_the_bundled_model() -> None:
+    printed = invoke("make_speech_16khz", "--list", "--out", "runs/x")
+    commands = [line[2:].split() for line in printed.splitlines() if line.startswith("$ ")]
+    assert commands[-1][:2] == ["codec", "verify"]
+    trained = [words for words in commands if words[1] == "train"]
+    for words in trained:
+        text = " ".join(words).replace("'", "")
+        overrides = [f"{key}" for key in re.findall(r"--set (\S+)", text)]
+        recipe = Recipe.from_yaml(ROOT / "recipes" / f"{words[2]}.yaml", overrides)
+    assert recipe.codec == load_trainable("speech_16khz").config
