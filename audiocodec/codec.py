@@ -140,8 +140,8 @@ class CodecOutput:
 class Codec(CodecProperties, nn.Module):
     """Encoder, residual quantiser and decoder, for training.
 
-    One channel; more go side by side in the batch. Gradients pass through all methods: to train
-    another decoder or a language model on top of a codec, load one with
+    One channel; more go side by side in the batch. Gradients pass through all methods but
+    :meth:`encode`: to train another decoder or a language model on top of a codec, load one with
     :func:`audiocodec.checkpoint.load_trainable`.
     """
 
@@ -178,6 +178,7 @@ class Codec(CodecProperties, nn.Module):
         reconstruction = decode_whole(self.decoder, quantized.latents, self)
         return CodecOutput(reconstruction[..., : audio.shape[-1]], quantized)
 
+    @torch.no_grad()
     def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
         """Audio ``[B, 1, T]`` -> codes int64 ``[B, K, F]``: the nearest entry, stage by stage."""
         return self.quantizer.encode(self.latents(audio), num_codebooks)

@@ -111,7 +111,7 @@ def outcome(opener: Opener, data: bytes, folder: Path) -> Outcome:
             found.truncated = tokens.truncated
     except CodecError as error:
         name, _, found.error = str(error).partition(": ")
-        assert name in ("stdin", "stream", str(folder / "a.tok"))
+        assert name in ("stdin", "<BytesIO>", str(folder / "a.tok"))
     return found
 
 

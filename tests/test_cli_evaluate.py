@@ -189,7 +189,7 @@ def test_a_comparison_is_checked_before_anything_is_computed(
     models: list[str], audio: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["evaluate", str(audio), "-n", "4", *named(models)]) == 1
-    assert "4 codebooks asked for: model low takes 1 to 3" in capsys.readouterr().err
+    assert "4 codebooks requested: model low has 1 to 3" in capsys.readouterr().err
     assert run(["evaluate", str(audio), *named([models[0], models[0]])]) == 1
     assert "is the same model as" in capsys.readouterr().err
 

@@ -215,7 +215,7 @@ def test_a_cut_file_is_decoded_with_a_warning_and_exit_code_1(
         (["encode", "in.wav", "empty"], "empty: is a folder; name a file in it"),
         (["encode", "in.wav", "none/out.tok"], "none/out.tok: there is no folder none"),
         (["encode", "in.wav", "in.wav", "text.tok"], "text.tok: is a file; the output of several"),
-        (["encode", "in.wav", "-n", "5"], "5 codebooks asked for"),
+        (["encode", "in.wav", "-n", "5"], "5 codebooks requested"),
         (["encode", "in.wav", "--bitrate", "100"], "100 bit/s is too little"),
         (["encode", "in.wav", "--model", "none"], "model none: neither a bundled model"),
         (["decode", "none.tok"], "none.tok: no such file"),

@@ -56,13 +56,13 @@ def new_plan() -> Plan:
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The rows of each batch that any codec is given from now on."""
     seen: list[int] = []
-    encode = Codec.encode
+    encode = RuntimeCodec.encode
 
-    def watched(self: Codec, audio: torch.Tensor, *rest: object) -> torch.Tensor:
+    def watched(self: RuntimeCodec, audio: torch.Tensor, *rest: object) -> torch.Tensor:
         seen.append(len(audio))
         return encode(self, audio, *rest)
 
-    monkeypatch.setattr(Codec, "encode", watched)
+    monkeypatch.setattr(RuntimeCodec, "encode", watched)
     return seen
 
 
@@ -117,9 +117,9 @@ def test_in_float64_each_file_is_byte_for_byte_what_it_is_alone(
 def test_a_gpu_has_one_batch_at_a_time(
     plan: Plan, exact: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, at_work, most = Codec.encode, [0], [0]
+    encode, at_work, most = RuntimeCodec.encode, [0], [0]
 
-    def counted(self: Codec, audio: torch.Tensor, *rest: object) -> torch.Tensor:
+    def counted(self: RuntimeCodec, audio: torch.Tensor, *rest: object) -> torch.Tensor:
         at_work[0] += 1
         most[0] = max(most[0], at_work[0])
         try:
@@ -128,7 +128,7 @@ def test_a_gpu_has_one_batch_at_a_time(
         finally:
             at_work[0] -= 1
 
-    monkeypatch.setattr(Codec, "encode", counted)
+    monkeypatch.setattr(RuntimeCodec, "encode", counted)
     encoder = BatchEncoder(exact, batch_seconds=1.0)
     monkeypatch.setattr(encoder, "_turn", threading.Lock())  # as for a device that is no CPU
     assert len(encode_all(plan, exact, encoder, workers=3).results) == len(LENGTHS)
@@ -251,15 +251,15 @@ def test_a_batch_too_large_for_the_device_is_halved(
     plan: Plan, exact: Codec, monkeypatch: pytest.MonkeyPatch, fitting: int
 ) -> None:
     sizes: list[int] = []
-    encode = Codec.encode
+    encode = RuntimeCodec.encode
 
-    def small_device(self: Codec, audio: torch.Tensor, *rest: object) -> torch.Tensor:
+    def small_device(self: RuntimeCodec, audio: torch.Tensor, *rest: object) -> torch.Tensor:
         sizes.append(len(audio))
         if len(audio) > fitting:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return encode(self, audio, *rest)
 
-    monkeypatch.setattr(Codec, "encode", small_device)
+    monkeypatch.setattr(RuntimeCodec, "encode", small_device)
     done = encode_all(plan, exact)
     assert max(sizes) > 4
     assert len(done.results) == len(LENGTHS)

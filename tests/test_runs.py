@@ -19,7 +19,6 @@ import torch
 
 from audiocodec import Codec, CodecError, load_codec, save_codec
 from audiocodec.config import Config
-from audiocodec.runtime import RuntimeCodec
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.check.inspection import inspect_audio
 from audiocodec.training.data.cache import AudioCache
@@ -150,9 +149,9 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_has_ended(
 
 
 def test_the_name_of_a_model_is_saved_and_is_not_part_of_its_fingerprint(
-    trainable: Codec, codec: RuntimeCodec, tmp_path: Path
+    trainable: Codec, tmp_path: Path
 ) -> None:
-    named = copy.copy(codec)
+    named = copy.copy(trainable)
     named.name = "my voice"
     save_codec(trainable, tmp_path / "a")
     save_codec(named, tmp_path / "b")
