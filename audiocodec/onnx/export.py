@@ -121,7 +121,9 @@ def decoder_step(codec: RuntimeCodec, engine: TorchEngine) -> Step:
     """``codes [B, K, F]``, -1 where there are none, -> ``audio [B, 1, F * hop]``."""
 
     def compute(codes: Tensor, state: StreamState) -> Tensor:
-        latents = codec.tables.decode(codes) * (codes[:, :1] >= 0)
+        rows = codes.transpose(1, 2).flatten(0, 1)
+        latents = codec.tables.outputs(rows) * (rows[:, :1] >= 0)
+        latents = latents.view(codes.shape[0], -1, codec.latent_dim).transpose(1, 2)
         return engine.decode(latents, state)
 
     return Step(compute, codec.decoder_state_shapes, engine.decoder, "codes", "audio")

@@ -58,27 +58,18 @@ class InferenceTables:
         self.lead_in = projections.T.contiguous()  # [D, d of all stages]
         self.offset = -(self.center @ self.lead_in)  # [1, d of all stages]
         total = sum(stage.codebook.size for stage in stages) * (len(self.lead_in) + sum(dims) // 2)
+        precompute = total <= MAX_TABLE_ELEMENTS
         self.stages = [
-            StageTables(stage, self.lead_in[:, end:], precompute=total <= MAX_TABLE_ELEMENTS)
+            StageTables(stage, self.lead_in[:, end:], precompute)
             for stage, end in zip(stages, self.widths, strict=True)
         ]
+        self.outputs = Outputs(stages, self.center, precompute)
         for number, tables in enumerate(self.stages, start=1):
             if not bool(tables.squares.isfinite().all()):
                 raise NotFiniteError(
                     f"quantizer stage {number} of {len(stages)}: its entries are not all finite; "
                     "check its weights"
                 )
-        # Entries of all stages in rows of one length, the last row zero, and what they stand for.
-        sizes = [stage.codebook.size for stage in stages]
-        self.first_rows = self.center.new_tensor([0, *accumulate(sizes)], dtype=torch.long)
-        widest = max(dims)
-        self.entries = self.center.new_zeros(sum(sizes) + 1, widest)
-        self.lead_out = self.center.new_zeros(len(stages), widest, len(self.lead_in))
-        for number, (stage, tables) in enumerate(zip(stages, self.stages, strict=True)):
-            first = int(self.first_rows[number])
-            entries = tables.codebook.entries
-            self.entries[first : first + len(entries), : entries.shape[1]] = entries
-            self.lead_out[number, : entries.shape[1]] = stage.scale * stage.projection
 
     def encode(self, latents: Tensor, num_codebooks: int | None = None, beam: int = 1) -> Tensor:
         """Latents ``[B, D, F]`` -> codes int64 ``[B, K, F]``. Memory does not grow with the frames.
@@ -123,12 +114,43 @@ class InferenceTables:
     def decode(self, codes: Tensor) -> Tensor:
         """Codes ``[B, K, F]`` -> latents ``[B, D, F]``. A code of -1 adds nothing."""
         batch, stages, frames = codes.shape
-        rows = codes.transpose(1, 2) + self.first_rows[:stages]
-        rows = rows.where(codes.transpose(1, 2) >= 0, len(self.entries) - 1)
-        lead_out = self.lead_out[:stages].flatten(0, 1)
-        chosen = F.embedding(rows, self.entries).reshape(batch * frames, len(lead_out))
-        latents = torch.addmm(self.center, chosen, lead_out)
+        rows = codes.transpose(1, 2).reshape(batch * frames, stages)
+        pieces = search_pieces(rows, stages * self.center.shape[1])
+        latents = torch.cat([self.outputs(piece) for piece in pieces])
         return latents.view(batch, frames, latents.shape[1]).transpose(1, 2)
+
+
+class Outputs:
+    """What codes ``[N, K]`` stand for, ``[N, D]``: ``center`` and the sum of the stages' outputs.
+
+    A code of -1 adds nothing. All ``N K D`` numbers are held at once.
+    """
+
+    def __init__(self, stages: Sequence[Stage], center: Tensor, precompute: bool) -> None:
+        self.center = center
+        tables = [stage.codebook.freeze().entries for stage in stages]
+        matrices = [stage.scale * stage.projection for stage in stages]
+        widest = center.shape[1] if precompute else max(table.shape[1] for table in tables)
+        firsts = [0, *accumulate(map(len, tables))]
+        self._firsts = center.new_tensor(firsts[:-1], dtype=torch.long)
+        # Rows of all stages under each other, padded to one length; the last row is zero.
+        self._rows = center.new_zeros(firsts[-1] + 1, widest)
+        self._matrices = (
+            None if precompute else center.new_zeros(len(stages), widest, len(center.T))
+        )
+        for number, (table, matrix) in enumerate(zip(tables, matrices, strict=True)):
+            rows = table @ matrix if precompute else table
+            self._rows[firsts[number] : firsts[number + 1], : rows.shape[1]] = rows
+            if self._matrices is not None:
+                self._matrices[number, : len(matrix)] = matrix
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        stages = codes.shape[1]
+        places = (codes + self._firsts[:stages]).where(codes >= 0, len(self._rows) - 1)
+        rows = F.embedding(places, self._rows)
+        if self._matrices is None:
+            return rows.sum(dim=1) + self.center
+        return torch.addmm(self.center, rows.flatten(1), self._matrices[:stages].flatten(0, 1))
 
 
 class StageTables:
