@@ -28,6 +28,8 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 FINGERPRINT_NAME = "fingerprint.txt"
 NAME_NAME = "name.txt"
+FULL_PRECISION = "quantizer.", "encoder.highpass."
+"""Beginnings of the names of tensors that are stored in float32 always."""
 
 
 def load_codec(
@@ -124,7 +126,7 @@ def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(codec.config.model_dump(mode="json"), indent=2) + "\n"
     tensors = {
-        name: value.detach().cpu().to(torch.float32 if name.startswith("quantizer.") else dtype)
+        name: value.detach().cpu().to(torch.float32 if name.startswith(FULL_PRECISION) else dtype)
         for name, value in codec.state_dict().items()
     }
     target = folder / CONFIG_NAME

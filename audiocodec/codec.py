@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from audiocodec.config import Config
 from audiocodec.errors import CodecError
+from audiocodec.modules.highpass import HighPass
 from audiocodec.modules.mdct import initialise_mdct
 from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
@@ -35,6 +36,9 @@ class CodecConfig(Config):
     """All that makes a codec, apart from its weights."""
 
     sample_rate: Annotated[int, pydantic.Field(ge=1000, le=192_000)] = 16_000
+    highpass_hz: Annotated[float, pydantic.Field(ge=0, le=1000)] = pydantic.Field(
+        0.0, description="corner of the high-pass before the encoder, in Hz; 0: none"
+    )
     seanet: SEANetConfig = SEANetConfig()
     quantizer: ResidualQuantizerConfig = ResidualQuantizerConfig()
 
@@ -44,7 +48,9 @@ class CodecConfig(Config):
         Fingerprints are made from it, so its names and values must not change when a setting is
         renamed, and a new setting appears in it only where it is not at its default.
         """
+        highpass = {"highpass_hz": self.highpass_hz} if self.highpass_hz else {}
         return {
+            **highpass,
             "sample_rate": self.sample_rate,
             "network": self.seanet.computation(),
             "codebooks": [stage.computation() for stage in self.quantizer.stages],
@@ -151,7 +157,12 @@ class Codec(CodecProperties, nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = SEANetEncoder(config.seanet)
+        highpass = (
+            HighPass(config.highpass_hz, config.sample_rate, config.seanet.hop_length)
+            if config.highpass_hz
+            else None
+        )
+        self.encoder = SEANetEncoder(config.seanet, highpass)
         self.quantizer = ResidualQuantizer(config.seanet.latent_dim, config.quantizer)
         self.decoder = SEANetDecoder(config.seanet)
         self.float()  # the caller's default dtype may be another

@@ -125,7 +125,7 @@ def other_than(trainable: Codec, folder: Path, changes: dict[str, Any]) -> Runti
     """A random codec that differs from ``trainable``, saved in ``folder``."""
     values = trainable.config.model_dump(mode="json")
     for part, change in changes.items():
-        values[part].update(change)
+        values[part] = {**values[part], **change} if isinstance(change, dict) else change
     save_codec(Codec(CodecConfig.from_mapping(values)), folder)
     return load_codec(folder)
 
@@ -134,6 +134,7 @@ def other_than(trainable: Codec, folder: Path, changes: dict[str, Any]) -> Runti
     "changes",
     [
         {"seanet": {"lookahead": 0}},
+        {"highpass_hz": 50.0},
         {"seanet": {"lookahead": 2, "activation": "elu"}},
         {"quantizer": {"codebook": {"kind": "fsq", "size": 64, "dim": 2, "levels": [8, 8]}}},
     ],

@@ -60,15 +60,15 @@ def with_context(layer: "StreamedLayer", x: Tensor, state: StreamState | None) -
 
 
 class StreamedLayer(nn.Module):
-    """A layer that needs the last ``context`` input columns before a piece.
+    """A layer that needs the last ``context`` columns of ``in_channels`` before a piece.
 
     ``name`` is its place in a :class:`StreamState`; :func:`name_layers` gives each layer of a
     network its own.
     """
 
     name = ""
+    in_channels: int
     context: int
-    conv: nn.Conv1d
 
 
 class CausalConv1d(StreamedLayer):
@@ -90,6 +90,7 @@ class CausalConv1d(StreamedLayer):
         super().__init__()
         conv = nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation)
         self.conv = initialised(conv, gain)
+        self.in_channels = in_channels
         self.context = (kernel_size - 1) * dilation + 1 - stride
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
@@ -108,6 +109,7 @@ class CausalConvTranspose1d(StreamedLayer):
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
+        self.in_channels = in_channels
         self.context = 1
         self.conv = initialised(nn.Conv1d(in_channels, out_channels * stride, 2))
 
@@ -122,22 +124,30 @@ def convolve(conv: nn.Conv1d, x: Tensor) -> Tensor:
     For short pieces PyTorch's convolutions repack every weight at each call, or loop over columns:
     a frame takes them several times as long as reading the weights once.
     """
+    (stride,), (dilation,) = conv.stride, conv.dilation
+    return convolve_with(x, conv.weight, conv.bias, stride, dilation)
+
+
+def convolve_with(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, dilation: int = 1
+) -> Tensor:
+    """The same with a weight ``[out, in, kernel]``."""
     batch, channels, length = x.shape
-    (kernel,), (stride,), (dilation,) = conv.kernel_size, conv.stride, conv.dilation
+    kernel = weight.shape[2]
     columns = (length - dilation * (kernel - 1) - 1) // stride + 1
-    if not _as_product(x, kernel, batch * columns):
-        return conv(x)
+    if not _as_product(x, batch * columns):
+        return F.conv1d(x, weight, bias, stride, dilation=dilation)
     of_item, of_channel, of_column = x.stride()
     taps = x.as_strided(
         (batch, columns, channels, kernel),
         (of_item, of_column * stride, of_channel, of_column * dilation),
     )
     rows = taps.reshape(batch * columns, channels * kernel)
-    product = F.linear(rows, conv.weight.view(-1, channels * kernel), conv.bias)
+    product = F.linear(rows, weight.reshape(-1, channels * kernel), bias)
     return product.view(batch, columns, -1).transpose(1, 2)
 
 
-def _as_product(x: Tensor, kernel: int, columns: int) -> bool:
+def _as_product(x: Tensor, columns: int) -> bool:
     """Whether a matrix product is faster, and neither a gradient nor a graph is recorded."""
     if x.device.type != "cpu" or torch.is_grad_enabled() or not columns:
         return False
@@ -156,7 +166,7 @@ def name_layers(network: nn.Module) -> None:
 def state_shapes(network: nn.Module) -> StateShapes:
     """Of the states of ``network``."""
     return {
-        layer.name: (layer.conv.in_channels, layer.context)
+        layer.name: (layer.in_channels, layer.context)
         for layer in network.modules()
         if isinstance(layer, StreamedLayer) and layer.context
     }

@@ -33,6 +33,7 @@ from audiocodec.modules.conv import (
     name_layers,
     unfold_patches,
 )
+from audiocodec.modules.highpass import HighPass
 
 Small = Annotated[int, pydantic.Field(ge=1, le=1024)]
 Channels = Annotated[int, pydantic.Field(ge=1, le=16_384)]
@@ -197,9 +198,10 @@ class SEANetEncoder(nn.Module):
     The latents have a root-mean-square of about 1 over all frames and channels of speech.
     """
 
-    def __init__(self, config: SEANetConfig) -> None:
+    def __init__(self, config: SEANetConfig, highpass: HighPass | None = None) -> None:
         super().__init__()
         self.patch = config.patch
+        self.highpass = highpass
         self.first = CausalConv1d(
             config.patch, config.channels[0], config.kernel_size, gain=1 / SPEECH_LEVEL
         )
@@ -214,6 +216,8 @@ class SEANetEncoder(nn.Module):
         name_layers(self)
 
     def forward(self, audio: Tensor, state: StreamState | None = None) -> Tensor:
+        if self.highpass is not None:
+            audio = self.highpass(audio, state)
         x = self.first(fold_patches(audio, self.patch), state)
         for level, units in enumerate(self.levels):
             if level > 0:
