@@ -73,15 +73,15 @@ def _import_matplotlib(module: str) -> ModuleType:
     Importing matplotlib fails with such a backend and cannot be repeated, so the variable is hidden
     meanwhile. A backend that can be loaded is then set as matplotlib itself would have set it.
     """
-    wanted = "a picture of spectrograms"
+    purpose = "a picture of spectrograms"
     backend = os.environ.get("MPLBACKEND")
     if backend is None or "matplotlib" in sys.modules:
-        return import_extra(module, "eval", wanted)
+        return import_extra(module, "eval", purpose)
     del os.environ["MPLBACKEND"]
     try:
-        settings = import_extra("matplotlib", "eval", wanted).rcParams
+        settings = import_extra("matplotlib", "eval", purpose).rcParams
         with suppress(ValueError):
             settings["backend"] = backend
-        return import_extra(module, "eval", wanted)
+        return import_extra(module, "eval", purpose)
     finally:
         os.environ["MPLBACKEND"] = backend

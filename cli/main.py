@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "encode": ("encode", "Turn audio files into token files."),
     "decode": ("decode", "Turn token files back into audio."),
     "info": ("info", "Say what token files, models or audio files hold."),
-    "verify": ("verify", "Check that a model is whole and gives the same codes everywhere."),
+    "verify": ("verify", "Check that a model is undamaged and computes the same codes everywhere."),
     "export": ("export", "Write a model as ONNX graphs, for programs without PyTorch."),
     "stream": ("stream", "Run live audio through the codec."),
     "demo": ("demo", "Try the bundled model on a bundled clip."),
@@ -40,7 +40,7 @@ class ReaderGone(Exception):
 
 
 class LazyGroup(click.Group):
-    """A click group that imports a command's module when the command is asked for, not before."""
+    """A click group that imports a command's module when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -103,7 +103,7 @@ def set_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 def quiet() -> bool:
-    """Whether the command that runs was called with --quiet."""
+    """Whether the running command was called with --quiet."""
     ctx = click.get_current_context(silent=True)
     return bool(ctx and ctx.meta.get(QUIET))
 
@@ -125,7 +125,7 @@ quiet_option = click.option(
 
 
 def json_option(keys: str) -> Decorated:
-    """``--json``; ``keys`` says what the JSON object holds."""
+    """``--json``; ``keys`` are those of the JSON object."""
     return click.option(
         "--json",
         "as_json",
@@ -222,7 +222,7 @@ def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Run
 def resolve_device(name: str, engine: str = "torch") -> str:
     """`auto`, `cpu` or `cuda` -> `cpu` or `cuda`, where the engine can compute.
 
-    CodecError when CUDA is asked for but absent, or of the engine onnx.
+    CodecError for CUDA without a GPU, or with the engine onnx.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What `codec` has as a process: standard streams that print any name, and signals that end it."""
+"""The process of `codec`: standard streams that print any name, and signals that end it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ended(KeyboardInterrupt):
 def end_on_signals() -> list[int]:
     """Let SIGTERM and SIGHUP raise :class:`Ended`; the list gets the number of the first one.
 
-    A signal that is ignored stays so: `nohup codec ...` goes on when its terminal closes.
+    A signal that is ignored stays ignored: `nohup codec ...` continues when its terminal closes.
     """
     received: list[int] = []
 
@@ -37,10 +37,10 @@ def end_on_signals() -> list[int]:
 
 
 def open_closed_streams() -> None:
-    """Let anything be printed, whatever the standard streams are.
+    """Make all text printable on the standard streams, of any encoding.
 
-    Python has ``None`` for a stream that is closed (``2>&-``): the null device takes its place, so
-    that no file that is opened later gets its number either.
+    Python has ``None`` for a stream that is closed (``2>&-``). The null device takes its place, so
+    that no file that is opened later gets its number.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -52,7 +52,7 @@ def open_closed_streams() -> None:
 
 
 def _printable(error: UnicodeError) -> tuple[bytes, int]:
-    """What stands for characters that a stream's encoding lacks, such as Japanese in cp1252.
+    """The replacement for characters that a stream's encoding lacks, such as Japanese in cp1252.
 
     Bytes of a file name that are not UTF-8 are printed as they are, other characters as an escape.
     """

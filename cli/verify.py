@@ -41,20 +41,20 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Check that a model is whole and gives the same codes everywhere.
+    """Check that a model is undamaged and computes the same codes everywhere.
 
-    Looks at the fingerprint of config and weights, at lengths, and at codes: of a stream in pieces,
-    of clips in a padded batch, of several threads, and of the golden clip, whose
-    codes are stored with the model. In float64 (codec encode --exact) all must be equal, or the
-    exit code is 1; of float32 you are told how many are.
+    Checks the fingerprint, lengths, and codes: of a stream in pieces, of clips in a padded batch,
+    of several threads, and of the golden clip, whose codes are stored with the model. In float64
+    (codec encode --exact) all codes must be equal, or the exit code is 1. In float32 the share of
+    equal codes is printed.
 
-    FILES are audio files or folders to do it with, ten seconds of each; without any, the bundled
-    clips.
+    FILES are audio files or folders, of which the first ten seconds are used. The default is the
+    bundled clips.
 
     \b
     codec verify                            the bundled model
     codec verify speech/ --model my_model   a model of yours, with your recordings
-    codec verify --model my_model --record    after training: state what it is and gives
+    codec verify --model my_model --record    after training: write fingerprint and codes
     """
     from audiocodec.verification import record as record_model
     from audiocodec.verification import verify
@@ -81,7 +81,7 @@ def command(
 
 
 def table(checks: list[Check]) -> str:
-    """A line a check: its name, equal codes in both precisions or a remark, and the verdict."""
+    """One line per check: its name, equal codes in both precisions or a remark, and the result."""
     lines = [f"{'equal codes':24} {'float32':>10} {'float64':>10}"]
     for check in checks:
         shares = f"{percent(check.float32)} {percent(check.float64)}"
@@ -91,5 +91,5 @@ def table(checks: list[Check]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Rounded down, so that 100 % means all."""
+    """A share in percent, rounded down, so that 100 % means all."""
     return f"{'':10}" if share is None else f"{int(share * 1e5) / 1e3:8.3f} %"
