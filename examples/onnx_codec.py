@@ -37,7 +37,7 @@ class Stream:
 
 
 def code(folder, source, target, frames=50):
-    """Write the reconstruction of ``source``; return its codes, int64 [channels, codebooks, frames]."""
+    """Write the reconstruction; return the codes, int64 [channels, codebooks, frames]."""
     model = json.loads(Path(folder, "model.json").read_text())
     hop, lookahead = model["hop_length"], model["lookahead"]
     audio, rate = soundfile.read(source, dtype="float32", always_2d=True)  # [samples, channels]
