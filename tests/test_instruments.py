@@ -306,3 +306,18 @@ def test_a_missing_model_is_reported_before_anything_is_computed(
     check_installed("codec evaluate", ["bands"])
     with pytest.raises(CodecError, match="AUDIOCODEC_WHISPER"):
         check_installed("codec evaluate", ["word_errors"])
+
+
+def test_a_wide_table_is_divided_and_each_part_names_its_rows() -> None:
+    from audiocodec.evaluation.tables import WIDEST, columns
+
+    cells = [[f"{row}{number}".rjust(9) for number in range(40)] for row in "ab"]
+    lines = columns(cells, keep=1)
+    assert max(map(len, lines)) <= WIDEST
+    parts = "\n".join(lines).split("\n\n")
+    assert len(parts) > 2
+    for part in parts:
+        assert [line.split()[0] for line in part.splitlines()] == ["a0", "b0"]
+    listed = " ".join(lines).split()
+    assert {f"b{number}" for number in range(40)} <= set(listed)
+    assert listed.count("b1") == 1

@@ -70,6 +70,18 @@ def noise(kind: Noise, level: float, seconds: float, sample_rate: int, seed: int
     return at_level(np.fft.irfft(spectrum, size), level)
 
 
+def level_change(
+    reconstruction: Signal, reference: Signal, sample_rate: int, low: float, high: float
+) -> float:
+    """Level of ``reconstruction [T]`` minus that of ``reference [T]`` in dB, of a band in Hz."""
+    frequency = np.fft.rfftfreq(len(reference), 1 / sample_rate)
+    inside = (frequency >= low) & (frequency < high)
+    first, second = (
+        float(np.linalg.norm(np.fft.rfft(signal)[inside])) for signal in (reconstruction, reference)
+    )
+    return decibels(first) - decibels(second)
+
+
 @dataclass(frozen=True)
 class Modulation:
     """How the envelope of a signal follows the codec's frames.

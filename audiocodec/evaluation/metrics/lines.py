@@ -57,9 +57,7 @@ def lines(
     return float(strengths.max() if largest else strengths.mean())
 
 
-def long_term_powers(
-    pairs: Iterable[tuple[Signal, Signal]], where: Where, rate: int = SPEECH_RATE
-) -> tuple[Power, Power]:
+def long_term_powers(pairs: Iterable[tuple[Signal, Signal]], where: Where) -> tuple[Power, Power]:
     """Mean power spectra ``[N]`` of reconstructions and references over windows of one kind.
 
     Windows are Hann, 160 ms long, every 40 ms. Three quarters of a window are voiced, or all of
@@ -72,7 +70,7 @@ def long_term_powers(
     Raises:
         ScoreError: there are fewer than three such windows.
     """
-    length = round(BINS * rate / FRAME_RATE)
+    length = round(BINS * SPEECH_RATE / FRAME_RATE)
     window = np.hanning(length + 1)[:-1]
     total = np.zeros((2, length // 2 + 1))
     count = 0

@@ -1,6 +1,6 @@
 """Which frames of speech are voiced and which are pauses, for the metrics that look at one kind."""
 
-from functools import lru_cache
+import hashlib
 from typing import Literal
 
 import numpy as np
@@ -16,19 +16,25 @@ PAUSE_BELOW = 25.0  # dB below the median level of the voiced frames
 
 Where = Literal["voiced", "pauses"]
 
+MOST_TRACKS = 256
+_TRACKS: dict[bytes, NDArray[np.float64]] = {}  # by the signal's hash: metrics share tracks
+
 
 def pitch_track(signal: Signal) -> NDArray[np.float64]:
     """F0 in Hz of each frame of ``signal [T]`` at 16 kHz, NaN where it is unvoiced: ``[F]``.
 
     Probabilistic YIN (Mauch and Dixon 2014) from 60 to 500 Hz. ``F = 1 + T // 160``.
     """
-    return _cached_track(np.ascontiguousarray(signal, np.float64).tobytes())
+    samples = np.ascontiguousarray(signal, np.float64)
+    key = hashlib.sha256(samples.tobytes()).digest()
+    if key not in _TRACKS:
+        while len(_TRACKS) >= MOST_TRACKS:
+            _TRACKS.pop(next(iter(_TRACKS)))
+        _TRACKS[key] = _track(samples)
+    return _TRACKS[key]
 
 
-@lru_cache(maxsize=4)
-def _cached_track(samples: bytes) -> NDArray[np.float64]:
-    """Several metrics of one pair of signals need the same two tracks, which take long."""
-    signal = np.frombuffer(samples, np.float64)
+def _track(signal: Signal) -> NDArray[np.float64]:
     if not signal.any():
         return np.full(1 + len(signal) // HOP, np.nan)
     librosa = import_extra("librosa", "eval", "F0")
@@ -41,7 +47,6 @@ def _cached_track(samples: bytes) -> NDArray[np.float64]:
         hop_length=HOP,
     )
     track: NDArray[np.float64] = np.where(voiced, f0, np.nan)
-    track.flags.writeable = False
     return track
 
 
