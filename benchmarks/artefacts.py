@@ -128,7 +128,7 @@ def noise_table(codec: RuntimeCodec, levels: list[float], counts: list[int], cli
                     f"{kind} ({clips})",
                     f"{level:g}",
                     kbps(codec, count),
-                    *line_cells(pairs, "pauses", rates, rate),
+                    *line_cells(pairs, "all", rates, rate),
                     f"{np.mean([each.depth for each in found]):.1f}",
                     f"{np.mean([each.line for each in found]):.1f}",
                     *(f"{change:+.1f}" for change in changes),

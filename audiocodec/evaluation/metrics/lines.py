@@ -43,8 +43,8 @@ def lines(
         reconstruction, reference: ``[T]`` in [-1, 1].
         sample_rate: Hz; the spectra are computed at 16 kHz.
         spacing: Hz, a multiple of 50.
-        where: the reference's voiced frames, or its pauses; without voiced frames, as in noise,
-            all frames count as pauses.
+        where: the reference's voiced frames, its pauses, or all frames; without voiced frames, as
+            in noise, all frames count as pauses.
         largest: the largest strength instead of the mean.
 
     Raises:
@@ -85,7 +85,7 @@ def long_term_powers(pairs: Iterable[tuple[Signal, Signal]], where: Where) -> tu
             total += power / max(power[1].sum(), SILENCE)
             count += 1
     if count < FEWEST:
-        raise ScoreError("too few voiced frames" if where == "voiced" else "too few pauses")
+        raise ScoreError("too short" if where == "all" else f"too few frames ({where})")
     total /= count
     return total[0], total[1]
 

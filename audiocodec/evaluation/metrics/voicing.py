@@ -14,7 +14,7 @@ LOWEST, HIGHEST = 60.0, 500.0  # Hz
 LEAST_VOICED = 0.05
 PAUSE_BELOW = 25.0  # dB below the median level of the voiced frames
 
-Where = Literal["voiced", "pauses"]
+Where = Literal["voiced", "pauses", "all"]
 
 MOST_TRACKS = 256
 _TRACKS: dict[bytes, NDArray[np.float64]] = {}  # by the signal's hash: metrics share tracks
@@ -51,12 +51,14 @@ def _track(signal: Signal) -> NDArray[np.float64]:
 
 
 def frames_of(reference: Signal, where: Where) -> NDArray[np.bool_]:
-    """The voiced frames of ``reference [T]`` at 16 kHz, or its pauses: ``[F]``.
+    """The voiced frames of ``reference [T]`` at 16 kHz, its pauses, or all frames: ``[F]``.
 
     Pauses are unvoiced frames whose level (40 ms) is 25 dB below the median of the voiced ones.
     If fewer than 5 % of the frames have an F0, as in noise by chance, none is voiced, and every
     frame counts as a pause.
     """
+    if where == "all":
+        return np.ones(1 + len(reference) // HOP, np.bool_)
     voiced = np.isfinite(pitch_track(reference))
     if voiced.mean() < LEAST_VOICED:
         return np.full(len(voiced), where == "pauses")
