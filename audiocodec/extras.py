@@ -5,8 +5,11 @@ The core (encode, decode, streams, files) needs none of them. ``pyproject.toml``
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 from audiocodec.errors import CodecError
@@ -49,3 +52,21 @@ def _missing(package: str, extra: str, purpose: str) -> CodecError:
     return CodecError(
         f"{purpose} needs the package {package}, which is not installed: pip install {install}"
     )
+
+
+@contextlib.contextmanager
+def stand_in(name: str, **attributes: object) -> Iterator[None]:
+    """Make ``import name`` return a module of ``attributes``, unless it is imported already.
+
+    For a package that imports another without need, or one that is not there any more.
+    """
+    if name in sys.modules:
+        yield
+        return
+    module = ModuleType(name)
+    vars(module).update(attributes)
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        del sys.modules[name]

@@ -73,17 +73,20 @@ score_jobs_option = click.option(
 
 def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--metrics NAME,...`, and `--mos`."""
-    listed = [
-        f"{name} ({metric.title}" + (f", extra `{metric.extra}`)" if metric.extra else ")")
-        for name, metric in METRICS.items()
-        if metric.optional
-    ]
+    listed: dict[str, str] = {}
+    for name, metric in METRICS.items():
+        if metric.group:
+            columns = sum(other.group == metric.group for other in METRICS.values())
+            listed[metric.group] = f"{metric.group} ({columns} columns)"
+        elif metric.optional:
+            extra = f", extra `{metric.extra}`" if metric.extra else ""
+            listed[name] = f"{name} ({metric.title}{extra})"
     command = click.option("--mos", is_flag=True, help="Short for --metrics distill_mos.")(command)
     return click.option(
         "--metrics",
         callback=parse_metrics,
         metavar="NAME,...",
-        help=f"Compute these metrics too: {', '.join(listed)}.",
+        help=f"Compute these metrics too: {', '.join(listed.values())}.",
     )(command)
 
 

@@ -21,7 +21,8 @@ CORE = {"torch", "numpy", "soundfile", "soxr", "safetensors", "pydantic", "PyYAM
 WITHOUT_EXTRAS = """
 import sys
 EXTRAS = {"pesq", "pystoi", "librosa", "numba", "sklearn", "scipy", "joblib", "matplotlib", "av",
-          "tensorboard", "torchaudio", "pooch", "onnx", "onnxruntime", "sounddevice", "distillmos"}
+          "tensorboard", "torchaudio", "pooch", "onnx", "onnxruntime", "sounddevice", "distillmos",
+          "resemblyzer", "faster_whisper"}
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
 def find_core(name, path=None, target=None):

@@ -56,7 +56,7 @@ def mean_tables(evaluations: Sequence[Evaluation]) -> list[list[str]]:
         "codes and of the whole token file; x: times faster than real time, "
         + (threads if first.device == "cpu" else first.device),
     ]
-    return [columns(lines, left=several), legend]
+    return [columns(lines, left=several, keep=2 + several), legend]
 
 
 def _mean_cells(evaluation: Evaluation, num_codebooks: int) -> list[str]:

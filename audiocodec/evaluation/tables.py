@@ -10,6 +10,7 @@ from audiocodec.evaluation.metrics import METRICS
 from audiocodec.evaluation.rows import Mean, ScoredFile
 from audiocodec.paths import replacing
 
+WIDEST = 140  # characters of a table
 MEAN_LEGEND = "mean over files ± 95 % confidence interval (Student's t);"
 
 
@@ -32,9 +33,20 @@ def failure_lines(failures: Sequence[str]) -> list[str]:
     return [f"failed: {len(failures)}", *(f"  {text}" for text in failures)]
 
 
-def columns(lines: list[list[str]], left: bool = False) -> list[str]:
-    """Lines of cells as text, aligned to the right; the first column to the left if ``left``."""
+def columns(lines: list[list[str]], left: bool = False, keep: int = 0) -> list[str]:
+    """Lines of cells as text, aligned to the right; the first column to the left if ``left``.
+
+    A table of more than 140 characters is divided into several of fewer columns below one another,
+    which all begin with the first ``keep`` columns.
+    """
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    total = 0
+    for place, width in enumerate(widths):
+        total += width + 2
+        if total > WIDEST + 2 and place > keep:
+            first = [line[:place] for line in lines]
+            rest = [line[:keep] + line[place:] for line in lines]
+            return [*columns(first, left), "", *columns(rest, left, keep)]
     rows = [list(map(str.rjust, line, widths)) for line in lines]
     if left:
         rows = [[line[0].ljust(widths[0]), *row[1:]] for line, row in zip(lines, rows, strict=True)]

@@ -5,10 +5,8 @@ Between neural codecs it agrees with listeners where PESQ and STOI do not.
 
 import contextlib
 import io
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
-from types import ModuleType
 
 import numpy as np
 import soxr
@@ -16,6 +14,7 @@ import torch
 
 from audiocodec.evaluation.metrics.registry import ScoreError
 from audiocodec.evaluation.metrics.signal import SPEECH_RATE, Signal
+from audiocodec.extras import stand_in
 
 
 def distill_mos(reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
@@ -45,21 +44,8 @@ def _load_model() -> Callable[[torch.Tensor], torch.Tensor]:
     """The network; its weights are part of the package distillmos."""
     # distillmos imports torchaudio for its own command line only, and torchaudio does not load
     # beside every version of torch. An empty module replaces it during the import.
-    with _empty_module("torchaudio"), contextlib.redirect_stdout(io.StringIO()):
+    with stand_in("torchaudio"), contextlib.redirect_stdout(io.StringIO()):
         import distillmos
 
         model: torch.nn.Module = distillmos.ConvTransformerSQAModel().eval()
     return model
-
-
-@contextlib.contextmanager
-def _empty_module(name: str) -> Iterator[None]:
-    """Make ``import name`` return an empty module, unless ``name`` is imported already."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = ModuleType(name)
-    try:
-        yield
-    finally:
-        del sys.modules[name]

@@ -14,10 +14,11 @@ metrics of this package are therefore registered by import path.
 
 from __future__ import annotations
 
+import os
 import pkgutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from audiocodec.errors import CodecError
 from audiocodec.extras import require_extra
@@ -25,7 +26,7 @@ from audiocodec.extras import require_extra
 if TYPE_CHECKING:
     from audiocodec.evaluation.metrics.signal import Signal
 
-    MetricFunction = Callable[[Signal, Signal, int], float]
+    MetricFunction = Callable[..., float]  # of Signal, Signal, int and `arguments`
 
 
 class ScoreError(CodecError):
@@ -49,6 +50,9 @@ class Metric:
         optional: compute the score only if the metric is requested by name.
         package: the optional package that the function imports.
         extra: the extra of audiocodec that installs ``package``.
+        arguments: keyword arguments of the function, of a score with several columns.
+        group: a name that requests all metrics of the group.
+        folder_variable: the environment variable that names a folder that the function needs.
     """
 
     function: str | MetricFunction
@@ -59,12 +63,15 @@ class Metric:
     optional: bool = False
     package: str = ""
     extra: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
+    folder_variable: str = ""
 
     def __call__(self, reconstruction: Signal, reference: Signal, sample_rate: int) -> float:
         function = self.function
         if isinstance(function, str):
             function = pkgutil.resolve_name(function)
-        return float(function(reconstruction, reference, sample_rate))
+        return float(function(reconstruction, reference, sample_rate, **self.arguments))
 
 
 METRICS: dict[str, Metric] = {
@@ -111,6 +118,77 @@ METRICS: dict[str, Metric] = {
         package="distillmos",
         extra="mos",
     ),
+    "speaker_similarity": Metric(
+        "audiocodec.evaluation.metrics.speaker:speaker_similarity",
+        title="speaker",
+        format=".3f",
+        fixed_rate=True,
+        optional=True,
+        package="resemblyzer",
+        extra="speaker",
+    ),
+    "word_errors": Metric(
+        "audiocodec.evaluation.metrics.words:word_errors",
+        title="word errors %",
+        format=".1f",
+        fixed_rate=True,
+        optional=True,
+        package="faster_whisper",
+        extra="asr",
+        folder_variable="AUDIOCODEC_WHISPER",
+    ),
+    **{
+        name: Metric(
+            f"audiocodec.evaluation.metrics.pitch:{name}",
+            title=title,
+            format=".1f",
+            fixed_rate=True,
+            optional=True,
+            package="librosa",
+            extra="eval",
+            group="pitch",
+        )
+        for name, title in {
+            "f0_error": "F0 cents",
+            "gross_pitch_error": "gross F0 %",
+            "voicing_error": "voicing %",
+        }.items()
+    },
+    **{
+        f"{kind}_{name}": Metric(
+            f"audiocodec.evaluation.metrics.bands:band_{kind}",
+            title=f"{title} {name.replace('_', '-')} dB",
+            format=signed,
+            fixed_rate=True,
+            optional=True,
+            package="librosa",
+            extra="eval",
+            arguments={"low": low, "high": high},
+            group="bands",
+        )
+        for kind, title, signed in (("error", "err", ".2f"), ("level", "level", "+.2f"))
+        for name, low, high in (
+            ("0_1k", 0, 1000),
+            ("1_2k", 1000, 2000),
+            ("2_4k", 2000, 4000),
+            ("4_8k", 4000, 8000),
+        )
+    },
+    **{
+        f"lines_{spacing}_{name}": Metric(
+            "audiocodec.evaluation.metrics.lines:lines",
+            title=f"{spacing} Hz {name}",
+            format="+.1f",
+            fixed_rate=True,
+            optional=True,
+            package="librosa",
+            extra="eval",
+            arguments={"spacing": spacing, "where": where, "largest": name == "largest"},
+            group="lines",
+        )
+        for name, where in (("voiced", "voiced"), ("largest", "voiced"), ("pauses", "pauses"))
+        for spacing in (50, 400, 2000)
+    },
 }
 """All metrics by name, in the order of the columns of tables."""
 
@@ -118,19 +196,26 @@ METRICS: dict[str, Metric] = {
 def select_metrics(names: Sequence[str] = ()) -> dict[str, Metric]:
     """The metrics that are always computed and the optional ones in ``names``, in table order.
 
+    A name is that of a metric or of a group of metrics.
+
     Raises:
         CodecError: a name that is not registered.
     """
+    choices = [metric.group or name for name, metric in METRICS.items()]
     for name in names:
-        if name not in METRICS:
-            raise CodecError(f"metric {name}: does not exist; choose from {', '.join(METRICS)}")
+        if name not in METRICS and name not in choices:
+            raise CodecError(
+                f"metric {name}: does not exist; choose from {', '.join(dict.fromkeys(choices))}"
+            )
     return {
-        name: metric for name, metric in METRICS.items() if not metric.optional or name in names
+        name: metric
+        for name, metric in METRICS.items()
+        if not metric.optional or name in names or metric.group in names
     }
 
 
 def check_installed(purpose: str, names: Sequence[str] = ()) -> None:
-    """Raise :class:`CodecError` if a package that the metrics need is not installed.
+    """Raise :class:`CodecError` if a package or a folder that the metrics need is missing.
 
     Args:
         purpose: the subject of the error message, e.g. ``"codec evaluate"``.
@@ -140,4 +225,20 @@ def check_installed(purpose: str, names: Sequence[str] = ()) -> None:
         if metric.package:
             subject = metric.title if metric.optional else purpose
             require_extra(metric.package, metric.extra, subject)
+        if metric.folder_variable:
+            named_folder(metric.folder_variable, metric.title)
     require_extra("joblib", "eval", purpose)
+
+
+def named_folder(variable: str, purpose: str) -> str:
+    """The folder that an environment variable names.
+
+    Raises:
+        CodecError: the variable is not set, or names no folder.
+    """
+    folder = os.environ.get(variable, "")
+    if not folder:
+        raise CodecError(f"{purpose}: needs a model; set the variable {variable} to its folder")
+    if not os.path.isdir(folder):
+        raise CodecError(f"{variable}={folder}: is no folder; set it to that of the model")
+    return folder
