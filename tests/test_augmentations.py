@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from audiocodec import CodecError
@@ -256,6 +257,19 @@ def test_a_wrong_setting_is_refused_in_one_line(setting: str, words: str) -> Non
     with pytest.raises(CodecError) as told:
         tiny(setting)
     assert words in str(told.value) and "\n" not in str(told.value)
+
+
+def test_the_settings_that_a_recipe_shows_are_the_defaults() -> None:
+    """Apart from the probabilities."""
+    text = (TINY.parent / "speech_16khz.yaml").read_text(encoding="utf-8")
+    shown = text.split("  # augment:\n")[1].split("\n\n")[0]
+    values = yaml.safe_load(shown.replace("  #   ", ""))
+    config = AugmentConfig.from_mapping(values)
+    assert [name for name, _ in config.in_use()] == list(ALL)
+    for name in ALL:
+        assert getattr(config, name).model_copy(update={"probability": 0.0}) == getattr(
+            AugmentConfig(), name
+        )
 
 
 def test_settings_survive_the_file_of_a_run(tmp_path: Path) -> None:
