@@ -23,7 +23,7 @@ Segments = Callable[[np.random.Generator, int], Tensor]
 
 
 class Draw:
-    """The random numbers of one augmentation for one batch. They depend on the key alone.
+    """The random numbers of one augmentation for one batch: of the key and the kind of device.
 
     A few numbers per item are drawn on the CPU, noise on the batch's device. Nothing is read back
     from there, so a GPU is not waited for.
