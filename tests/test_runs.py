@@ -21,6 +21,7 @@ from audiocodec import Codec, CodecError, load_codec, save_codec
 from audiocodec.config import Config
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.check.inspection import inspect_audio
+from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.cache import AudioCache
 from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Split, split_files
 from audiocodec.training.initialisation import initialise_codebooks
@@ -269,7 +270,7 @@ def test_speech_at_the_end_of_silence_is_found(tmp_path: Path) -> None:
     loud = 0.1 * np.random.default_rng(0).standard_normal(6000)
     soundfile.write(tmp_path / "a.wav", np.concatenate([np.zeros(50_000), loud]), 16000)
     trainer = Trainer(tiny(tmp_path), tmp_path / "run")
-    assert trainer.sampler.batch(0).shape == (4, 1, 5120)
+    assert trainer.sampler.batch(0).audio.shape == (4, 1, 5120)
 
 
 def test_a_damaged_file_among_many_is_skipped_and_named(
@@ -317,8 +318,8 @@ def test_a_check_refuses_a_run_without_disk_space(
 def test_exhausted_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(tiny(BUNDLED_CLIPS), tmp_path / "run")
 
-    def exhausted(step: int) -> torch.Tensor:
-        return torch.empty(2**60)
+    def exhausted(step: int) -> Batch:
+        return Batch(torch.empty(2**60), torch.empty(0))
 
     monkeypatch.setattr(trainer.sampler, "batch", exhausted)
     with pytest.raises(CodecError, match=r"schedule\.batch_size.*memory") as told:
@@ -335,11 +336,12 @@ def test_a_run_that_does_not_stay_finite_ends_and_says_how_to_continue(
     )
     monkeypatch.setattr("audiocodec.training.trainer.MAX_SKIPPED_IN_A_ROW", 2)
     whole = trainer.sampler.batch
-    monkeypatch.setattr(
-        trainer.sampler,
-        "batch",
-        lambda step: whole(step) * (float("nan") if trainer.step >= 7 else 1),
-    )
+
+    def batch(step: int) -> Batch:
+        audio = whole(step).audio * (float("nan") if trainer.step >= 7 else 1)
+        return Batch(audio, audio)
+
+    monkeypatch.setattr(trainer.sampler, "batch", batch)
     words = r"after step 6, whose checkpoint is whole; .*--set optimizer\.learning_rate=0\.0001"
     with pytest.raises(CodecError, match=words):
         trainer.train()

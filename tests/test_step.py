@@ -8,6 +8,7 @@ import torch
 
 from audiocodec.training import Recipe
 from audiocodec.training.clipping import clip_to_usual
+from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.discriminators import DiscriminatorConfig, Discriminators
 from audiocodec.training.initialisation import initialise_codebooks
 from audiocodec.training.meters import MeanMeter, UsageMeter
@@ -39,7 +40,7 @@ def test_a_step_trains_on_random_audio_without_files() -> None:
     assert all(value.ndim == 0 and value.isfinite() for value in numbers.values())
     changed = zip(before, training.codec.parameters(), strict=True)
     assert any(not torch.equal(old, new) for old, new in changed)
-    initialise_codebooks(training, lambda number: random_audio(), step=1)
+    initialise_codebooks(training, lambda number: Batch(audio, audio), step=1)
     assert "loss/quantizer" in training(audio, step=1)
     assert {"loss/adversarial", "loss/feature_matching"} <= set(training(audio, step=20))
     assert training.skips.read() == (0, 0)
@@ -117,7 +118,7 @@ def test_on_a_gpu_steps_are_recorded_and_equal_eager_steps(
     for training in (recorded, eager):
         for step, audio in enumerate(batches):
             if step in recipe.schedule.initialisation_steps:
-                initialise_codebooks(training, lambda number: batches[number % 30], step)
+                initialise_codebooks(training, lambda n: Batch(*[batches[n % 30]] * 2), step)
             training(audio, step)
     assert recorded._graphs and all(graph.recorded for graph in recorded._graphs.values())
     states = (training.codec.state_dict().values() for training in (recorded, eager))

@@ -14,6 +14,7 @@ import torch
 from audiocodec import CodecError, load_codec
 from audiocodec.config import read_yaml
 from audiocodec.training import Recipe, Trainer
+from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.cache import AudioCache
 from audiocodec.training.data.files import DataConfig
 from audiocodec.training.data.segments import SegmentSampler
@@ -248,8 +249,9 @@ def test_steps_that_are_not_finite_are_skipped_and_rolled_back(
     monkeypatch.setattr("audiocodec.training.trainer.MAX_SKIPPED_IN_A_ROW", 3)
     broken = {8, 25, 26, 27}
 
-    def batch(step: int) -> torch.Tensor:
-        return whole(step) * (float("nan") if step in broken else 1)
+    def batch(step: int) -> Batch:
+        audio = whole(step).audio * (float("nan") if step in broken else 1)
+        return Batch(audio, audio)
 
     monkeypatch.setattr(trainer.sampler, "batch", batch)
     assert trainer.train()
@@ -267,7 +269,7 @@ def test_a_collapse_of_codebooks_is_warned_of(
 ) -> None:
     trainer = Trainer(tiny(speech_folder, "schedule.steps=20"), tmp_path / "run")
 
-    def collapse(training: TrainingStep, batch: Callable[[int], torch.Tensor], step: int) -> None:
+    def collapse(training: TrainingStep, batch: Callable[[int], Batch], step: int) -> None:
         initialise_codebooks(training, batch, step)
         for stage in training.codec.quantizer.stages:
             stage.codebook.frozen.mul_(1e-3).add_(100)
@@ -286,10 +288,10 @@ def test_batches_depend_on_seed_and_step_alone(speech_folder: Path, tmp_path: Pa
     one, other = (
         SegmentSampler(cache, config, 16000, 4, seed, torch.device("cpu")) for seed in (0, 1)
     )
-    first = one.batch(7)
+    first = one.batch(7).audio
     one.batch(8)
-    assert torch.equal(one.batch(7), first)
-    assert not torch.equal(other.batch(7), first)
+    assert torch.equal(one.batch(7).audio, first)
+    assert not torch.equal(other.batch(7).audio, first)
     assert first.shape == (4, 1, 8000)
     assert first.abs().max() <= 1
 
@@ -300,7 +302,7 @@ def test_silent_segments_are_not_used(tmp_path: Path) -> None:
     cache = AudioCache([tmp_path / "a.wav"], 16000, tmp_path / "cache")
     config = DataConfig(root=str(tmp_path), segment_seconds=0.1, gain_db=(0, 0))
     sampler = SegmentSampler(cache, config, 16000, 32, 0, torch.device("cpu"))
-    assert (sampler.batch(0).square().mean(dim=(1, 2)).sqrt() > 10 ** (-50 / 20)).all()
+    assert (sampler.batch(0).audio.square().mean(dim=(1, 2)).sqrt() > 10 ** (-50 / 20)).all()
 
 
 def test_an_unchanged_corpus_is_decoded_once(
@@ -325,7 +327,7 @@ def test_training_the_decoder_only_keeps_every_token(speech_folder: Path, tmp_pa
     for _ in range(10):
         trainer.train_step()
     before = {name: value.clone() for name, value in codec.state_dict().items()}
-    audio = trainer.sampler.batch(0)
+    audio = trainer.sampler.batch(0).audio
     codes = codec.encode(audio)
     for _ in range(3):
         trainer.train_step()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
+from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.optim import clear_state
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.step import TrainingStep
@@ -18,14 +19,14 @@ MAX_SILENT_BATCHES = 50
 """Batches without an audible frame after which the search for frames ends."""
 
 
-def initialise_codebooks(training: TrainingStep, batch: Callable[[int], Tensor], step: int) -> None:
+def initialise_codebooks(training: TrainingStep, batch: Callable[[int], Batch], step: int) -> None:
     """Initialise all codebooks before ``step``, on latents of audible frames.
 
     The averaged weights become equal to the current ones, and the optimiser's moments of the
     quantiser become 0.
 
     Args:
-        batch: returns the audio ``[B, 1, T]`` of a number, the same whenever it is called.
+        batch: returns the batch of a number, the same whenever it is called.
 
     Raises:
         CodecError: too few audible frames, or latents that vary too little.
@@ -47,8 +48,10 @@ def initialise_codebooks(training: TrainingStep, batch: Callable[[int], Tensor],
 
 
 @torch.no_grad()
-def audible_latents(codec: Codec, recipe: Recipe, batch: Callable[[int], Tensor]) -> Tensor:
+def audible_latents(codec: Codec, recipe: Recipe, batch: Callable[[int], Batch]) -> Tensor:
     """Latents of ``schedule.initialisation_frames`` or a few more audible frames, ``[N, D]``.
+
+    A frame is audible if its reference is: an offset that the codec removes is not audible.
 
     Raises:
         CodecError: fewer than two frames are audible.
@@ -59,9 +62,9 @@ def audible_latents(codec: Codec, recipe: Recipe, batch: Callable[[int], Tensor]
     frames: list[Tensor] = []
     found = 0
     for number in range(1000 + round(4 * schedule.initialisation_frames / frames_per_batch)):
-        audio = batch(number)
+        audio, reference = batch(number)
         latents = codec.latents(audio).transpose(1, 2)
-        whole = audio[..., : audio.shape[-1] // hop * hop].unflatten(-1, (-1, hop))
+        whole = reference[..., : reference.shape[-1] // hop * hop].unflatten(-1, (-1, hop))
         audible = whole.square().mean(dim=-1).sqrt().squeeze(1) > threshold
         frames.append(latents[:, : audible.shape[1]][audible].float())
         found += len(frames[-1])

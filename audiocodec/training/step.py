@@ -41,7 +41,7 @@ MAX_GRAPHS = 8
 MAX_DISCRIMINATOR_NORM = 10.0
 
 Numbers = dict[str, Tensor]
-Update = Callable[[Tensor, Tensor, Tensor], Numbers]
+Update = Callable[[Tensor, Tensor, Tensor, Tensor], Numbers]
 
 
 class TrainingStep:
@@ -76,9 +76,10 @@ class TrainingStep:
         """``[K + 1]``, of the last step; see ``Quantized`` in ``quantization/residual.py``."""
         self._graphs: dict[StepVariant, CUDAGraphStep] = {}
 
-    def __call__(self, audio: Tensor, step: int) -> Numbers:
+    def __call__(self, audio: Tensor, step: int, reference: Tensor | None = None) -> Numbers:
         """Train on ``audio [B, 1, T]`` in [-1, 1], on this device, as the recipe says for ``step``.
 
+        The codec should return ``reference``, of the same shape; by default ``audio`` itself.
         Returns loss, losses and gradient norm as scalars on the device, valid until the next call;
         nothing if the quantiser met a value that is not finite.
         """
@@ -94,14 +95,21 @@ class TrainingStep:
         inputs = (in_use, torch.tensor(list(weights.values())))
         try:
             return self._prepared(variant)(
-                audio, *(x.to(self.device, non_blocking=True) for x in inputs)
+                audio,
+                audio if reference is None else reference,
+                *(x.to(self.device, non_blocking=True) for x in inputs),
             )
         except NotFiniteError:
             self.skips.add(torch.tensor(False, device=self.device))
             return {}
 
     def update(
-        self, variant: StepVariant, audio: Tensor, in_use: Tensor, weights: Tensor
+        self,
+        variant: StepVariant,
+        audio: Tensor,
+        reference: Tensor,
+        in_use: Tensor,
+        weights: Tensor,
     ) -> Numbers:
         """The algorithm: discriminators, losses, gradient, optimiser, averaged weights.
 
@@ -110,10 +118,11 @@ class TrainingStep:
 
         Args:
             audio: ``[B, 1, T]``.
+            reference: what the codec should return, of the same shape.
             in_use: int64 ``[B]``, codebooks used for each item.
             weights: of ``variant.losses``, in their order.
         """
-        inputs = self._reconstruct(variant, audio, in_use)
+        inputs = self._reconstruct(variant, audio, reference, in_use)
         if variant.updates_discriminators:
             self._update_discriminators(variant, inputs)
         losses = {name: LOSSES[name].compute(inputs) for name in variant.losses}
@@ -135,7 +144,9 @@ class TrainingStep:
         self.means.add(numbers, finite)
         return {name: value.detach() for name, value in numbers.items()}
 
-    def _reconstruct(self, variant: StepVariant, audio: Tensor, in_use: Tensor) -> LossInputs:
+    def _reconstruct(
+        self, variant: StepVariant, audio: Tensor, reference: Tensor, in_use: Tensor
+    ) -> LossInputs:
         """Run the codec, with its codebooks once they are initialised."""
         quantized = None
         with self._autocast():
@@ -147,7 +158,7 @@ class TrainingStep:
         discriminate = partial(self._discriminate, variant) if variant.discriminators else None
         return LossInputs(
             reconstruction.float(),
-            audio,
+            reference,
             self.codec.sample_rate,
             self.codec.hop_length,
             self.recipe.losses.window_lengths,

@@ -145,9 +145,9 @@ class Trainer:
         if self.step in self.recipe.schedule.initialisation_steps:
             initialise_codebooks(self.training_step, self.sampler.batch, self.step)
         began = time.perf_counter()
-        audio = self.sampler.batch(self.step + self._reseed)
+        audio, reference = self.sampler.batch(self.step + self._reseed)
         data_seconds = time.perf_counter() - began
-        self.training_step(audio, self.step)
+        self.training_step(audio, self.step, reference)
         self.step += 1
         logged = self.step % self.recipe.schedule.log_every == 0
         if logged or self.device.type == "cpu":  # reading a number waits for a GPU

@@ -11,6 +11,7 @@ from audiocodec.audio import find_audio
 from audiocodec.bundled import CLIPS
 from audiocodec.config import Config
 from audiocodec.errors import CodecError
+from audiocodec.training.data.augmentations.config import AugmentConfig
 from audiocodec.training.data.corpora import librispeech
 
 BUNDLED_CLIPS = "bundled_clips"
@@ -42,6 +43,7 @@ class DataConfig(Config):
         -50.0, description="segments below this RMS level (dB of full scale) are not used"
     )
     gain_db: tuple[Decibels, Decibels] = pydantic.Field((-10.0, 6.0), description="random gain")
+    augment: AugmentConfig = AugmentConfig()
 
     @pydantic.model_validator(mode="after")
     def _gains_ascend(self) -> Self:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocodec.errors import CodecError
+from audiocodec.training.data.augmentations.batch import Batch, augmented
 from audiocodec.training.data.cache import AudioCache
 from audiocodec.training.data.files import DataConfig
 
@@ -24,7 +25,7 @@ MAX_SEGMENTS_CHECKED = 20_000
 
 
 class SegmentSampler:
-    """Random segments with random gain and polarity.
+    """Random segments with random gain and polarity, and the augmentations of ``data.augment``.
 
     Raises:
         CodecError: less audio than one segment, or only silence.
@@ -47,6 +48,7 @@ class SegmentSampler:
             )
         _check_audible(cache.samples, self.length, config)
         self.config = config
+        self.sample_rate = sample_rate
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
@@ -54,28 +56,36 @@ class SegmentSampler:
         resident = device.type == "cuda" and cache.samples.nbytes <= GPU_RESIDENT_BYTES
         self._resident = torch.from_numpy(np.array(cache.samples)).to(device) if resident else None
 
-    def batch(self, number: int) -> Tensor:
+    def batch(self, number: int) -> Batch:
         """Batch number ``number``, float32 ``[B, 1, T]`` in [-1, 1]; the same at every call."""
         random = np.random.default_rng((self.seed, number))
-        starts = self._audible_starts(random)
+        starts = self._audible_starts(random, self.batch_size)
         low, high = self.config.gain_db
         gains = 10 ** (random.uniform(low, high, self.batch_size) / 20)
         gains *= random.choice([-1.0, 1.0], self.batch_size) / 32768
         scale = torch.from_numpy(gains).float().view(-1, 1, 1).to(self.device, non_blocking=True)
+        speech = (self._gather(starts).unsqueeze(1) * scale).clamp(-1, 1)
+        key = (self.seed, number)
+        return augmented(speech, self.config.augment, self.sample_rate, key, self._others)
+
+    def _others(self, random: np.random.Generator, count: int) -> Tensor:
+        """Other segments that are not silent, ``[count, T]`` in [-1, 1]."""
+        return self._gather(self._audible_starts(random, count)) / 32768
+
+    def _gather(self, starts: NDArray[np.int64]) -> Tensor:
+        """The segments that begin at ``starts [N]``: 16-bit numbers as float32, ``[N, T]``."""
         if self._resident is not None:
             offsets = torch.arange(self.length, device=self.device)
             firsts = torch.from_numpy(starts).to(self.device, non_blocking=True)
-            segments = self._resident[firsts.unsqueeze(1) + offsets]
-        else:
-            segments = torch.from_numpy(np.stack([self._segment(start) for start in starts]))
-            segments = segments.to(self.device, non_blocking=True)
-        return (segments.unsqueeze(1).float() * scale).clamp(-1, 1)
+            return self._resident[firsts.unsqueeze(1) + offsets].float()
+        segments = torch.from_numpy(np.stack([self._segment(start) for start in starts]))
+        return segments.to(self.device, non_blocking=True).float()
 
-    def _audible_starts(self, random: np.random.Generator) -> NDArray[np.int64]:
+    def _audible_starts(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
         """First samples of segments, not silent ones unless :data:`MAX_TRIES` were."""
         threshold = 32768 * 10 ** (self.config.silence_threshold_db / 20)
-        starts = np.empty(self.batch_size, dtype=np.int64)
-        for item in range(self.batch_size):
+        starts = np.empty(count, dtype=np.int64)
+        for item in range(count):
             for _ in range(MAX_TRIES):
                 starts[item] = random.integers(len(self._samples) - self.length + 1)
                 segment = self._segment(starts[item]).astype(np.float32)
