@@ -2,7 +2,7 @@
 
 A decoder works at several rates: that of its frames, and those of the levels above it. Where its
 upsampling is imperfect, lines appear at the multiples of a rate, whatever the signal is. They are
-heard as hum, buzz or whistles. Long-term spectra resolve them, those of short windows do not.
+perceived as hum or whistles. Long-term spectra resolve them, those of short windows do not.
 """
 
 from collections.abc import Iterable

@@ -24,7 +24,7 @@ class Babble(Augmentation):
         low, high = self.voices
         voices = draw.speech(high)
         counts = draw.random.integers(low, high + 1, (draw.batch_size, 1, 1))
-        heard = draw.tensor(np.arange(high)[:, None] < counts)
-        mix = (heard * voices / rms(voices)).sum(dim=1, keepdim=True)
+        present = draw.tensor(np.arange(high)[:, None] < counts)
+        mix = (present * voices / rms(voices)).sum(dim=1, keepdim=True)
         level = rms(audio) * draw.amplitude((-self.snr_db[1], -self.snr_db[0]))
         return audio + level * mix / rms(mix)

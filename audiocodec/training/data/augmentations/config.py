@@ -18,7 +18,7 @@ from audiocodec.training.data.augmentations.rumble import Rumble
 class AugmentConfig(Config):
     """The augmentations of a recipe, in the order in which they are applied. All are off.
 
-    Room, babble and noise are part of the sound that the codec codes: the reference has them too.
+    Room, babble and noise are part of the audio that the codec codes: the reference has them too.
     Offset, hum and rumble are not wanted, and a codec with a high-pass in front of its encoder
     cannot reproduce most of them. A reference with them would ask for the impossible, so by
     default (``denoise``) the input has them and the reference has not.

@@ -1,4 +1,4 @@
-"""A constant offset, as cheap sound cards have."""
+"""A constant offset, as cheap audio devices have."""
 
 from typing import Annotated
 

@@ -13,13 +13,13 @@ Seconds = Annotated[float, pydantic.Field(ge=0.05, le=2)]
 Ratio = Annotated[float, pydantic.Field(ge=-20, le=40)]
 
 GAP_SECONDS = 0.003
-"""From the direct sound to the first reflection: a path that is 1 m longer."""
+"""From the direct path to the first reflection: a path that is 1 m longer."""
 
 
 class Room(Augmentation):
-    """The convolution with a synthetic impulse response: direct sound, then decaying noise.
+    """The convolution with a synthetic impulse response: direct path, then decaying noise.
 
-    The direct sound comes first, so there is no delay. The noise falls by 60 dB in the
+    The direct path comes first, so there is no delay. The noise falls by 60 dB in the
     reverberation time RT60 (Polack 1988; Jot et al. 1997). The level of white noise is kept. The
     reverberation of what was said before the segment is missing.
     """
@@ -28,7 +28,7 @@ class Room(Augmentation):
         (0.1, 0.6), description="time in which the reverberation falls by 60 dB"
     )
     direct_db: tuple[Ratio, Ratio] = pydantic.Field(
-        (0.0, 15.0), description="direct sound against all reverberation, dB"
+        (0.0, 15.0), description="direct path against all reverberation, dB"
     )
 
     def __call__(self, audio: Tensor, draw: Draw) -> Tensor:
