@@ -150,6 +150,7 @@ class TrainingStep:
             audio,
             self.codec.sample_rate,
             self.codec.hop_length,
+            self.codec.config.seanet.periods,
             self.recipe.losses.window_lengths,
             self.recipe.losses.mel_bands,
             quantized,
