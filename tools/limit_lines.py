@@ -45,7 +45,7 @@ NEIGHBOURHOOD = 33
 @click.option("--above", default=1900.0, show_default=True, help="Lines to remove lie above; Hz.")
 @click.option("--minutes", default=10.0, show_default=True, help="Speech to use.")
 @click.option("--steps", default=600, show_default=True)
-@click.option("--rate", default=1e-5, show_default=True, help="The learning rate, at first.")
+@click.option("--rate", default=2e-5, show_default=True, help="The learning rate, at first.")
 @click.option("--every", default=100, show_default=True, help="Steps from one save to the next.")
 def main(
     model: str,
