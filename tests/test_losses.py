@@ -58,7 +58,7 @@ def test_losses_have_finite_gradients_at_silence() -> None:
         *spectral_losses(reconstruction, silence),
         loudness_loss(reconstruction, silence, 16000),
         level_loss(reconstruction, silence),
-        tonal_loss(reconstruction, silence, 320),
+        tonal_loss(reconstruction, silence, (320, 40, 8)),
     ]
     torch.stack(terms).sum().backward()
     assert reconstruction.grad is not None and torch.isfinite(reconstruction.grad).all()
@@ -103,26 +103,64 @@ def test_the_level_loss_is_the_change_of_level(speech: torch.Tensor) -> None:
         torch.testing.assert_close(loss, torch.tensor(abs(decibels) / 20), rtol=1e-3, atol=1e-5)
 
 
-def test_the_tonal_loss_grows_with_what_repeats_in_every_frame_only() -> None:
-    hop = 320
+PERIODS = (320, 40, 8)
+"""Samples in a column of each level of the bundled model: rates of 50, 400 and 2,000 Hz."""
+
+
+def test_the_tonal_loss_grows_with_what_repeats_in_every_column_of_a_level_only() -> None:
+    hop = PERIODS[0]
     noise = 0.01 * torch.randn(8, 1, 48 * hop)
-    assert tonal_loss(noise, noise, hop) == 0
-    other = tonal_loss(0.01 * torch.randn_like(noise), noise, hop)
+    assert tonal_loss(noise, noise, PERIODS) == 0
+    other = tonal_loss(0.01 * torch.randn_like(noise), noise, PERIODS)
     changing = torch.randn(1, 1, hop).repeat(8, 1, 48) * torch.randn(8, 1, 48).repeat_interleave(
         hop, dim=-1
     )
+    assert other < 0.05
+    assert tonal_loss(noise + 0.01 * changing, noise, PERIODS) < 0.1
+    for period in PERIODS:
+        repeating = torch.randn(1, 1, period).repeat(8, 1, 48 * hop // period)
+        losses = [
+            float(tonal_loss(noise + gain * repeating, noise, PERIODS))
+            for gain in (0.001, 0.003, 0.03)
+        ]
+        assert losses == sorted(losses) and losses[2] > max(0.15, 5 * other)
+    # Every other frame turned round: lines half-way between, which are no better.
     repeating = torch.randn(1, 1, hop).repeat(8, 1, 48)
     twice = torch.randn(1, 1, 2 * hop).repeat(8, 1, 24)
-    assert other < 0.1
-    assert tonal_loss(noise + 0.01 * changing, noise, hop) < 0.1
-    losses = [
-        float(tonal_loss(noise + gain * repeating, noise, hop)) for gain in (0.001, 0.01, 0.1)
-    ]
-    assert losses == sorted(losses) and losses[1] > 0.3 and losses[2] > 0.45
-    # Every other frame turned round: lines half-way between, which are no better.
-    assert tonal_loss(noise + 0.01 * twice, noise, hop) > 0.05
+    assert tonal_loss(noise + 0.01 * twice, noise, PERIODS) > 0.05
     turned = repeating * torch.tensor([1.0, -1.0]).repeat(24).repeat_interleave(hop)
-    assert tonal_loss(noise + 0.01 * turned, noise, hop) > 0.3
+    assert tonal_loss(noise + 0.01 * turned, noise, PERIODS) > 0.2
+
+
+def comb(spacing: int, length: int) -> torch.Tensor:
+    """Lines of equal power at the multiples of ``spacing`` Hz from 2.0 to 7.6 kHz, ``[1, 1, T]``,
+    with a root-mean-square of 1 and random phases."""
+    time = torch.arange(length, dtype=torch.float64) / 16000
+    hertz = torch.arange(-(-2000 // spacing) * spacing, 7601, spacing)
+    phases = 2 * torch.pi * (hertz.unsqueeze(1) * time + torch.rand(len(hertz), 1))
+    lines = phases.cos().sum(dim=0)
+    return (lines / lines.square().mean().sqrt()).float()[None, None]
+
+
+def test_the_tonal_loss_hears_whistles_in_speech_and_nothing_in_a_clean_copy(
+    speech: torch.Tensor,
+) -> None:
+    audio = speech[..., 8000:56000]
+    envelope = torch.nn.functional.avg_pool1d(audio.square(), 801, 1, 400).sqrt()
+    noisy = audio + 0.03 * envelope * torch.randn_like(audio)
+    clean = float(tonal_loss(noisy, audio, PERIODS))
+    for spacing in (50, 400, 2000):
+        whistling = noisy + 0.03 * envelope * comb(spacing, audio.shape[-1])
+        assert tonal_loss(whistling, audio, PERIODS) > clean + 0.05, spacing
+    # One line in eight is not lost among the others.
+    lines = noisy + 0.03 * envelope * comb(400, audio.shape[-1])
+    assert tonal_loss(lines, audio, PERIODS) - clean > 3 * (
+        tonal_loss(lines, audio, PERIODS[:1]) - tonal_loss(noisy, audio, PERIODS[:1])
+    )
+
+
+def test_a_decoder_says_at_which_rates_it_can_whistle() -> None:
+    assert tiny().codec.seanet.periods == PERIODS
 
 
 def test_discriminators_learn_to_tell_noise_from_a_tone() -> None:

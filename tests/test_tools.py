@@ -129,3 +129,32 @@ def test_the_chain_ends_in_the_shape_of_the_bundled_model() -> None:
         overrides = [f"{key}" for key in re.findall(r"--set (\S+)", text)]
         recipe = Recipe.from_yaml(ROOT / "recipes" / f"{words[2]}.yaml", overrides)
     assert recipe.codec == load_trainable("speech_16khz").config
+
+
+def test_lines_are_limited_to_what_is_beside_them() -> None:
+    limited = import_module("limit_lines").limited
+    torch.manual_seed(0)
+    time = torch.arange(32000) / 16000
+    noise = 0.01 * torch.randn(1, 1, len(time))
+    line = 0.01 * torch.sin(2 * torch.pi * 2800 * time)
+    level = (noise + line)[0, 0].stft(2560, window=torch.hann_window(2560), return_complex=True)
+    after = limited(noise + line, 40, 320, 1900.0, 16000)
+    spectrum = after[0, 0].stft(2560, window=torch.hann_window(2560), return_complex=True)
+    before, now = (x.abs().square().mean(dim=1) for x in (level, spectrum))
+    bin_of_line, others = 2800 * 2560 // 16000, slice(460, 500)
+    assert before[bin_of_line] > 50 * before[others].mean()
+    assert now[bin_of_line] < 2 * now[others].mean()
+    # A line elsewhere, and one below the limit, stay.
+    for hertz in (2850, 1200):
+        audio = noise + 0.01 * torch.sin(2 * torch.pi * hertz * time)
+        kept = limited(audio, 40, 320, 1900.0, 16000)
+        assert (kept - audio).square().mean() < 0.05 * noise.square().mean()
+
+
+def test_a_decoder_learns_to_limit_its_lines_and_tokens_stay(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path / "before")
+    words = ["--minutes", 0.1, "--steps", 2, "--out", tmp_path / "after"]
+    assert "step 2: distance" in invoke("limit_lines", tmp_path / "before", CLIPS, *words)
+    before, after = (load_trainable(tmp_path / name).state_dict() for name in ("before", "after"))
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder"}

@@ -126,6 +126,12 @@ class SEANetConfig(Config):
         """Samples in one frame."""
         return self.patch * prod(self.strides)
 
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Samples in a column of each level that the decoder upsamples from, frames first."""
+        levels = range(len(self.strides), 0, -1)
+        return tuple(self.patch * prod(self.strides[:level]) for level in levels)
+
 
 class ResidualUnit(nn.Module):
     """Activation, dilated convolution, activation, pointwise convolution, added to the input.

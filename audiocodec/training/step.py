@@ -161,6 +161,7 @@ class TrainingStep:
             reference,
             self.codec.sample_rate,
             self.codec.hop_length,
+            self.codec.config.seanet.periods,
             self.recipe.losses.window_lengths,
             self.recipe.losses.mel_bands,
             quantized,

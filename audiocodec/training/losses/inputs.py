@@ -27,6 +27,8 @@ class LossInputs:
     """Hz."""
     hop_length: int
     """Samples in a frame."""
+    periods: tuple[int, ...]
+    """Samples in a column of each level that the decoder upsamples from, frames first."""
     window_lengths: tuple[int, ...]
     """STFT windows, in samples."""
     mel_bands: tuple[int, ...]
