@@ -133,7 +133,7 @@ def test_a_codec_is_saved_whole_or_not_at_all(trainable: Codec, tmp_path: Path) 
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_the_bundled_model_is_of_its_recipe_and_defaults_differ_in_the_stages_dims_alone() -> None:
+def test_the_bundled_model_is_of_its_recipe_and_defaults_are_those_of_older_models() -> None:
     from audiocodec.training import Recipe
 
     file = Path(__file__).resolve().parents[1] / "recipes" / "speech_16khz.yaml"
@@ -141,7 +141,9 @@ def test_the_bundled_model_is_of_its_recipe_and_defaults_differ_in_the_stages_di
     assert recipe == load_codec("speech_16khz").config
     # No default: a model folder that was written before there were `dims` means one `dim` for all.
     quantizer = recipe.quantizer.model_copy(update={"dims": ()})
-    assert recipe.model_copy(update={"quantizer": quantizer}) == CodecConfig()
+    # Likewise of the high-pass.
+    older = {"quantizer": quantizer, "highpass_hz": 0.0}
+    assert recipe.model_copy(update=older) == CodecConfig()
 
 
 def test_a_loaded_codec_passes_to_another_process(trainable: Codec, tmp_path: Path) -> None:

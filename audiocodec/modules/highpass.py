@@ -1,8 +1,8 @@
 """A causal high-pass in front of the encoder: offsets, mains hum and rumble cost no bits.
 
 A Butterworth filter of second order, by the bilinear transform (Oppenheim and Schafer, section
-7.2), as a convolution with its impulse response, which is cut off where it has decayed to 1e-4 of
-its size. So it streams like every other layer, and its output does not depend on the chunks.
+7.2), as a convolution with its impulse response, which is cut off after two periods of the corner
+frequency. So it streams like every other layer, and its output does not depend on the chunks.
 
 Shapes: ``B`` batch, ``T`` samples, ``P`` samples in a block.
 """
