@@ -158,3 +158,21 @@ def test_a_decoder_learns_to_limit_its_lines_and_tokens_stay(codec: Codec, tmp_p
     before, after = (load_trainable(tmp_path / name).state_dict() for name in ("before", "after"))
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"decoder"}
+
+
+def test_a_high_pass_is_added_and_nothing_else_changes(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path / "m")
+    told = invoke("add_highpass", tmp_path / "m", "--hz", "70", "--out", tmp_path / "filtered")
+    assert "high-pass at 70 Hz" in told
+    before, after = (load_trainable(tmp_path / name) for name in ("m", "filtered"))
+    assert after.config.highpass_hz == 70
+    added = after.state_dict().keys() - before.state_dict().keys()
+    assert added == {"encoder.highpass.kernel"}
+    for name, value in before.state_dict().items():
+        assert torch.equal(after.state_dict()[name], value), name
+    codec_in_use = load_codec(tmp_path / "filtered")
+    silence = torch.zeros(1, 1, 16_000)
+    settled = slice(10, None)
+    assert torch.equal(
+        codec_in_use.encode(silence + 0.1)[..., settled], codec_in_use.encode(silence)[..., settled]
+    )
