@@ -22,7 +22,7 @@ from audiocodec.errors import CodecError
 from audiocodec.modules.conv import without_weight_norm
 from audiocodec.paths import replacing, writing
 from audiocodec.runtime import Engine, RuntimeCodec
-from audiocodec.weights import check_architecture, load_weights, read_weights, save_weights
+from audiocodec.weights import check_architecture, read_weights, save_weights
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -105,10 +105,13 @@ def load_trainable(model: str | Path, device: str | torch.device = "cpu") -> Cod
     """
     folder = find_model(model)
     device = _resolve_device(device)
-    codec = Codec(_read_config(folder))
-    load_weights(codec, folder / WEIGHTS_NAME)
+    config = _read_config(folder)
+    stored = read_weights(folder / WEIGHTS_NAME)
+    codec = Codec(config)
+    check_architecture(codec, stored, folder / WEIGHTS_NAME)
+    codec.load_state_dict(stored)
     codec.name = stated_name(folder) or folder.name
-    codec.fingerprint = fingerprint(folder)
+    codec.fingerprint = _fingerprint(config, stored)
     return codec.to(device)
 
 

@@ -63,7 +63,7 @@ class InferenceTables:
             StageTables(stage, self.lead_in[:, end:], precompute)
             for stage, end in zip(stages, self.widths, strict=True)
         ]
-        self.outputs = Outputs(stages, self.center, precompute)
+        self.outputs = Outputs(self.stages, self.center, precompute)
         for number, tables in enumerate(self.stages, start=1):
             if not bool(tables.squares.isfinite().all()):
                 raise NotFiniteError(
@@ -126,10 +126,9 @@ class Outputs:
     A code of -1 adds nothing. All ``N K D`` numbers are held at once.
     """
 
-    def __init__(self, stages: Sequence[Stage], center: Tensor, precompute: bool) -> None:
+    def __init__(self, stages: Sequence[StageTables], center: Tensor, precompute: bool) -> None:
         self.center = center
-        tables = [stage.codebook.freeze().entries for stage in stages]
-        matrices = [stage.scale * stage.projection for stage in stages]
+        tables = [stage.codebook.entries for stage in stages]
         widest = center.shape[1] if precompute else max(table.shape[1] for table in tables)
         firsts = [0, *accumulate(map(len, tables))]
         self._firsts = center.new_tensor(firsts[:-1], dtype=torch.long)
@@ -138,11 +137,11 @@ class Outputs:
         self._matrices = (
             None if precompute else center.new_zeros(len(stages), widest, len(center.T))
         )
-        for number, (table, matrix) in enumerate(zip(tables, matrices, strict=True)):
-            rows = table @ matrix if precompute else table
+        for number, (table, stage) in enumerate(zip(tables, stages, strict=True)):
+            rows = table @ stage.lead_out if precompute else table
             self._rows[firsts[number] : firsts[number + 1], : rows.shape[1]] = rows
             if self._matrices is not None:
-                self._matrices[number, : len(matrix)] = matrix
+                self._matrices[number, : stage.dim] = stage.lead_out
 
     def __call__(self, codes: Tensor) -> Tensor:
         stages = codes.shape[1]
@@ -160,13 +159,13 @@ class StageTables:
         self.codebook = stage.codebook.freeze()
         entries = self.codebook.entries
         self.size, self.dim = entries.shape
-        lead_out = stage.scale * stage.projection
+        self.lead_out = stage.scale * stage.projection
         scored = -2 * stage.scale.square() * entries.T
         self._scores = torch.cat([scored, torch.ones_like(scored[:1])])
         outputs = [(rows * stage.scale) @ stage.projection for rows in entries.split(2**16)]
         self.squares = torch.cat([rows.square().sum(dim=1) for rows in outputs])
         self._taken = torch.cat(outputs) @ later if precompute else None
-        self._lead_on = lead_out @ later
+        self._lead_on = self.lead_out @ later
 
     def extend(
         self, seen: Tensor, energy: Tensor, beam: int
