@@ -4,8 +4,8 @@
 
 The decoder adds lines at multiples of the rates of its levels. A filter that turns them down to
 what is beside them would need the future. So the decoder learns to make what it made before,
-filtered: all else is to stay as it is. Encoder and codebooks are not touched, so tokens stay
-(docs/log.md, 2026-11-28).
+filtered: all else is to stay as it is. Steady noise gets an envelope as well that does not follow
+the frames. Encoder and codebooks are not touched, so tokens stay (docs/log.md, 2026-11-28).
 """
 
 from __future__ import annotations
@@ -23,14 +23,21 @@ from torch.nn import functional as F
 from audiocodec import Codec, CodecError, save_codec
 from audiocodec.checkpoint import load_trainable
 from audiocodec.codec import decode_whole
+from audiocodec.evaluation import probes
+from audiocodec.evaluation.probes import PHASES
 from audiocodec.spectral import hann
 
 Pair = tuple[Tensor, Tensor]
 """Quantised latents ``[1, D, F]`` and the audio ``[1, 1, T]`` to make of them."""
 
 GAIN_DB = (-19.0, 6.0)
-NOISE_SHARE = 0.15
-"""Share of blocks that are white noise instead of speech."""
+NOISE_SHARE = 0.2
+"""Share of blocks that are steady noise instead of speech."""
+NOISE_DB = (-60.0, -20.0)
+NOISE_ABOVE = 150.0
+"""Hz. Noise has no harmonics: its lines at the frame rate are turned down from here on."""
+MOST_GAIN_DB = 12.0
+"""Of one band of steady noise at one phase of the frames."""
 WINDOWS = (8, 1)
 """In frames, of the spectra that are compared: lines, and when they are."""
 NEIGHBOURHOOD = 33
@@ -98,12 +105,22 @@ def examples(codec: Codec, folder: Path, minutes: float, period: int, above: flo
         if audible.float().mean() < 0.5 or len(audible) < codec.frame_rate:
             continue
         speech = audio * 10 ** (draw.uniform(*GAIN_DB) / 20)
-        if draw.random() < NOISE_SHARE:
-            speech = torch.randn_like(audio) * 10 ** (draw.uniform(-60, -20) / 20)
+        steady = draw.random() < NOISE_SHARE
+        if steady:
+            kind, level = draw.choice(probes.NOISES), draw.uniform(*NOISE_DB)
+            seconds, seed = audio.shape[-1] / codec.sample_rate, draw.randrange(2**31)
+            samples = probes.noise(kind, level, seconds, codec.sample_rate, seed)
+            speech = torch.from_numpy(samples)[None, None]
         count = draw.choice([n for n in (1, 2, 3, 3, 4, 6, 9, 12, 12) if n <= codec.num_codebooks])
         quantized = codec.quantizer.decode(codec.encode(speech.clamp(-1, 1), count))
         made = decode_whole(codec.decoder, quantized, codec)
-        pairs.append((quantized, limited(made, period, codec.hop_length, above, codec.sample_rate)))
+        target = limited(made, period, codec.hop_length, above, codec.sample_rate)
+        if steady:
+            target = limited(
+                target, codec.hop_length, codec.hop_length, NOISE_ABOVE, codec.sample_rate
+            )
+            target = steadied(target, codec.hop_length)
+        pairs.append((quantized, target))
     lengths = [target.shape[-1] for _, target in pairs]
     return [pair for pair in pairs if pair[1].shape[-1] == max(lengths)]
 
@@ -133,6 +150,25 @@ def limited(audio: Tensor, period: int, hop_length: int, above: float, sample_ra
     return torch.istft(
         spectrum * gains, window, window // 4, window=shape, length=audio.shape[-1]
     ).unsqueeze(1)
+
+
+def steadied(audio: Tensor, hop_length: int) -> Tensor:
+    """Steady noise ``[1, 1, T]`` whose power in each band does not follow the frames.
+
+    The power of each band is averaged over all frames at each of 16 phases of a frame, and scaled
+    to its mean over the phases, by at most :data:`MOST_GAIN_DB`.
+    """
+    window, hop = hop_length // 4, hop_length // PHASES
+    shape = hann(window, audio.dtype, audio.device)
+    spectrum = torch.stft(audio[:, 0], window, hop, window=shape, return_complex=True)
+    whole = spectrum.shape[-1] // PHASES * PHASES
+    power = spectrum[..., :whole].abs().square().unflatten(-1, (-1, PHASES)).mean(dim=(0, 2))
+    power = F.avg_pool1d(power.T, 3, 1, 1, count_include_pad=False).T  # over three bands
+    gain = ((power.mean(dim=1, keepdim=True) + 1e-12) / (power + 1e-12)).sqrt()
+    most = 10 ** (MOST_GAIN_DB / 20)
+    gains = gain.clamp(1 / most, most).repeat(1, spectrum.shape[-1] // PHASES + 1)
+    spectrum = spectrum * gains[:, : spectrum.shape[-1]]
+    return torch.istft(spectrum, window, hop, window=shape, length=audio.shape[-1]).unsqueeze(1)
 
 
 def distance(audio: Tensor, target: Tensor, hop_length: int) -> Tensor:
