@@ -76,7 +76,7 @@ def test_rumble_is_noise_below_80_hz() -> None:
     assert (lines[:, 30:60].sum(dim=1) > 0.2 * lines.sum(dim=1)).all()
 
 
-@pytest.mark.parametrize(("colour", "slope"), [("white", 0.0), ("pink", -3.0), ("hiss", 3.0)])
+@pytest.mark.parametrize(("colour", "slope"), [("white", 0.0), ("pink", -3.0), ("hiss", 6.0)])
 def test_noise_has_its_level_and_slope(colour: str, slope: float) -> None:
     noise = Noise.from_mapping({"level_db": [-60, -20], "colours": [colour]})
     added = noise(SILENCE, draw())

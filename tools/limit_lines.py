@@ -4,8 +4,9 @@
 
 The decoder adds lines at multiples of the rates of its levels. A filter that turns them down to
 what is beside them would need the future. So the decoder learns to make what it made before,
-filtered: all else is to stay as it is. Steady noise gets an envelope as well that does not follow
-the frames. Encoder and codebooks are not touched, so tokens stay (docs/log.md, 2026-11-28).
+filtered, with the energy that the original has around each time and frequency. Steady noise gets an
+envelope as well that does not follow the frames. Encoder and codebooks are not touched, so tokens
+stay (docs/log.md, 2026-11-28).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from audiocodec.codec import decode_whole
 from audiocodec.evaluation import probes
 from audiocodec.evaluation.probes import PHASES
 from audiocodec.spectral import hann
+from audiocodec.training.optim import WeightAverage
 
 Pair = tuple[Tensor, Tensor]
 """Quantised latents ``[1, D, F]`` and the audio ``[1, 1, T]`` to make of them."""
@@ -36,8 +38,12 @@ NOISE_SHARE = 0.2
 NOISE_DB = (-60.0, -20.0)
 NOISE_ABOVE = 150.0
 """Hz. Noise has no harmonics: its lines at the frame rate are turned down from here on."""
+ENERGY_ABOVE = 1000.0
+"""Hz. From here on speech gets the energy of the original."""
+MOST_ENERGY_DB = 6.0
 MOST_GAIN_DB = 12.0
 """Of one band of steady noise at one phase of the frames."""
+EMA_DECAY = 0.99
 WINDOWS = (8, 1)
 """In frames, of the spectra that are compared: lines, and when they are."""
 NEIGHBOURHOOD = 33
@@ -79,6 +85,7 @@ def main(
     for parameter in trained:
         parameter.requires_grad_(True)
     optimizer = torch.optim.Adam(trained, rate, betas=(0.8, 0.99))
+    average = WeightAverage(codec, EMA_DECAY, codec.name)
     draw, mean = random.Random(0), 0.0
     for step in range(1, steps + 1):
         chosen = draw.sample(pairs, min(2, len(pairs)))
@@ -90,9 +97,10 @@ def main(
         for group in optimizer.param_groups:
             group["lr"] = rate * min(step / 20, 0.5 * (1.02 + math.cos(math.pi * progress)))
         optimizer.step()
+        average.update()
         mean += (loss.item() - mean) / min(step, 20)
         if step % every == 0 or step == steps:
-            save_codec(codec, out)
+            save_codec(average.codec, out)
             click.echo(f"step {step}: distance {mean:.4f}")
 
 
@@ -114,12 +122,13 @@ def examples(codec: Codec, folder: Path, minutes: float, period: int, above: flo
         count = draw.choice([n for n in (1, 2, 3, 3, 4, 6, 9, 12, 12) if n <= codec.num_codebooks])
         quantized = codec.quantizer.decode(codec.encode(speech.clamp(-1, 1), count))
         made = decode_whole(codec.decoder, quantized, codec)
-        target = limited(made, period, codec.hop_length, above, codec.sample_rate)
+        hop, rate = codec.hop_length, codec.sample_rate
+        target = limited(made, period, hop, above, rate)
         if steady:
-            target = limited(
-                target, codec.hop_length, codec.hop_length, NOISE_ABOVE, codec.sample_rate
-            )
-            target = steadied(target, codec.hop_length)
+            target = steadied(limited(target, hop, hop, NOISE_ABOVE, rate), hop)
+            target = with_energy_of(target, speech, hop, windows=len(audible) * 4)
+        else:
+            target = with_energy_of(target, speech, hop, round(ENERGY_ABOVE * hop / rate))
         pairs.append((quantized, target))
     lengths = [target.shape[-1] for _, target in pairs]
     return [pair for pair in pairs if pair[1].shape[-1] == max(lengths)]
@@ -149,6 +158,32 @@ def limited(audio: Tensor, period: int, hop_length: int, above: float, sample_ra
         gains[:, lines + shift] = gain.sqrt()
     return torch.istft(
         spectrum * gains, window, window // 4, window=shape, length=audio.shape[-1]
+    ).unsqueeze(1)
+
+
+def with_energy_of(
+    audio: Tensor, reference: Tensor, hop_length: int, low: int = 0, windows: int = 5
+) -> Tensor:
+    """``audio [1, 1, T]`` with the energy of ``reference`` in each neighbourhood, phases kept.
+
+    Spectra are those of windows of a frame, a quarter of that apart. A neighbourhood is 9 bins and
+    ``windows`` windows; bins below ``low`` stay. Power changes by at most :data:`MOST_ENERGY_DB`.
+    """
+    shape = hann(hop_length, audio.dtype, audio.device)
+    spectra = [
+        torch.stft(x[:, 0], hop_length, hop_length // 4, window=shape, return_complex=True)
+        for x in (audio, reference)
+    ]
+    windows = min(windows, spectra[0].shape[-1]) // 2 * 2 + 1
+    size, pad = (9, windows), (4, windows // 2)
+    found, due = (
+        F.avg_pool2d(x.abs().square(), size, 1, pad, count_include_pad=False) for x in spectra
+    )
+    most = 10 ** (MOST_ENERGY_DB / 20)
+    gain = ((due + 1e-6) / (found + 1e-6)).sqrt().clamp(1 / most, most)
+    gain[:, :low] = 1
+    return torch.istft(
+        spectra[0] * gain, hop_length, hop_length // 4, window=shape, length=audio.shape[-1]
     ).unsqueeze(1)
 
 

@@ -22,6 +22,12 @@ from audiocodec.runtime import RuntimeCodec
 Audio = NDArray[np.float32]  # [T] in [-1, 1]
 Noise = Literal["white", "pink", "hiss"]
 NOISES: tuple[Noise, ...] = ("white", "pink", "hiss")
+NOISE_SLOPES: dict[Noise, float] = {"white": 0.0, "pink": -3.0, "hiss": 6.0}
+"""Change of the power density in dB per octave."""
+LOWEST_NOISE = 20.0
+"""Hz. Below, the power density of pink noise is constant."""
+DB_PER_DOUBLING = 6.0
+"""Of an amplitude, rounded, as slopes are given: 3 dB per octave is a power density of 1 / f."""
 LEAST_AMPLITUDE = 1e-8
 PHASES = 16  # steps of a frame in which the envelope is measured
 WINDOW_FRAMES = 50  # frames in a window of the envelope's spectrum
@@ -55,18 +61,17 @@ def noise(kind: Noise, level: float, seconds: float, sample_rate: int, seed: int
     """Steady Gaussian noise ``[T]`` at ``level`` dBFS, rounded to 16 bits.
 
     The power density is constant (white), falls by 3 dB per octave (pink, from 20 Hz), or rises
-    by 6 dB per octave (hiss).
+    by 6 dB per octave (hiss): :data:`NOISE_SLOPES`.
 
     Raises:
         CodecError: another ``kind``.
     """
-    slopes = {"white": 0.0, "pink": -0.5, "hiss": 1.0}
-    if kind not in slopes:
+    if kind not in NOISE_SLOPES:
         raise CodecError(f"noise {kind}: does not exist; choose from {', '.join(NOISES)}")
     size = round(seconds * sample_rate)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(size))
     frequency = np.fft.rfftfreq(size, 1 / sample_rate)
-    spectrum *= np.maximum(frequency, 20.0) ** slopes[kind]
+    spectrum *= np.maximum(frequency, LOWEST_NOISE) ** (NOISE_SLOPES[kind] / DB_PER_DOUBLING)
     return at_level(np.fft.irfft(spectrum, size), level)
 
 

@@ -4,6 +4,9 @@ A Butterworth filter of second order, by the bilinear transform (Oppenheim and S
 7.2), as a convolution with its impulse response, which is cut off after two periods of the corner
 frequency. So it streams like every other layer, and its output does not depend on the chunks.
 
+The past of a signal is its first sample, not silence: an offset would be a step there, which takes
+two periods to decay. A constant does not pass, so the first sample is subtracted from all.
+
 Shapes: ``B`` batch, ``T`` samples, ``P`` samples in a block.
 """
 
@@ -19,7 +22,6 @@ from audiocodec.modules.conv import (
     convolve_with,
     fold_patches,
     unfold_patches,
-    with_context,
 )
 
 MAX_BLOCK = 32
@@ -29,7 +31,11 @@ DECAY_PERIODS = 2.0
 
 
 class HighPass(StreamedLayer):
-    """Audio ``[B, 1, T]`` -> the same without what is below ``corner`` Hz (-3 dB there)."""
+    """Audio ``[B, 1, T]`` -> the same without what is below ``corner`` Hz (-3 dB there).
+
+    In the state, two columns come before those of the signal: one that is 1 once the signal has
+    begun, and its first sample. So zeros are the state of a new stream, as for other layers.
+    """
 
     kernel: Tensor
 
@@ -38,13 +44,27 @@ class HighPass(StreamedLayer):
         self.block = max(n for n in range(1, MAX_BLOCK + 1) if hop_length % n == 0)
         length = math.ceil(DECAY_PERIODS * sample_rate / corner)
         blocks = math.ceil(length / self.block)
-        self.in_channels, self.context = self.block, blocks
+        self.in_channels, self.context = self.block, 2 + blocks
         taps = highpass_taps(corner, sample_rate, blocks * self.block)
         self.register_buffer("kernel", block_kernel(taps, self.block))
 
     def forward(self, audio: Tensor, state: StreamState | None = None) -> Tensor:
-        blocks = with_context(self, fold_patches(audio, self.block), state)
-        return unfold_patches(convolve_with(blocks, self.kernel), self.block)
+        blocks = fold_patches(audio, self.block)
+        if state is None:
+            signal = F.pad(blocks - audio[..., :1], (self.context - 2, 0))
+        else:
+            past = state.columns.get(self.name)
+            if past is None:
+                past = blocks.new_zeros(len(blocks), self.in_channels, self.context)
+            begun, held = past[:, :1, :1], past[:, :1, 1:2]
+            first = torch.where(begun > 0, held, audio[..., :1])
+            signal = torch.cat([past[..., 2:], blocks - first], dim=-1)
+            start = torch.cat([torch.ones_like(first), first], dim=-1)
+            newest = signal[..., signal.shape[-1] - self.context + 2 :]
+            state.columns[self.name] = torch.cat(
+                [start.expand(-1, self.in_channels, -1), newest], dim=-1
+            )
+        return unfold_patches(convolve_with(signal, self.kernel), self.block)
 
 
 def block_kernel(taps: Tensor, block: int) -> Tensor:

@@ -26,6 +26,8 @@ from audiocodec.paths import replacing
 
 log = logging.getLogger(__name__)
 
+LAYERS = 2
+"""Raised when layers compute something else from the same weights: older graphs are not used."""
 MAX_DIFFERENCE = 1e-4
 """Between the outputs of a new graph and of its network, as a share of the largest value."""
 
@@ -52,7 +54,7 @@ class OnnxEngine:
             raise CodecError(
                 "the engine onnx needs a saved codec: its graphs are kept by fingerprint"
             )
-        folder = cache_folder() / f"{codec.fingerprint}-{version('audiocodec')}"
+        folder = cache_folder() / f"{codec.fingerprint}-{version('audiocodec')}-{LAYERS}"
         self._graphs = {
             name: Graph(folder / f"{name}.onnx", state_shapes(network))
             for name, network in (("encoder", codec.encoder), ("decoder", codec.decoder))
