@@ -73,6 +73,28 @@ def test_new_codebooks_leave_the_networks_as_they_are(codec: Codec, tmp_path: Pa
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_more_codebooks_keep_the_codes_of_the_first(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path / "old")
+    more = ["--frames", 300, "--keep", 4, "--num-codebooks", 6, "--out", tmp_path / "new"]
+    invoke("initialise_codebooks", tmp_path / "old", CLIPS, *more)
+    audio = 0.1 * torch.randn(1, 1, 8000, generator=torch.Generator().manual_seed(0))
+    old, new = (load_codec(tmp_path / name) for name in ("old", "new"))
+    codes = new.encode(audio)
+    assert codes.shape[1] == 6 and torch.equal(codes[:, :4], old.encode(audio))
+    latents = new.latents(audio)
+    distances = [
+        (new.tables.decode(codes[:, :count]) - latents).square().mean() for count in (4, 5, 6)
+    ]
+    assert distances[0] > distances[1] > distances[2]
+
+
+def test_more_codebooks_than_there_are_cannot_be_kept(codec: Codec, tmp_path: Path) -> None:
+    save_codec(codec, tmp_path / "old")
+    arguments = [str(tmp_path / "old"), str(CLIPS), "--keep", "9", "--out", "x"]
+    result = CliRunner().invoke(import_module("initialise_codebooks").main, arguments)
+    assert result.exit_code == 2 and "does not have 9 codebooks" in result.output
+
+
 def test_dimensions_that_are_no_numbers_are_refused() -> None:
     arguments = ["speech_16khz", str(CLIPS), "--dims", "a,b", "--frames", "2", "--out", "x"]
     result = CliRunner().invoke(import_module("initialise_codebooks").main, arguments)

@@ -6,6 +6,10 @@ Encoder and decoder stay as they are. The codebooks are fitted to the latents th
 computes for TRAIN, one stage after the other. Do this after training, when the frozen codebooks no
 longer fit the encoder (`benchmarks/stages.py` measures how well they do), and after averaging two
 models, because codebooks do not average. The new model cannot decode token files of the old one.
+
+With `--keep` the first codebooks stay, so a model can be given more codebooks than it has:
+
+    python tools/initialise_codebooks.py speech_16khz TRAIN --keep 12 --num-codebooks 16 --out NEW
 """
 
 from __future__ import annotations
@@ -46,6 +50,18 @@ from audiocodec.quantization.residual import ResidualQuantizerConfig
     "[default: as in MODEL]",
 )
 @click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Keep so many codebooks as they are, and fit those after them.",
+)
+@click.option(
+    "--num-codebooks",
+    type=click.IntRange(min=1),
+    help="Codebooks of the new model.  [default: as in MODEL]",
+)
+@click.option(
     "--gain-db",
     nargs=2,
     type=float,
@@ -62,6 +78,8 @@ def main(
     out: Path,
     frames: int,
     dims: str,
+    keep: int,
+    num_codebooks: int | None,
     gain_db: tuple[float, float],
     threads: int,
 ) -> None:
@@ -76,34 +94,53 @@ def main(
     """
     torch.set_num_threads(threads)
     codec = load_trainable(model).eval()
+    config = with_sizes(codec.config.quantizer, dims, num_codebooks)
+    if config.stages[:keep] != codec.config.quantizer.stages[:keep] or keep > codec.num_codebooks:
+        raise click.BadParameter(f"MODEL does not have {keep} codebooks of the same dimensions")
     latents = latents_of(codec, folder, frames, gain_db)
-    save_codec(with_codebooks_for(latents, codec, with_dims(codec.config.quantizer, dims)), out)
+    save_codec(with_codebooks_for(latents, codec, config, keep), out)
     click.echo(f"{out}: {model} with codebooks for {len(latents)} frames of {folder}")
 
 
-def with_dims(config: ResidualQuantizerConfig, dims: str) -> ResidualQuantizerConfig:
-    """``config`` with the stages' dimensions ``"48,24,12"``; unchanged if ``dims`` is empty.
+def with_sizes(
+    config: ResidualQuantizerConfig, dims: str, num_codebooks: int | None
+) -> ResidualQuantizerConfig:
+    """``config`` with the stages' dimensions ``"48,24,12"`` and another number of stages.
+
+    It is unchanged where ``dims`` is empty and ``num_codebooks`` is ``None``.
 
     Raises:
         click.BadParameter: ``dims`` is not a list of numbers.
     """
-    if not dims:
-        return config
-    try:
-        numbers = [int(dim) for dim in dims.split(",")]
-    except ValueError:
-        raise click.BadParameter(f"{dims!r}: write numbers with commas, e.g. 48,24,12") from None
-    return config.model_validate({**config.model_dump(), "dims": numbers})
+    values = config.model_dump()
+    if num_codebooks is not None:
+        values["num_codebooks"] = num_codebooks
+    if dims:
+        try:
+            values["dims"] = [int(dim) for dim in dims.split(",")]
+        except ValueError:
+            raise click.BadParameter(
+                f"{dims!r}: write numbers with commas, e.g. 48,24,12"
+            ) from None
+    return config.model_validate(values)
 
 
 def with_codebooks_for(
-    latents: torch.Tensor, codec: Codec, config: ResidualQuantizerConfig
+    latents: torch.Tensor, codec: Codec, config: ResidualQuantizerConfig, keep: int = 0
 ) -> Codec:
-    """A codec with the networks of ``codec`` and codebooks fitted to latents ``[N, D]``."""
+    """A codec with the networks of ``codec`` and codebooks fitted to latents ``[N, D]``.
+
+    The first ``keep`` codebooks are those of ``codec``.
+    """
     fitted = Codec(codec.config.model_copy(update={"quantizer": config})).eval()
     fitted.encoder.load_state_dict(codec.encoder.state_dict())
     fitted.decoder.load_state_dict(codec.decoder.state_dict())
-    fitted.quantizer.initialise(latents, torch.Generator().manual_seed(0))
+    if keep:
+        fitted.quantizer.center.copy_(codec.quantizer.center)
+        fitted.quantizer.energy.copy_(codec.quantizer.energy)
+        for new, old in zip(fitted.quantizer.stages, codec.quantizer.stages[:keep], strict=False):
+            new.load_state_dict(old.state_dict())
+    fitted.quantizer.initialise(latents, torch.Generator().manual_seed(0), keep)
     return fitted
 
 

@@ -4,9 +4,9 @@
 
 The decoder adds lines at multiples of the rates of its levels. A filter that turns them down to
 what is beside them would need the future. So the decoder learns to make what it made before,
-filtered, with the energy that the original has around each time and frequency. Steady noise gets an
-envelope as well that does not follow the frames. Encoder and codebooks are not touched, so tokens
-stay (docs/log.md, 2026-11-28).
+filtered, with the energy it had before around each time and frequency. Steady noise gets the energy
+of the original, and an envelope that does not follow the frames. Encoder and codebooks are not
+touched, so tokens stay (docs/log.md, 2026-11-28).
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ NOISE_SHARE = 0.2
 NOISE_DB = (-60.0, -20.0)
 NOISE_ABOVE = 150.0
 """Hz. Noise has no harmonics: its lines at the frame rate are turned down from here on."""
-ENERGY_ABOVE = 1000.0
-"""Hz. From here on speech gets the energy of the original."""
 MOST_ENERGY_DB = 6.0
 MOST_GAIN_DB = 12.0
 """Of one band of steady noise at one phase of the frames."""
-EMA_DECAY = 0.99
+BATCH, EMA_DECAY = 4, 0.99
 WINDOWS = (8, 1)
 """In frames, of the spectra that are compared: lines, and when they are."""
+LOW_BAND, LOW_WEIGHT = 4, 4.0
+"""The lowest quarter of the bins, where most of speech is and no lines are, weighs four times."""
 NEIGHBOURHOOD = 33
 """Bins over which the power is averaged that an error is relative to."""
 
@@ -88,7 +88,7 @@ def main(
     average = WeightAverage(codec, EMA_DECAY, codec.name)
     draw, mean = random.Random(0), 0.0
     for step in range(1, steps + 1):
-        chosen = draw.sample(pairs, min(2, len(pairs)))
+        chosen = draw.sample(pairs, min(BATCH, len(pairs)))
         latents, target = (torch.cat(tensors) for tensors in zip(*chosen, strict=True))
         loss = distance(decode_whole(codec.decoder, latents, codec), target, codec.hop_length)
         optimizer.zero_grad()
@@ -126,9 +126,9 @@ def examples(codec: Codec, folder: Path, minutes: float, period: int, above: flo
         target = limited(made, period, hop, above, rate)
         if steady:
             target = steadied(limited(target, hop, hop, NOISE_ABOVE, rate), hop)
-            target = with_energy_of(target, speech, hop, windows=len(audible) * 4)
+            target = with_energy_of(speech, target, hop, windows=len(audible) * 4)
         else:
-            target = with_energy_of(target, speech, hop, round(ENERGY_ABOVE * hop / rate))
+            target = with_energy_of(made, target, hop)
         pairs.append((quantized, target))
     lengths = [target.shape[-1] for _, target in pairs]
     return [pair for pair in pairs if pair[1].shape[-1] == max(lengths)]
@@ -161,13 +161,11 @@ def limited(audio: Tensor, period: int, hop_length: int, above: float, sample_ra
     ).unsqueeze(1)
 
 
-def with_energy_of(
-    audio: Tensor, reference: Tensor, hop_length: int, low: int = 0, windows: int = 5
-) -> Tensor:
+def with_energy_of(reference: Tensor, audio: Tensor, hop_length: int, windows: int = 5) -> Tensor:
     """``audio [1, 1, T]`` with the energy of ``reference`` in each neighbourhood, phases kept.
 
     Spectra are those of windows of a frame, a quarter of that apart. A neighbourhood is 9 bins and
-    ``windows`` windows; bins below ``low`` stay. Power changes by at most :data:`MOST_ENERGY_DB`.
+    ``windows`` windows. Power changes by at most :data:`MOST_ENERGY_DB`.
     """
     shape = hann(hop_length, audio.dtype, audio.device)
     spectra = [
@@ -181,7 +179,6 @@ def with_energy_of(
     )
     most = 10 ** (MOST_ENERGY_DB / 20)
     gain = ((due + 1e-6) / (found + 1e-6)).sqrt().clamp(1 / most, most)
-    gain[:, :low] = 1
     return torch.istft(
         spectra[0] * gain, hop_length, hop_length // 4, window=shape, length=audio.shape[-1]
     ).unsqueeze(1)
@@ -209,8 +206,8 @@ def steadied(audio: Tensor, hop_length: int) -> Tensor:
 def distance(audio: Tensor, target: Tensor, hop_length: int) -> Tensor:
     """Power of the difference of two spectra relative to the target's around each bin.
 
-    It is a mean of ``log(1 + power)``.
-    Both are ``[B, 1, T]``. Phases count, and weak bands count as much as strong ones.
+    It is a mean of ``log(1 + power)`` in which the lowest quarter of the bins weighs more. Both are
+    ``[B, 1, T]``. Phases count, and weak bands count as much as strong ones.
     """
     terms = []
     for frames in WINDOWS:
@@ -226,8 +223,10 @@ def distance(audio: Tensor, target: Tensor, hop_length: int) -> Tensor:
             NEIGHBOURHOOD // 2,
             count_include_pad=False,
         ).unflatten(0, other.shape[:2])
-        error = (one - other).abs().square() / (around + 1e-5)
-        terms.append(error.log1p().mean())
+        error = ((one - other).abs().square() / (around + 1e-5)).log1p()
+        low = error.shape[-1] // LOW_BAND
+        terms.append((error[..., :low].sum(-1) * LOW_WEIGHT + error[..., low:].sum(-1)).mean())
+        terms[-1] = terms[-1] / (LOW_WEIGHT * low + error.shape[-1] - low)
     return torch.stack(terms).sum()
 
 

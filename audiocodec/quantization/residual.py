@@ -168,14 +168,19 @@ class ResidualQuantizer(nn.Module):
         )
 
     @torch.no_grad()
-    def initialise(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Initialise every stage on latents ``[N, D]``, each on the residual of those before it."""
-        center = latents.mean(dim=0)
-        self.center.copy_(center.unsqueeze(1))
-        residual = latents - center
-        self.energy.copy_(residual.square().mean().clamp(min=1e-8))
+    def initialise(self, latents: Tensor, generator: torch.Generator, keep: int = 0) -> None:
+        """Initialise every stage on latents ``[N, D]``, each on the residual of those before it.
+
+        The first ``keep`` stages, and with them center and energy, stay as they are.
+        """
+        if not keep:
+            center = latents.mean(dim=0)
+            self.center.copy_(center.unsqueeze(1))
+            self.energy.copy_((latents - center).square().mean().clamp(min=1e-8))
+        residual = latents - self.center.squeeze(1)
         for number, stage in enumerate(self.stages, start=1):
-            stage.initialise(residual, generator)
+            if number > keep:
+                stage.initialise(residual, generator)
             if number < self.num_codebooks:
                 residual = residual - stage.decode(stage.encode(residual.T.unsqueeze(0)))[0].T
 
