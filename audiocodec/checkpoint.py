@@ -22,6 +22,7 @@ from audiocodec.errors import CodecError
 from audiocodec.modules.conv import without_weight_norm
 from audiocodec.paths import replacing, writing
 from audiocodec.runtime import Engine, RuntimeCodec
+from audiocodec.tokens.context import CONTEXT_NAME
 from audiocodec.weights import check_architecture, read_weights, save_weights
 
 CONFIG_NAME = "config.json"
@@ -90,7 +91,8 @@ def load_codec(
                 "model again, or, if you changed it yourself, record it with codec verify --record"
             )
         codec.eval().requires_grad_(False)
-        return RuntimeCodec(codec, make_engine(codec))
+        context = folder / CONTEXT_NAME
+        return RuntimeCodec(codec, make_engine(codec), context if context.is_file() else None)
 
 
 def load_trainable(model: str | Path, device: str | torch.device = "cpu") -> Codec:

@@ -30,6 +30,7 @@ from audiocodec.modules.mdct import initialise_mdct
 from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.tokens import rates
+from audiocodec.tokens.context import ContextModel
 
 
 class CodecConfig(Config):
@@ -62,6 +63,11 @@ class CodecProperties:
 
     name: str
     config: CodecConfig
+
+    @property
+    def context(self) -> ContextModel | None:
+        """The context model of its tokens; a codec in training has none."""
+        return None
 
     @property
     def sample_rate(self) -> int:

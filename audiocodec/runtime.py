@@ -8,6 +8,8 @@ back. The shape letters are in :mod:`audiocodec.codec`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +27,7 @@ from audiocodec.modules.conv import (
     without_weight_norm,
 )
 from audiocodec.quantization.search import InferenceTables
+from audiocodec.tokens.context import ContextModel
 
 
 class Engine(Protocol):
@@ -77,12 +80,16 @@ class RuntimeCodec(CodecProperties):
     Args:
         codec: names, configuration and quantiser are taken from it, as they are now.
         engine: computes the encoder and decoder of ``codec``; by default PyTorch.
+        context: file of the context model of its tokens, which is read when it is first needed.
 
     Raises:
         NotFiniteError: a codebook of ``codec`` has entries that are not finite.
     """
 
-    def __init__(self, codec: Codec, engine: Engine | None = None) -> None:
+    def __init__(
+        self, codec: Codec, engine: Engine | None = None, context: Path | None = None
+    ) -> None:
+        self._context_path = context
         self.name = codec.name
         self.fingerprint = codec.fingerprint
         self.config = codec.config
@@ -95,6 +102,23 @@ class RuntimeCodec(CodecProperties):
             "quantizer": _count(codec.quantizer),
             "decoder": _count(codec.decoder),
         }
+
+    @cached_property
+    def context(self) -> ContextModel | None:
+        """The context model of its tokens, or ``None``.
+
+        Raises:
+            CodecError: a damaged file, or a model of other codebooks.
+        """
+        if self._context_path is None:
+            return None
+        context = ContextModel.load(self._context_path)
+        if context.codebook_sizes != self.codebook_sizes:
+            raise CodecError(
+                f"{self._context_path}: is for codebooks of {context.codebook_sizes} entries, not "
+                f"for those of {self.name}; make one with codec train-context"
+            )
+        return context
 
     @property
     def device(self) -> torch.device:

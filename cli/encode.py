@@ -12,6 +12,7 @@ import click
 from .lists import files_from_option
 from .options import (
     beam_option,
+    coding_option,
     device_option,
     engine_option,
     jobs_option,
@@ -61,6 +62,7 @@ def bits_per_second(ctx: click.Context, param: click.Parameter, value: str | Non
     "--exact", is_flag=True, help="Compute in float64, so that rounding changes no codes; slower."
 )
 @beam_option
+@coding_option
 @raw_input_options
 @json_option("files (source, target, seconds, bitrate, ...), skipped, failures.")
 def command(
@@ -76,6 +78,7 @@ def command(
     overwrite: bool,
     exact: bool,
     beam: int,
+    coding: str | None,
     raw: int | None,
     raw_channels: int,
     raw_format: str,

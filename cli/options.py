@@ -46,6 +46,13 @@ beam_option = click.option(
     help="Beam width of the search for codes; 4 has less distortion than 1 and takes longer.",
 )
 
+coding_option = click.option(
+    "--coding",
+    type=click.Choice(["fixed", "context"]),
+    help="How codes are written: fixed, ceil(log2(size)) bits each; context, about a quarter less "
+    "for the same codes, read with the model at hand.",
+)
+
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,

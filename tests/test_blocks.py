@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from audiocodec.tokens import (
     token_header,
 )
 from audiocodec.tokens.blocks import TRAILER
+from audiocodec.tokens.context import ContextModel
 from audiocodec.tokens.packing import Codes
 
 HEADER = TokenHeader("m", "00112233445566ff", 16000, 320, 8000, 1, (4, 4, 1000), block_frames=5)
@@ -247,33 +248,33 @@ def test_a_header_of_a_codec_states_the_bitrate_of_the_codec(codec: RuntimeCodec
 class BytesCoding:
     """A toy: each code is one byte, after the length of the block in two bytes."""
 
-    def __init__(self, header: TokenHeader) -> None:
+    rows_at_once, constant_length = 2, False
+
+    def __init__(self, header: TokenHeader, context: ContextModel | None = None) -> None:
         self.shape = header.channels, header.num_codebooks
 
     def pack(self, codes: Codes) -> bytes:
         data = codes.astype(np.uint8).tobytes()
         return len(data).to_bytes(2, "little") + data
 
-    def unpack(self, data: bytes, frames: int) -> Codes:
-        codes = np.frombuffer(data[2:], np.uint8).reshape(*self.shape, frames)
-        return codes.astype(np.int64)
+    def unpack(self, blocks: Sequence[tuple[bytes, int]]) -> list[Codes]:
+        return [
+            np.frombuffer(data[2:], np.uint8).reshape(*self.shape, frames).astype(np.int64)
+            for data, frames in blocks
+        ]
 
-    def read(self, read: Callable[[int], bytes], frames: int) -> bytes:
+    def read_length(self, read: Callable[[int], bytes], frames: int) -> tuple[bytes, int]:
         start = read(2)
-        return start + read(int.from_bytes(start, "little"))
+        return start, int.from_bytes(start, "little")
 
     def salvage(self, data: bytes, frames: int) -> Codes:
         return np.zeros((*self.shape, 0), np.int64)
 
-    def num_bytes(self, frames: int) -> int:
-        return 2 + self.shape[0] * self.shape[1] * frames
-
 
 def test_a_coding_is_one_class_and_one_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(coding.CODINGS, "bytes", BytesCoding)
-    monkeypatch.setattr(TokenHeader, "coding", "bytes")
     codes = CODES % 4
-    data = written(codes=codes)
+    data = written(replace(HEADER, coding="bytes"), codes)
     stream: BinaryIO = io.BytesIO(data)
     assert np.concatenate(list(BlockReader(stream).pieces()), 2).tolist() == codes.tolist()
     with TokenFile(io.BytesIO(data)) as tokens:

@@ -30,6 +30,7 @@ from audiocodec.files import (
 )
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import TokenWriter, token_header
+from audiocodec.tokens.header import FIXED
 from audiocodec.tokens.packing import Codes
 
 BATCH_SECONDS = {"cpu": 16.0, "cuda": 160.0}
@@ -57,7 +58,7 @@ class BatchEncoder:
     In float64 the codes are identical. In float32, rounding may decide a near tie differently.
 
     Args:
-        num_codebooks, beam: as in :func:`encode_file`.
+        num_codebooks, beam, coding: as in :func:`encode_file`.
         batch_seconds: seconds of audio in a batch; by default :data:`BATCH_SECONDS` of the codec's
             device.
     """
@@ -67,9 +68,10 @@ class BatchEncoder:
         codec: RuntimeCodec,
         num_codebooks: int | None = None,
         beam: int = 1,
+        coding: str = FIXED,
         batch_seconds: float | None = None,
     ) -> None:
-        self.codec, self.num_codebooks, self.beam = codec, num_codebooks, beam
+        self.codec, self.num_codebooks, self.beam, self.coding = codec, num_codebooks, beam, coding
         self.device = codec.device
         self.batch_seconds = batch_seconds or BATCH_SECONDS.get(
             self.device.type, BATCH_SECONDS["cuda"]
@@ -121,7 +123,13 @@ class BatchEncoder:
 
     def _encode_alone(self, job: Job, progress: Progress) -> FileResult:
         return encode_file(
-            job.source, job.target, self.codec, self.num_codebooks, progress, self.beam
+            job.source,
+            job.target,
+            self.codec,
+            self.num_codebooks,
+            progress,
+            self.beam,
+            coding=self.coding,
         )
 
     def _read(self, job: Job, progress: Progress) -> _Loaded:
@@ -173,9 +181,14 @@ class BatchEncoder:
         started = time.perf_counter()
         reader = loaded.reader
         header = token_header(
-            self.codec, self.num_codebooks, reader.info.sample_rate, reader.info.channels
+            self.codec,
+            self.num_codebooks,
+            reader.info.sample_rate,
+            reader.info.channels,
+            coding=self.coding,
         )
-        with TokenWriter(loaded.job.target, header) as writer:
+        context = self.codec.context
+        with TokenWriter(loaded.job.target, header, context=context) as writer:
             writer.write(codes)
             writer.finish(reader.samples_read)
         elapsed = loaded.elapsed + share + time.perf_counter() - started

@@ -6,6 +6,7 @@ modification times are compared: encoding a folder again reports every stale fil
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import time
@@ -17,10 +18,11 @@ import torch
 from audiocodec.audio import AudioReader
 from audiocodec.batch.report import OutputDiffers
 from audiocodec.errors import CodecError
-from audiocodec.files import BLOCK_SECONDS, FileResult
+from audiocodec.files import BLOCK_SECONDS, FileResult, written
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
 from audiocodec.tokens import TokenFile, TokenWriter, token_header
+from audiocodec.tokens.header import FIXED
 
 CHECK_SECONDS = 0.5
 """Length of the start of a recording that is encoded to see whether a beam chose its codes."""
@@ -30,7 +32,11 @@ Shape = tuple[int, int, int]
 
 
 def check_encoded(
-    target: str | Path, codec: RuntimeCodec, num_codebooks: int, source: str | Path | None = None
+    target: str | Path,
+    codec: RuntimeCodec,
+    num_codebooks: int,
+    source: str | Path | None = None,
+    coding: str = FIXED,
 ) -> None:
     """Raise :class:`~audiocodec.batch.report.OutputDiffers` if the token file ``target`` is not
     what ``codec`` would write, as far as its header, its length and those of ``source`` show.
@@ -58,15 +64,23 @@ def check_encoded(
     elif held > num_codebooks:
         numbers = f"{held} codebooks, {num_codebooks} asked for"
         found = (f"holds {numbers}", f"files hold {numbers}", "cuts {} down")
+    elif header.coding != coding:
+        codings = f"{header.coding} coding, {coding} asked for"
+        found = (f"has {codings}", f"files have {codings}", "rewrites {}")
     else:
         return
     raise OutputDiffers(target, *found)
 
 
 def cut_codebooks(
-    target: str | Path, source: str | Path, codec: RuntimeCodec, num_codebooks: int
+    target: str | Path,
+    source: str | Path,
+    codec: RuntimeCodec,
+    num_codebooks: int,
+    coding: str = FIXED,
 ) -> FileResult | None:
-    """Rewrite ``target``, the token file of ``source``, with its first codebooks only.
+    """Rewrite ``target``, the token file of ``source``, with its first codebooks only, and in
+    another coding.
 
     A greedy search chooses each codebook's codes from the codebooks before it, so the result is the
     file that encoding would make. That is not so for codes that a beam chose. A token file does not
@@ -77,12 +91,14 @@ def cut_codebooks(
     """
     started = time.perf_counter()
     try:
-        with TokenFile(target) as tokens:
+        with TokenFile(target, codec.context) as tokens:
             header, num_samples = tokens.header, tokens.num_samples
+            fewer = header.num_codebooks > num_codebooks
+            other = header.num_codebooks == num_codebooks and header.coding != coding
             shape = (header.original_sample_rate, header.channels, num_samples)
             if (
                 header.fingerprint != codec.fingerprint
-                or header.num_codebooks <= num_codebooks
+                or not (fewer or other)
                 or tokens.truncated
                 or _change(shape, _shape(source, num_samples), target, source, "", "")
                 or not _is_greedy(tokens, source, codec, num_codebooks)
@@ -91,23 +107,12 @@ def cut_codebooks(
             codes = tokens.read(num_codebooks=num_codebooks)
     except CodecError:  # encoding replaces the target, or reports the error
         return None
-    header = token_header(codec, num_codebooks, *shape[:2])
-    with TokenWriter(target, header) as writer:
+    header = token_header(codec, num_codebooks, *shape[:2], coding=coding)
+    with TokenWriter(target, header, context=codec.context) as writer:
         writer.write(codes)
         writer.finish(num_samples)
-    return FileResult(
-        source=Path(source),
-        target=writer.path,
-        seconds=num_samples / header.original_sample_rate,
-        num_samples=num_samples,
-        sample_rate=header.original_sample_rate,
-        channels=header.channels,
-        num_codebooks=num_codebooks,
-        bitrate=header.bitrate,
-        file_bytes=writer.num_bytes,
-        elapsed=time.perf_counter() - started,
-        reused=True,
-    )
+    result = written(tokens, writer, time.perf_counter() - started)
+    return dataclasses.replace(result, source=Path(source), reused=True)
 
 
 def _is_greedy(

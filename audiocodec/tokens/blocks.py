@@ -5,23 +5,26 @@ from __future__ import annotations
 import itertools
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from audiocodec.errors import CodecError
 from audiocodec.tokens.coding import Coding, coding_of
 from audiocodec.tokens.header import CRC, held_codebooks, read_header
 from audiocodec.tokens.packing import Codes
 
+if TYPE_CHECKING:
+    from audiocodec.tokens.context import ContextModel
+
 TRAILER = struct.Struct("<BQI")
 TRAILER_MARK = b"\0"
 """In place of a block's frame count."""
 
 
-def block_bytes(coding: Coding, frames: int) -> int:
-    """Bytes of a block: frame count, codes and CRC."""
-    return 1 + coding.num_bytes(frames) + CRC.size
+BLOCK_OVERHEAD = 1 + CRC.size
+"""Bytes of a block's frame count and CRC."""
 
 
 def write_block(coding: Coding, number: int, codes: Codes) -> bytes:
@@ -45,9 +48,10 @@ def read_trailer(data: bytes) -> int | None:
 
 
 class Block(NamedTuple):
-    """Codes ``[C, K, f]``, and whether the CRC confirmed them."""
+    """The bytes of a block's codes, its frames, and whether the CRC confirmed them."""
 
-    codes: Codes
+    data: bytes
+    frames: int
     checked: bool
 
 
@@ -68,18 +72,25 @@ class BlockReader:
     Args:
         stream: ``read(n)`` returns 1 to ``n`` bytes, and none only at the end.
         path: name of the input, for messages.
+        context: the context model that the codes may be coded with; bundled ones are found without.
 
     Raises:
         CodecError: not a token file, of a newer version, or with a damaged header.
     """
 
-    def __init__(self, stream: BinaryIO, path: Path = Path("stdin")) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        path: Path = Path("stdin"),
+        context: ContextModel | None = None,
+    ) -> None:
         self.path = path
         self._stream = stream
         self.num_bytes = self.num_frames = self.num_samples = 0
         self.truncated = True
         self.header = read_header(self._read, self.path)
-        self.coding = coding_of(self.header)
+        with self._named():
+            self.coding = coding_of(self.header, context)
 
     def __enter__(self) -> BlockReader:
         return self
@@ -112,16 +123,17 @@ class BlockReader:
                 break
             if self.num_frames % self.header.block_frames:  # only the last block may be shorter
                 raise self.damaged(number)
-            self.num_frames += block.codes.shape[2]
+            (codes,) = self.decode([block])
+            self.num_frames += codes.shape[2]
             self.num_samples = self.header.num_samples(self.num_frames)
-            if block.codes.shape[2]:
-                yield block.codes[:, :num_codebooks]
+            if codes.shape[2]:
+                yield codes[:, :num_codebooks]
         self._read_end()
 
     def read_block(self, number: int) -> Block | None:
         """The block at the current position, which must be block ``number`` of the file.
 
-        Where the input ends inside the block, the block's whole frames, unchecked.
+        Where the input ends inside the block, what there is of it, unchecked.
 
         Returns:
             ``None`` at the trailer's mark, which is read too, and at the end of the input.
@@ -135,15 +147,32 @@ class BlockReader:
         (frames,) = count
         if frames > self.header.block_frames:
             raise self.damaged(number)
-        data = self.coding.read(self._read, frames)
+        try:
+            head, size = self.coding.read_length(self._read, frames)
+        except CodecError:
+            raise self.damaged(number) from None
+        data = head + self._read(size)
         crc = self._read(CRC.size)
         if len(crc) == CRC.size:
             if crc != _block_crc(number, count + data):
                 raise self.damaged(number)
-            return Block(self.coding.unpack(data, frames), checked=True)
+            return Block(data, frames, checked=True)
         if len(count + data + crc) == TRAILER.size:
             frames = 0  # more likely a trailer with a damaged mark than a block cut right here
-        return Block(self.coding.salvage(data, frames), checked=False)
+        return Block(data, frames, checked=False)
+
+    def decode(self, blocks: Sequence[Block]) -> list[Codes]:
+        """Codes ``[C, K, f]`` of blocks; of one without a CRC the whole frames.
+
+        Raises:
+            CodecError: the context model is not at hand, or no encoder wrote the blocks.
+        """
+        with self._named():
+            checked = iter(self.coding.unpack([block[:2] for block in blocks if block.checked]))
+            return [
+                next(checked) if block.checked else self.coding.salvage(*block[:2])
+                for block in blocks
+            ]
 
     def damaged(self, number: int) -> CodecError:
         """The error for block ``number``."""
@@ -151,6 +180,14 @@ class BlockReader:
         return CodecError(
             f"{self.path}: damaged at {start:.1f} s (block {number}); get the file again"
         )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors begin with the name of the input."""
+        try:
+            yield
+        except CodecError as error:
+            raise CodecError(f"{self.path}: {error}") from None
 
     def _read_end(self) -> None:
         """What follows the trailer's mark: nothing, where the input was cut short."""

@@ -8,18 +8,24 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from audiocodec.errors import CodecError
 from audiocodec.tokens import rates
 
+if TYPE_CHECKING:
+    from audiocodec.tokens.context import ContextModel
+
 SUFFIX = ".tok"
 MAGIC = b"\x89TOK"
-VERSION = 1
+VERSION = 2
+"""The newest that is read. Files with fixed coding are written as version 1."""
 START = struct.Struct("<4sBH")
 FIELDS = struct.Struct("<8sIHIHB")
 RUN = struct.Struct("<BI")
 CRC = struct.Struct("<I")
+FIXED, CONTEXT = "fixed", "context"
+NO_CONTEXT = "0" * 16
 BLOCK_SECONDS = 3
 """Length of a block where no ``block_frames`` is given."""
 
@@ -37,6 +43,10 @@ class TokenHeader:
         channels: of the recording.
         codebook_sizes: entries of each codebook in the file, in order.
         block_frames: frames per block; 0 becomes three seconds, at most 255 frames.
+        coding: how codes become bytes: the name of an entry of
+            :data:`~audiocodec.tokens.coding.CODINGS`.
+        context: fingerprint of the context model, 16 hex digits, with ``context`` coding; else
+            empty.
 
     Raises:
         CodecError: a value that the format cannot hold.
@@ -50,8 +60,8 @@ class TokenHeader:
     channels: int
     codebook_sizes: tuple[int, ...]
     block_frames: int = 0
-    coding: ClassVar[str] = "fixed"
-    """The only coding of version 1; it has no field in the file."""
+    coding: str = FIXED
+    context: str = ""
 
     def __post_init__(self) -> None:
         if not self.block_frames and self.hop_length:
@@ -67,14 +77,17 @@ class TokenHeader:
             ("codebook_sizes", min(self.codebook_sizes, default=0), 2**31),
             ("codebook_sizes", max(self.codebook_sizes, default=0), 2**31),
             ("bytes of the model's name", len(self.model.encode()), 255),
+            ("bytes of the coding's name", len(self.coding.encode()), 255),
         ):
             if not 1 <= value <= highest:
                 raise CodecError(f"a {SUFFIX} file holds {name} of 1 to {highest}, not {value}")
-        if len(self.fingerprint) != 16 or set(self.fingerprint) - set("0123456789abcdef"):
+        if not _is_fingerprint(self.fingerprint):
             raise CodecError(
                 f"a {SUFFIX} file needs its model's fingerprint, 16 hex digits, not "
                 f"`{self.fingerprint}`; save the model and load it to give it one"
             )
+        if self.context and not _is_fingerprint(self.context):
+            raise CodecError(f"`{self.context}` is no fingerprint of a context model")
 
     @property
     def num_codebooks(self) -> int:
@@ -121,7 +134,11 @@ class TokenHeader:
         )
         fields += bytes([len(runs)]) + b"".join(RUN.pack(*run) for run in runs)
         fields += bytes([len(name)]) + name
-        head = START.pack(MAGIC, VERSION, len(fields)) + fields
+        version = 1
+        if self.coding != FIXED:
+            version, coding = 2, self.coding.encode()
+            fields += bytes([len(coding)]) + coding + bytes.fromhex(self.context or NO_CONTEXT)
+        head = START.pack(MAGIC, version, len(fields)) + fields
         return head + CRC.pack(zlib.crc32(head))
 
 
@@ -138,6 +155,8 @@ class Model(Protocol):
     def hop_length(self) -> int: ...
     @property
     def codebook_sizes(self) -> tuple[int, ...]: ...
+    @property
+    def context(self) -> ContextModel | None: ...
     def resolve_num_codebooks(self, num_codebooks: int | None) -> int: ...
 
 
@@ -148,6 +167,7 @@ def token_header(
     channels: int = 1,
     block_frames: int = 0,
     fingerprint: str | None = None,
+    coding: str = FIXED,
 ) -> TokenHeader:
     """The header of a token file with codes of ``codec``.
 
@@ -158,10 +178,17 @@ def token_header(
         block_frames: frames per block; 0 for three seconds, at most 255 frames.
         fingerprint: ``None`` for the codec's. A codec that was never saved has none; its codes can
             be written with another one, but then no codec will decode the file.
+        coding: ``fixed``, or ``context``, which takes the codec's context model.
 
     Raises:
-        CodecError: more codebooks than the codec has, or a codec without a fingerprint.
+        CodecError: more codebooks than the codec has, a codec without a fingerprint, or no context
+            model where one is needed.
     """
+    if coding == CONTEXT and codec.context is None:
+        raise CodecError(
+            f"model {codec.name} has no context model; use --coding fixed, or make one with "
+            "codec train-context"
+        )
     num_codebooks = codec.resolve_num_codebooks(num_codebooks)
     return TokenHeader(
         model=codec.name,
@@ -172,6 +199,8 @@ def token_header(
         channels=channels,
         codebook_sizes=codec.codebook_sizes[:num_codebooks],
         block_frames=block_frames,
+        coding=coding,
+        context=codec.context.fingerprint if coding == CONTEXT and codec.context else "",
     )
 
 
@@ -221,12 +250,12 @@ def read_header(read: Callable[[int], bytes], path: Path) -> TokenHeader:
     if zlib.crc32(start + fields) != CRC.unpack(crc)[0] or version < 1:
         raise damaged
     try:
-        return _read_fields(fields)
+        return _read_fields(fields, version)
     except (struct.error, IndexError, UnicodeDecodeError, CodecError):
         raise damaged from None
 
 
-def _read_fields(fields: bytes) -> TokenHeader:
+def _read_fields(fields: bytes, version: int) -> TokenHeader:
     """The header with these fields: all bytes but magic, version, length and CRC."""
     fingerprint, sample_rate, hop_length, original_sample_rate, channels, block_frames = (
         FIELDS.unpack_from(fields)
@@ -238,7 +267,11 @@ def _read_fields(fields: bytes) -> TokenHeader:
         count, size = RUN.unpack_from(fields, at)
         sizes += [size] * count
         at += RUN.size
-    name = fields[at + 1 : at + 1 + fields[at]].decode()
+    name, at = fields[at + 1 : at + 1 + fields[at]].decode(), at + 1 + fields[at]
+    coding, context = FIXED, NO_CONTEXT
+    if version > 1:
+        coding, at = fields[at + 1 : at + 1 + fields[at]].decode(), at + 1 + fields[at]
+        context = struct.unpack_from("<8s", fields, at)[0].hex()
     return TokenHeader(
         model=name,
         fingerprint=fingerprint.hex(),
@@ -248,4 +281,10 @@ def _read_fields(fields: bytes) -> TokenHeader:
         channels=channels,
         codebook_sizes=tuple(sizes),
         block_frames=block_frames,
+        coding=coding,
+        context="" if context == NO_CONTEXT else context,
     )
+
+
+def _is_fingerprint(text: str) -> bool:
+    return len(text) == 16 and not set(text) - set("0123456789abcdef")

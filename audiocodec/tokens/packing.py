@@ -33,6 +33,14 @@ def code_array(codes: Any) -> Codes:
     return array.astype(np.int64, copy=False)
 
 
+def check_codes(codes: Codes, sizes: tuple[int, ...]) -> None:
+    """Raise :class:`CodecError` unless ``codes [C, K, F]`` lie in ``K`` codebooks of ``sizes``."""
+    if codes.shape[1] != len(sizes):
+        raise CodecError(f"codes have {codes.shape[1]} codebooks, and {len(sizes)} sizes are given")
+    if (codes < 0).any() or (codes >= np.array(sizes)[None, :, None]).any():
+        raise CodecError(f"codes outside their codebooks of {sizes} entries")
+
+
 def pack(codes: Any, sizes: Sequence[int]) -> bytes:
     """Codes ``[C, K, F]`` -> bits by frame, channel, codebook; zero bits up to a whole byte.
 
@@ -50,11 +58,8 @@ def pack(codes: Any, sizes: Sequence[int]) -> bytes:
         CodecError: a code outside its codebook, or another number of codebooks.
     """
     codes, sizes = code_array(codes), tuple(sizes)
-    channels, stages, frames = codes.shape
-    if stages != len(sizes):
-        raise CodecError(f"codes have {stages} codebooks, and {len(sizes)} sizes are given")
-    if (codes < 0).any() or (codes >= np.array(sizes)[None, :, None]).any():
-        raise CodecError(f"codes outside their codebooks of {sizes} entries")
+    check_codes(codes, sizes)
+    channels, _, frames = codes.shape
     shifts, owners, _ = _bit_layout(sizes)
     by_frame = codes.transpose(2, 0, 1)  # [F, C, K]
     bits = (by_frame[:, :, owners] >> shifts) & 1

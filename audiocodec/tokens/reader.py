@@ -6,15 +6,19 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from audiocodec.errors import CodecError
 from audiocodec.paths import Report, check_file, find_inputs, stream_name
-from audiocodec.tokens.blocks import TRAILER, BlockReader, block_bytes, read_trailer
+from audiocodec.tokens.blocks import BLOCK_OVERHEAD, TRAILER, BlockReader, read_trailer
 from audiocodec.tokens.header import SUFFIX, held_codebooks
+from audiocodec.tokens.index import BlockIndex
 from audiocodec.tokens.packing import Codes
+
+if TYPE_CHECKING:
+    from audiocodec.tokens.context import ContextModel
 
 PIECE_SECONDS = 4.0
 
@@ -37,12 +41,14 @@ class TokenFile:
     Args:
         source: a path; or a binary stream that can seek, such as ``io.BytesIO(data)``. A stream is
             read from its beginning and stays open.
+        context: the context model that the codes may be coded with. It is needed to read codes; a
+            bundled one is found without.
 
     Raises:
         CodecError: missing, not a token file, of a newer version, or damaged.
     """
 
-    def __init__(self, source: str | Path | BinaryIO) -> None:
+    def __init__(self, source: str | Path | BinaryIO, context: ContextModel | None = None) -> None:
         if isinstance(source, (str, Path)):
             self.path = Path(source)
             self._stream, self._owned = _open(self.path), True
@@ -51,16 +57,18 @@ class TokenFile:
             self._stream, self._owned = source, False
         try:
             self.num_bytes = _rewind(self._stream, self.path)
-            self._blocks = BlockReader(self._stream, self.path)
+            self._blocks = BlockReader(self._stream, self.path, context)
             self.header = self._blocks.header
-            self._starts = self._block_starts()
+            first, frames = self._blocks.num_bytes, self.header.block_frames
+            self._index = BlockIndex(self._stream, self._blocks.coding, first, frames)
             num_samples = self._read_trailer()
             self.truncated = num_samples is None
             if num_samples is None:
                 self._read_to_the_cut()
             else:
                 self.num_samples, self.num_frames = num_samples, self.header.num_frames(num_samples)
-                self._check_size()
+                if self._blocks.coding.constant_length:
+                    self._check_size(self._end_of_equal_blocks() + TRAILER.size)
         except BaseException:
             self.close()
             raise
@@ -86,9 +94,19 @@ class TokenFile:
         return self.num_samples
 
     @property
+    def num_blocks(self) -> int:
+        return -(-self.num_frames // self.header.block_frames)
+
+    @property
     def payload_bytes(self) -> float:
-        """Bytes of the codes alone."""
-        return self.num_frames * self.header.frame_bits / 8
+        """Bytes of the codes alone; of a file that was cut short, of its whole blocks."""
+        if self._blocks.coding.constant_length:
+            return self.num_frames * self.header.frame_bits / 8
+        total = 0
+        with suppress(CodecError):
+            for number in range(self.num_blocks):
+                total += self._index.size(number)
+        return total
 
     def read(
         self, start: int = 0, stop: int | None = None, num_codebooks: int | None = None
@@ -111,7 +129,7 @@ class TokenFile:
         num_codebooks = held_codebooks(self.header, num_codebooks, self.path)
         block_frames = self.header.block_frames
         numbers = range(start // block_frames, -(-stop // block_frames))
-        blocks = [self._read_block(number)[:, :num_codebooks] for number in numbers]
+        blocks = [codes[:, :num_codebooks] for codes in self._read_blocks(numbers)]
         empty = np.zeros((self.header.channels, num_codebooks, 0), dtype=np.int64)
         skipped = numbers.start * block_frames
         return np.concatenate([empty, *blocks], axis=2)[:, :, start - skipped : stop - skipped]
@@ -127,69 +145,93 @@ class TokenFile:
             CodecError: more codebooks than the file holds, or a damaged block.
         """
         frames = frames or max(1, round(PIECE_SECONDS * self.header.frame_rate))
-        for start in range(0, self.num_frames, frames):
-            yield self.read(start, min(start + frames, self.num_frames), num_codebooks)
+        at_once = self._blocks.coding.rows_at_once
+        read = frames if at_once == 1 else at_once * self.header.block_frames
+        for start in range(0, self.num_frames, read):
+            codes = self.read(start, min(start + read, self.num_frames), num_codebooks)
+            for first in range(0, codes.shape[2], frames):
+                yield codes[:, :, first : first + frames]
 
     def verify(self) -> None:
-        """Read and check every block, one in memory.
+        """Read and check every block, a few in memory.
 
         Raises:
             CodecError: names the first damaged block.
         """
-        for number in range(-(-self.num_frames // self.header.block_frames)):
-            self._read_block(number)
-
-    def _block_starts(self) -> range:
-        """The position of each block in the file, whether the file reaches so far or not."""
-        size = block_bytes(self._blocks.coding, self.header.block_frames)
-        return range(self._blocks.num_bytes, self.num_bytes, size)
+        at_once = self._blocks.coding.rows_at_once
+        for first in range(0, self.num_blocks, at_once):
+            for _ in self._read_blocks(range(first, min(first + at_once, self.num_blocks))):
+                pass
+        if not (self.truncated or self._blocks.coding.constant_length):
+            self._check_size(self._start(self.num_blocks) + TRAILER.size)
 
     def _read_trailer(self) -> int | None:
         """``num_samples``, or ``None`` where the file has no intact trailer."""
-        if self.num_bytes - self._starts.start < TRAILER.size:
+        if self.num_bytes - self._index.first < TRAILER.size:
             return None
         self._stream.seek(self.num_bytes - TRAILER.size)
         return read_trailer(self._stream.read(TRAILER.size))
 
     def _read_to_the_cut(self) -> None:
         """Count the frames of a file without trailer. It can be read up to a damaged block."""
-        self._stream.seek(self._starts.start)
+        self._blocks.decode([])  # raises, where no block could be decoded
+        self._stream.seek(self._index.first)
         with suppress(CodecError):
             for _ in self._blocks.pieces():
                 pass
         self.num_frames, self.num_samples = self._blocks.num_frames, self._blocks.num_samples
 
-    def _check_size(self) -> None:
-        blocks, rest = divmod(self.num_frames, self.header.block_frames)
-        expected = self._starts.start + blocks * self._starts.step + TRAILER.size
-        expected += block_bytes(self._blocks.coding, rest) if rest else 0
+    def _end_of_equal_blocks(self) -> int:
+        whole, rest = divmod(self.num_frames, self.header.block_frames)
+        last = self._blocks.coding.read_length(self._stream.read, rest)[1] + BLOCK_OVERHEAD
+        return self._index.start(whole) + (last if rest else 0)
+
+    def _check_size(self, expected: int) -> None:
         if self.num_bytes != expected:
             raise CodecError(
                 f"{self.path}: damaged: {self.num_bytes} bytes long where "
                 f"{expected} are due; get the file again"
             )
 
-    def _read_block(self, number: int) -> Codes:
-        """Codes ``[C, K, f]`` of a block."""
-        self._stream.seek(self._starts[number])
-        block = self._blocks.read_block(number)
-        due = min(self.header.block_frames, self.num_frames - number * self.header.block_frames)
-        if block and block.codes.shape[2] == due and (block.checked or self.truncated):
-            return block.codes
-        raise self._blocks.damaged(number)
+    def _read_blocks(self, numbers: range) -> list[Codes]:
+        """Codes ``[C, K, f]`` of some blocks."""
+        blocks = []
+        for number in numbers:
+            self._stream.seek(self._start(number))
+            block = self._blocks.read_block(number)
+            if block is None or not (block.checked or self.truncated):
+                raise self._blocks.damaged(number)
+            blocks.append(block)
+        found = self._blocks.decode(blocks)
+        for number, codes in zip(numbers, found, strict=True):
+            due = self.num_frames - number * self.header.block_frames
+            if codes.shape[2] != min(due, self.header.block_frames):
+                raise self._blocks.damaged(number)
+        return found
+
+    def _start(self, number: int) -> int:
+        try:
+            return self._index.start(number)
+        except CodecError:
+            raise self._blocks.damaged(number) from None
 
 
 TokenSource = TokenFile | BlockReader
 """Tokens that can be read in order: with ``header``, ``pieces`` and the numbers of both classes."""
 
 
-def open_tokens(source: str | Path | BinaryIO) -> TokenSource:
+def open_tokens(source: str | Path | BinaryIO, context: ContextModel | None = None) -> TokenSource:
     """Tokens to be read in order from a path, or from a stream at its current position.
+
+    Args:
+        context: as in :class:`TokenFile`.
 
     Raises:
         CodecError: missing, not a token file, of a newer version, or damaged.
     """
-    return TokenFile(source) if isinstance(source, (str, Path)) else BlockReader(source)
+    if isinstance(source, (str, Path)):
+        return TokenFile(source, context)
+    return BlockReader(source, context=context)
 
 
 def find_tokens(path: str | Path, report: Report | None = None) -> list[Path]:

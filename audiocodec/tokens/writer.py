@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -16,8 +16,11 @@ from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, stream_name, writing
 from audiocodec.tokens.blocks import write_block, write_trailer
 from audiocodec.tokens.coding import coding_of
-from audiocodec.tokens.header import Model, TokenHeader, token_header
+from audiocodec.tokens.header import FIXED, Model, TokenHeader, token_header
 from audiocodec.tokens.packing import Codes, code_array
+
+if TYPE_CHECKING:
+    from audiocodec.tokens.context import ContextModel
 
 
 class TokenWriter:
@@ -35,6 +38,7 @@ class TokenWriter:
             gets each block as soon as it is full, and stays open.
         header: describes the codes.
         name: of a stream without a name, for messages.
+        context: the context model that ``header`` names; a bundled one is found without.
 
     Raises:
         CodecError: not writable, disk full, codes that do not fit the header, no ``finish``.
@@ -42,7 +46,11 @@ class TokenWriter:
     """
 
     def __init__(
-        self, target: str | Path | BinaryIO, header: TokenHeader, name: str = "stream"
+        self,
+        target: str | Path | BinaryIO,
+        header: TokenHeader,
+        name: str = "stream",
+        context: ContextModel | None = None,
     ) -> None:
         if isinstance(target, (str, Path)):
             self.path, self._stream = Path(target), None
@@ -50,7 +58,7 @@ class TokenWriter:
             self.path, self._stream = stream_name(target, name), target
         self.header = header
         self.num_frames = self.num_bytes = 0
-        self._coding = coding_of(header)
+        self._coding = coding_of(header, context)
         self._waiting = np.zeros((header.channels, header.num_codebooks, 0), dtype=np.int64)
         self._numbers = itertools.count()
         self._finished = False
@@ -144,6 +152,7 @@ def save_codes(
     codec: Model,
     num_samples: int | None = None,
     sample_rate: int | None = None,
+    coding: str = FIXED,
 ) -> None:
     """Write codes as a ``.tok`` file; ``TokenFile(target).read()`` returns them.
 
@@ -153,6 +162,7 @@ def save_codes(
             are those of one recording; write the items of a batch one by one.
         num_samples: of each channel, at ``sample_rate``; by default all that ``F`` frames hold.
         sample_rate: of the recording, in Hz, which decoding restores; by default the codec's.
+        coding: ``fixed``, or ``context`` for fewer bytes, with the codec's context model.
 
     Raises:
         CodecError: codes of another shape or type or outside their codebooks, a number of samples
@@ -161,7 +171,7 @@ def save_codes(
     """
     array = code_array(codes)
     channels, num_codebooks, frames = array.shape
-    header = token_header(codec, num_codebooks, sample_rate, channels)
-    with TokenWriter(target, header) as writer:
+    header = token_header(codec, num_codebooks, sample_rate, channels, coding=coding)
+    with TokenWriter(target, header, context=codec.context) as writer:
         writer.write(array)
         writer.finish(header.num_samples(frames) if num_samples is None else num_samples)

@@ -1,0 +1,69 @@
+"""A token file rewritten with fewer codebooks or another coding. Audio is not touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+from audiocodec.errors import CodecError
+from audiocodec.files import FileResult, Progress, check_distinct, written
+from audiocodec.tokens import TokenFile, TokenHeader, TokenWriter
+from audiocodec.tokens.context import ContextModel
+from audiocodec.tokens.header import CONTEXT, FIXED, held_codebooks
+
+
+def transcode_file(
+    source: str | Path,
+    target: str | Path,
+    num_codebooks: int | None = None,
+    coding: str | None = None,
+    context: ContextModel | None = None,
+    progress: Progress | None = None,
+) -> FileResult:
+    """Rewrite a ``.tok`` file, which appears whole or not at all. Its codes stay the same.
+
+    A file that was cut short becomes a whole file up to the cut; the result has ``truncated`` set.
+
+    Args:
+        num_codebooks: keep the first ones; ``None`` for all.
+        coding: ``fixed`` or ``context``; ``None`` for that of ``source``.
+        context: the context model of the codec that made the codes. It is needed for ``context``
+            coding; to read such a file of a bundled model it is found without.
+        progress: called now and then with the seconds of audio since the last call.
+
+    Raises:
+        CodecError: a bad source (missing, not a token file, damaged), more codebooks than it has,
+            no context model where one is needed, or a target that cannot be written.
+    """
+    started = time.perf_counter()
+    check_distinct(source, target)
+    with TokenFile(source, context) as tokens:
+        header = transcoded(tokens.header, tokens.path, num_codebooks, coding, context)
+        with TokenWriter(target, header, context=context) as writer:
+            for codes in tokens.pieces(header.num_codebooks):
+                writer.write(codes)
+                if progress:
+                    progress(codes.shape[2] / header.frame_rate)
+            writer.finish(tokens.num_samples)
+        return written(tokens, writer, time.perf_counter() - started)
+
+
+def transcoded(
+    header: TokenHeader,
+    path: Path,
+    num_codebooks: int | None,
+    coding: str | None,
+    context: ContextModel | None,
+) -> TokenHeader:
+    """The header of the file called ``path`` as :func:`transcode_file` is to write it."""
+    count = held_codebooks(header, num_codebooks, path)
+    coding = coding or header.coding
+    if coding == CONTEXT and context is None:
+        raise CodecError(f"{path}: context coding needs the context model of {header.model}")
+    return dataclasses.replace(
+        header,
+        codebook_sizes=header.codebook_sizes[:count],
+        coding=coding,
+        context=context.fingerprint if coding != FIXED and context else "",
+    )
