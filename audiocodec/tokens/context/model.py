@@ -22,9 +22,11 @@ CONTEXT_NAME = "context.safetensors"
 SUM_LIMIT = 255
 """Sums of embeddings are clipped to this on either side, as inputs of a layer."""
 GATE = 256
-"""1.0 of the memory's gate and of its candidate."""
+"""1.0 of the memory's gates and of its candidate."""
 STATE_STEPS = 64
 """The memory's state is this much finer than what a layer sees of it."""
+CARRIED_LIMIT = 32_767
+"""Greatest magnitude of what the state adds to the candidate, before the reset gate."""
 HIDDEN_LIMIT = 255
 """Greatest output of a hidden unit."""
 PIECE = 256
@@ -42,8 +44,12 @@ class ContextModel:
 
     gave that code's frequencies. After the last stage the memory takes a step:
 
-        gate, candidate = layer(clip(s, -255, 255), h // 64)
-        h += clip(gate, 0, 256) * (64 * clip(candidate, -256, 256) - h) // 256
+        update, reset = clip(layer(h // 64, clip(s, -255, 255)), 0, 256)
+        carried = clip(layer(h // 64), -32767, 32767)
+        candidate = clip(layer(clip(s, -255, 255)) + reset * carried // 256, -256, 256)
+        h += update * (64 * candidate - h) // 256
+
+    which is a gated recurrent unit (Cho et al. 2014; the reset gate as in cuDNN) in integers.
 
     ``layer`` is :class:`~audiocodec.tokens.context.layer.Layer`; ``//`` rounds down.
 
@@ -84,7 +90,7 @@ class ContextModel:
         dim, width = start_sum.shape[1], start_state.shape[1]
         sum_bounds, state_bounds = np.full(dim, SUM_LIMIT), np.full(width, GATE)
         bounds = np.concatenate([state_bounds, sum_bounds])
-        self._memory = Layer(file, "memory", 2 * width, bounds)
+        self._memory = Layer(file, "memory", 3 * width, bounds)
         self._hidden, self._logits = [], []
         self.embeddings: list[Floats] = []
         for stage in stages:
@@ -181,13 +187,15 @@ class ContextModel:
 
     def remember(self, state: Floats, total: Floats) -> Floats:
         """The state ``[R, H]`` after a frame whose embeddings sum to ``total`` ``[R, D]``."""
-        inputs = np.concatenate([_seen(state), _clipped(total)], axis=1)
-        sums = self._memory.finish(inputs @ self._memory.matrix)
-        gate, candidate = sums[:, : self._width], sums[:, self._width :]
-        np.clip(gate, 0, GATE, out=gate)
-        np.clip(candidate, -GATE, GATE, out=candidate)
-        step = gate * (candidate * STATE_STEPS - state)
-        return state + np.floor(step / GATE)
+        width, matrix = self._width, self._memory.matrix
+        recurrent, sums = _seen(state) @ matrix[:width], _clipped(total) @ matrix[width:]
+        sums[:, : 2 * width] += recurrent[:, : 2 * width]
+        gates = self._memory.finish(sums)
+        update, reset, candidate = (gates[:, k * width : (k + 1) * width] for k in range(3))
+        np.clip(gates[:, : 2 * width], 0, GATE, out=gates[:, : 2 * width])
+        carried = np.clip(np.floor(recurrent[:, 2 * width :]), -CARRIED_LIMIT, CARRIED_LIMIT)
+        candidate = np.clip(candidate + np.floor(reset * carried / GATE), -GATE, GATE)
+        return state + np.floor(update * (candidate * STATE_STEPS - state) / GATE)
 
     def recalled(self, state: Floats, num_codebooks: int) -> list[Floats]:
         """What each stage's hidden layer takes from the state ``[R, H]``: each ``[R, units]``."""
