@@ -89,18 +89,36 @@ class ContextNetwork(nn.Module):
             num_codebooks: how many of its codes each row uses, int64 ``[B]``, falling.
         """
         used = [int((num_codebooks > k).sum()) for k in range(len(self.sizes))]
-        sums, total = self._sums(codes, num_codebooks, used)
-        states = self._states(total, num_codebooks)
-        seen = floor(states / STATE_STEPS)
         losses = []
-        for stage, count in enumerate(used):
-            if not count:
-                break
-            inputs = torch.cat([seen[:count], _clipped(sums[stage][:count])], dim=2).flatten(0, 1)
+        for stage, inputs in enumerate(self._inputs(codes, num_codebooks, used)):
+            count = used[stage]
             hidden, logits = (layer.quantised() for layer in self._layers(stage))
             chosen = codes[:count, stage].flatten()
             losses.append(stage_loss(inputs, hidden, logits, chosen, LOGIT_UNIT, self.fast))
         return torch.stack(losses)
+
+    @torch.no_grad()
+    def exact_logits(self, codes: Tensor) -> list[Tensor]:
+        """The integer logits of all codes ``[B, K, F]``: ``[B, F, size]`` for each stage."""
+        rows, count, frames = codes.shape
+        found = []
+        inputs = self._inputs(codes, torch.full((rows,), count), [rows] * count)
+        for stage, values in enumerate(inputs):
+            for layer, limit in zip(self._layers(stage), (HIDDEN_LIMIT, None), strict=True):
+                weight, bias = layer.quantised()
+                values = floor(values @ weight.T) + bias
+                values = values if limit is None else values.clamp(0, limit)
+            found.append(values.unflatten(0, (rows, frames)))
+        return found
+
+    def _inputs(self, codes: Tensor, num_codebooks: Tensor, used: list[int]) -> list[Tensor]:
+        """Inputs of the stages' networks: ``[n F, H + D]`` for the first ``n = used[k]`` rows."""
+        sums, total = self._sums(codes, num_codebooks, used)
+        seen = floor(self._states(total, num_codebooks) / STATE_STEPS)
+        return [
+            torch.cat([seen[:count], _clipped(before[:count])], dim=2).flatten(0, 1)
+            for before, count in zip(sums, used, strict=False)
+        ]
 
     def _layers(self, stage: int) -> tuple[IntegerLinear, IntegerLinear]:
         return cast(IntegerLinear, self.hidden[stage]), cast(IntegerLinear, self.logits[stage])

@@ -101,17 +101,17 @@ class ContextTrainer:
                 self._seconds, last = self._seconds + now - last, now
                 bar.update(min(round(self._progress() * self._length), bar.total) - bar.n)
                 if now - saved >= self.settings.checkpoint_seconds:
-                    bits = self._checkpoint(CHECKED_ROWS)
+                    bits = self._checkpoint()
                     bar.set_postfix_str(f"{bits.stages.sum():.2f} bits a frame", refresh=False)
                     saved = last = time.monotonic()
             finished = self._progress() >= 1
-            self._checkpoint(CHECKED_ROWS)
+            self._checkpoint()
         return finished
 
     def measured(self) -> list[Bits]:
-        """Bits on all held-out blocks, for some numbers of codebooks."""
-        model = self.model()
-        return [measure(model, self.held_out, count) for count in spread(len(self.network.sizes))]
+        """Bits on held-out blocks, of a finished run on all, for some numbers of codebooks."""
+        model, rows = self.model(), self.held_out if self._progress() >= 1 else self._few_rows()
+        return [measure(model, rows, count) for count in spread(len(self.network.sizes))]
 
     def model(self) -> ContextModel:
         """The context model as it is now."""
@@ -147,7 +147,10 @@ class ContextTrainer:
         self._losses[0, : len(losses)] += losses.detach().numpy() * BITS
         self._losses[1, : len(losses)] += used.numpy()
 
-    def _checkpoint(self, rows: int) -> Bits:
+    def _few_rows(self) -> Rows:
+        return self.held_out[:: max(1, len(self.held_out) // CHECKED_ROWS)]
+
+    def _checkpoint(self) -> Bits:
         """Save the state and the model, and log bits by stage."""
         target = self.folder / STATE_NAME
         state = {
@@ -160,8 +163,7 @@ class ContextTrainer:
             torch.save(state, path)
         model = self.model()
         model.save(self.folder / CONTEXT_NAME)
-        count = max(1, len(self.held_out) // rows)
-        bits = measure(model, self.held_out[::count], len(self.network.sizes))
+        bits = measure(model, self._few_rows(), len(self.network.sizes))
         trained = self._losses[0] / np.maximum(self._losses[1], 1)
         self._losses[:] = 0
         self._log(bits_train=trained.round(3).tolist(), bits=bits.stages.round(3).tolist())
