@@ -24,6 +24,7 @@ COMMANDS = [
     "evaluate",
     "score",
     "train",
+    "train-context",
 ]
 
 

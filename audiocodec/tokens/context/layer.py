@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,15 @@ class TensorFile:
                 f"`{name}` is {value.dtype} {list(value.shape)}, not {np.dtype(dtype)} {due}"
             )
         return value
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any bit of the tensors."""
+        digest = hashlib.sha256()
+        for name in sorted(self.tensors):
+            value = np.ascontiguousarray(self.tensors[name])
+            digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+            digest.update(value.tobytes())
+        return digest.hexdigest()[:16]
 
     def error(self, problem: str) -> CodecError:
         return CodecError(f"{self.path}: not a context model: {problem}; get the file again")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -22,9 +20,11 @@ CONTEXT_NAME = "context.safetensors"
 SUM_LIMIT = 255
 """Sums of embeddings are clipped to this on either side, as inputs of a layer."""
 GATE = 256
-"""1.0 of the memory's gate and of its candidate."""
+"""1.0 of the memory's gates and of its candidate."""
 STATE_STEPS = 64
 """The memory's state is this much finer than what a layer sees of it."""
+CARRIED_LIMIT = 32_767
+"""Greatest magnitude of what the state adds to the candidate, before the reset gate."""
 HIDDEN_LIMIT = 255
 """Greatest output of a hidden unit."""
 PIECE = 256
@@ -42,8 +42,12 @@ class ContextModel:
 
     gave that code's frequencies. After the last stage the memory takes a step:
 
-        gate, candidate = layer(clip(s, -255, 255), h // 64)
-        h += clip(gate, 0, 256) * (64 * clip(candidate, -256, 256) - h) // 256
+        update, reset = clip(layer(h // 64, clip(s, -255, 255)), 0, 256)
+        carried = clip(layer(h // 64), -32767, 32767)
+        candidate = clip(layer(clip(s, -255, 255)) + reset * carried // 256, -256, 256)
+        h += update * (64 * candidate - h) // 256
+
+    which is a gated recurrent unit (Cho et al. 2014; the reset gate as in cuDNN) in integers.
 
     ``layer`` is :class:`~audiocodec.tokens.context.layer.Layer`; ``//`` rounds down.
 
@@ -84,7 +88,7 @@ class ContextModel:
         dim, width = start_sum.shape[1], start_state.shape[1]
         sum_bounds, state_bounds = np.full(dim, SUM_LIMIT), np.full(width, GATE)
         bounds = np.concatenate([state_bounds, sum_bounds])
-        self._memory = Layer(file, "memory", 2 * width, bounds)
+        self._memory = Layer(file, "memory", 3 * width, bounds)
         self._hidden, self._logits = [], []
         self.embeddings: list[Floats] = []
         for stage in stages:
@@ -101,7 +105,7 @@ class ContextModel:
         self._ends = np.cumsum([0, *(len(layer.bias) for layer in self._hidden)])
         self.codebook_sizes = tuple(len(embedding) for embedding in self.embeddings)
         self.tensors = dict(tensors)
-        self.fingerprint = _fingerprint(tensors)
+        self.fingerprint = file.fingerprint()
 
     @classmethod
     def load(cls, path: str | Path) -> ContextModel:
@@ -142,8 +146,18 @@ class ContextModel:
         Returns:
             starts and frequencies, int64 ``[R, K, F]``: the sum of the frequencies of all lower
             codes, and that of the code itself.
+
+        Raises:
+            CodecError: more codebooks than the model has, or a code outside its codebook.
         """
         rows, num_codebooks, frames = codes.shape
+        self._check(num_codebooks)
+        for stage, size in enumerate(self.codebook_sizes[:num_codebooks]):
+            values = codes[:, stage]
+            if values.size and not 0 <= values.min() <= values.max() < size:
+                raise CodecError(
+                    f"codes of codebook {stage + 1} are not all within 0 and {size - 1}"
+                )
         embedded = [self.embeddings[k][codes[:, k]] for k in range(num_codebooks)]
         states = np.empty((rows, frames, self._width), np.float32)
         sums = np.empty((num_codebooks, rows, frames, self.start_sum.shape[1]), np.float32)
@@ -176,18 +190,30 @@ class ContextModel:
         )
 
     def predictor(self, rows: int, num_codebooks: int) -> Predictor:
-        """Frequencies code by code, for ``rows`` sequences in lockstep."""
+        """Frequencies code by code, for ``rows`` sequences in lockstep.
+
+        Raises:
+            CodecError: more codebooks than the model has.
+        """
+        self._check(num_codebooks)
         return Predictor(self, rows, num_codebooks)
+
+    def _check(self, num_codebooks: int) -> None:
+        known = len(self.codebook_sizes)
+        if not 1 <= num_codebooks <= known:
+            raise CodecError(f"the context model has 1 to {known} codebooks, not {num_codebooks}")
 
     def remember(self, state: Floats, total: Floats) -> Floats:
         """The state ``[R, H]`` after a frame whose embeddings sum to ``total`` ``[R, D]``."""
-        inputs = np.concatenate([_seen(state), _clipped(total)], axis=1)
-        sums = self._memory.finish(inputs @ self._memory.matrix)
-        gate, candidate = sums[:, : self._width], sums[:, self._width :]
-        np.clip(gate, 0, GATE, out=gate)
-        np.clip(candidate, -GATE, GATE, out=candidate)
-        step = gate * (candidate * STATE_STEPS - state)
-        return state + np.floor(step / GATE)
+        width, matrix = self._width, self._memory.matrix
+        recurrent, sums = _seen(state) @ matrix[:width], _clipped(total) @ matrix[width:]
+        sums[:, : 2 * width] += recurrent[:, : 2 * width]
+        gates = self._memory.finish(sums)
+        update, reset, candidate = (gates[:, k * width : (k + 1) * width] for k in range(3))
+        np.clip(gates[:, : 2 * width], 0, GATE, out=gates[:, : 2 * width])
+        carried = np.clip(np.floor(recurrent[:, 2 * width :]), -CARRIED_LIMIT, CARRIED_LIMIT)
+        candidate = np.clip(candidate + np.floor(reset * carried / GATE), -GATE, GATE)
+        return state + np.floor(update * (candidate * STATE_STEPS - state) / GATE)
 
     def recalled(self, state: Floats, num_codebooks: int) -> list[Floats]:
         """What each stage's hidden layer takes from the state ``[R, H]``: each ``[R, units]``."""
@@ -218,12 +244,3 @@ def _seen(state: Floats) -> Floats:
 
 def _clipped(total: Floats) -> Floats:
     return np.clip(total, -SUM_LIMIT, SUM_LIMIT)
-
-
-def _fingerprint(tensors: Tensors) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value: npt.NDArray[Any] = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()[:16]
