@@ -31,6 +31,7 @@ from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.tokens import rates
 from audiocodec.tokens.context import ContextModel
+from audiocodec.tokens.header import FIXED
 
 
 class CodecConfig(Config):
@@ -68,6 +69,11 @@ class CodecProperties:
     def context(self) -> ContextModel | None:
         """The context model of its tokens; a codec in training has none."""
         return None
+
+    @property
+    def default_coding(self) -> str:
+        """The coding of its token files where none is asked for."""
+        return FIXED
 
     @property
     def sample_rate(self) -> int:

@@ -129,9 +129,10 @@ def command(
     from audiocodec.batch.existing import check_encoded, cut_codebooks
     from audiocodec.batch.plan import Job
     from audiocodec.files import FileResult, Progress, encode_file
+    from audiocodec.tokens.header import FIXED
 
     from .convert import convert
-    from .pipes import opened
+    from .pipes import PIPE, opened
 
     plan = encoding_plan(paths, files_from)
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
@@ -141,11 +142,14 @@ def command(
     if bitrate is not None:
         num_codebooks = codec.codebooks_for_bitrate(bitrate)
     used = codec.resolve_num_codebooks(num_codebooks)
+    to_stream = plan.pipe and any(str(job.target) == PIPE for job in plan.jobs)
+    coding = coding or (FIXED if to_stream else codec.default_coding)
 
     def work(job: Job, progress: Progress) -> FileResult:
         source, target = opened(job.source, "rb", plan), opened(job.target, "wb", plan)
-        return encode_file(source, target, codec, used, progress, beam, samples)
+        return encode_file(source, target, codec, used, progress, beam, samples, coding)
 
+    batches = BatchEncoder(codec, used, beam, coding) if device != "cpu" else None
     # Codes that a beam chose depend on their number, and --exact may decide a near tie differently.
     can_reuse = not (plan.pipe or exact or beam > 1)
     convert(
@@ -153,15 +157,17 @@ def command(
         work,
         overwrite,
         as_json,
-        check_done=lambda job: check_encoded(job.target, codec, used, job.source),
+        check_done=lambda job: check_encoded(job.target, codec, used, job.source, coding),
         seconds=lambda job: audio_info(job.source).seconds,
-        reuse=(lambda job: cut_codebooks(job.target, job.source, codec, used))
+        reuse=(lambda job: cut_codebooks(job.target, job.source, codec, used, coding))
         if can_reuse
         else None,
         workers=resolve_jobs(jobs, threads),
         threads=threads or 1,
         # On a CPU a batch saves a tenth of the time, but codes could depend on its other files.
-        batching=BatchEncoder(codec, used, beam).batching_policy if device != "cpu" else None,
+        batching=BatchEncoder(codec, used, beam, coding).batching_policy
+        if device != "cpu"
+        else None,
     )
 
 

@@ -129,7 +129,8 @@ class BatchEncoder:
             self.num_codebooks,
             progress,
             self.beam,
-            coding=self.coding,
+            None,
+            self.coding,
         )
 
     def _read(self, job: Job, progress: Progress) -> _Loaded:
