@@ -165,9 +165,7 @@ def command(
         workers=resolve_jobs(jobs, threads),
         threads=threads or 1,
         # On a CPU a batch saves a tenth of the time, but codes could depend on its other files.
-        batching=BatchEncoder(codec, used, beam, coding).batching_policy
-        if device != "cpu"
-        else None,
+        batching=batches.batching_policy if batches else None,
     )
 
 
