@@ -12,26 +12,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
 
-from audiocodec.audio import (
-    AudioReader,
-    RawFormat,
-    Resampler,
-    Samples,
-    open_writer,
-)
+from audiocodec.audio import AudioReader, RawFormat, Resampler, Samples, open_writer
 from audiocodec.errors import CodecError
+from audiocodec.results import FileResult, bitrate_in_use, encoded
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamDecoder, StreamEncoder
-from audiocodec.tokens import TokenFile, TokenSource, TokenWriter, open_tokens, token_header
+from audiocodec.tokens import TokenSource, TokenWriter, open_tokens, token_header
 from audiocodec.tokens.header import FIXED, held_codebooks
-from audiocodec.tokens.rates import bitrate, mean_bitrate
 
 BLOCK_SECONDS = 4.0
 """Length of the pieces that are encoded at once into a file."""
@@ -40,38 +33,6 @@ STREAM_SECONDS = 0.2
 
 Place = str | Path | BinaryIO
 Progress = Callable[[float], object]
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """The result of one file.
-
-    Attributes:
-        seconds, num_samples: length of the audio, per channel at ``sample_rate``.
-        bitrate: bits per second, all channels together: of the codes in use; of the whole file
-            where its coding is not fixed, so that codes have no rate of their own.
-        file_bytes: size of the token file.
-        elapsed: seconds of work; in a batch, a share of the batch's.
-        truncated: the source was cut short, and the target ends at the cut.
-        reused: the codes were taken from the token file that existed before.
-        missing_seconds: of audio behind the cut; 0 if that is unknown.
-        peak: largest absolute sample that was encoded. Samples above 1 are clipped in decoding.
-    """
-
-    source: Path
-    target: Path
-    seconds: float
-    num_samples: int
-    sample_rate: int
-    channels: int
-    num_codebooks: int
-    bitrate: float
-    file_bytes: int
-    elapsed: float
-    truncated: bool = False
-    reused: bool = False
-    missing_seconds: float = 0.0
-    peak: float = 0.0
 
 
 def encode_file(
@@ -176,60 +137,11 @@ def decode_file(
             sample_rate=header.original_sample_rate,
             channels=header.channels,
             num_codebooks=used,
-            bitrate=_bitrate(tokens, used),
+            bitrate=bitrate_in_use(tokens, used),
             file_bytes=tokens.num_bytes,
             elapsed=time.perf_counter() - started,
             truncated=tokens.truncated,
         )
-
-
-def encoded(reader: AudioReader, writer: TokenWriter, elapsed: float) -> FileResult:
-    """The result of an audio file that was read to its end and its finished token file."""
-    return FileResult(
-        source=reader.path,
-        target=writer.path,
-        seconds=reader.samples_read / reader.info.sample_rate,
-        num_samples=reader.samples_read,
-        sample_rate=reader.info.sample_rate,
-        channels=writer.header.channels,
-        num_codebooks=writer.header.num_codebooks,
-        bitrate=writer.header.bitrate
-        if writer.header.coding == FIXED
-        else mean_bitrate(writer.num_bytes, reader.samples_read / reader.info.sample_rate) or 0.0,
-        file_bytes=writer.num_bytes,
-        elapsed=elapsed,
-        truncated=reader.truncated,
-        missing_seconds=reader.missing_seconds,
-        peak=reader.peak,
-    )
-
-
-def written(tokens: TokenFile, writer: TokenWriter, elapsed: float) -> FileResult:
-    """The result of a token file that was rewritten from another one."""
-    header, seconds = writer.header, tokens.seconds
-    whole = mean_bitrate(writer.num_bytes, seconds) or 0.0
-    return FileResult(
-        source=tokens.path,
-        target=writer.path,
-        seconds=seconds,
-        num_samples=tokens.num_samples,
-        sample_rate=header.original_sample_rate,
-        channels=header.channels,
-        num_codebooks=header.num_codebooks,
-        bitrate=header.bitrate if header.coding == FIXED else whole,
-        file_bytes=writer.num_bytes,
-        elapsed=elapsed,
-        truncated=tokens.truncated,
-    )
-
-
-def _bitrate(tokens: TokenSource, num_codebooks: int) -> float:
-    """:attr:`FileResult.bitrate` of the first codebooks of token files."""
-    header = tokens.header
-    if header.coding != FIXED:
-        return mean_bitrate(tokens.num_bytes, tokens.seconds) or 0.0
-    sizes = header.codebook_sizes[:num_codebooks]
-    return bitrate(header.sample_rate, header.hop_length, sizes, header.channels)
 
 
 def check_model(tokens: TokenSource, codec: RuntimeCodec) -> None:

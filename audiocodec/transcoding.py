@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from audiocodec.errors import CodecError
-from audiocodec.files import FileResult, Progress, check_distinct, written
+from audiocodec.files import Progress, check_distinct
+from audiocodec.results import FileResult, rewritten
 from audiocodec.tokens import TokenFile, TokenHeader, TokenWriter
 from audiocodec.tokens.context import ContextModel
 from audiocodec.tokens.header import CONTEXT, FIXED, held_codebooks
@@ -46,7 +47,7 @@ def transcode_file(
                 if progress:
                     progress(codes.shape[2] / header.frame_rate)
             writer.finish(tokens.num_samples)
-        return written(tokens, writer, time.perf_counter() - started)
+        return rewritten(tokens, writer, time.perf_counter() - started)
 
 
 def transcoded(

@@ -17,8 +17,9 @@ from .report import print_report
 if TYPE_CHECKING:
     from audiocodec.batch.grouping import BatchingPolicy
     from audiocodec.batch.plan import Job, Plan
-    from audiocodec.files import FileResult, Progress
+    from audiocodec.files import Progress
     from audiocodec.paths import Report
+    from audiocodec.results import FileResult
 
 Work = Callable[["Job", "Progress"], "FileResult"]
 

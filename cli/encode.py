@@ -128,7 +128,8 @@ def command(
     from audiocodec.batch.encoder import BatchEncoder
     from audiocodec.batch.existing import check_encoded, cut_codebooks
     from audiocodec.batch.plan import Job
-    from audiocodec.files import FileResult, Progress, encode_file
+    from audiocodec.files import Progress, encode_file
+    from audiocodec.results import FileResult
     from audiocodec.tokens.header import FIXED
 
     from .convert import convert

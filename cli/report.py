@@ -13,7 +13,7 @@ from .options import quiet
 if TYPE_CHECKING:
     from audiocodec.batch.plan import Plan
     from audiocodec.batch.report import Batch
-    from audiocodec.files import FileResult
+    from audiocodec.results import FileResult
 
 
 def print_report(

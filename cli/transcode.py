@@ -56,7 +56,8 @@ def command(
     from audiocodec.batch.plan import Job
     from audiocodec.checkpoint import find_model
     from audiocodec.errors import CodecError
-    from audiocodec.files import FileResult, Progress
+    from audiocodec.files import Progress
+    from audiocodec.results import FileResult
     from audiocodec.tokens import SUFFIX, TokenFile, find_tokens
     from audiocodec.tokens.context import CONTEXT_NAME, ContextModel
     from audiocodec.transcoding import transcode_file

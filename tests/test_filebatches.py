@@ -24,7 +24,7 @@ from audiocodec.batch.plan import Job, Plan, plan_jobs
 from audiocodec.batch.report import Batch
 from audiocodec.batch.run import run_jobs
 from audiocodec.batch.threads import Stop
-from audiocodec.files import FileResult
+from audiocodec.results import FileResult
 from audiocodec.runtime import RuntimeCodec
 from audiocodec_cli.main import run
 

@@ -22,12 +22,11 @@ from audiocodec.batch.run import attempt
 from audiocodec.errors import CodecError
 from audiocodec.files import (
     BLOCK_SECONDS,
-    FileResult,
     Progress,
     check_distinct,
     encode_file,
-    encoded,
 )
+from audiocodec.results import FileResult, encoded
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import TokenWriter, token_header
 from audiocodec.tokens.header import FIXED

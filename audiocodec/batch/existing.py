@@ -18,7 +18,8 @@ import torch
 from audiocodec.audio import AudioReader
 from audiocodec.batch.report import OutputDiffers
 from audiocodec.errors import CodecError
-from audiocodec.files import BLOCK_SECONDS, FileResult, written
+from audiocodec.files import BLOCK_SECONDS
+from audiocodec.results import FileResult, rewritten
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
 from audiocodec.tokens import TokenFile, TokenWriter, token_header
@@ -111,7 +112,7 @@ def cut_codebooks(
     with TokenWriter(target, header, context=codec.context) as writer:
         writer.write(codes)
         writer.finish(num_samples)
-    result = written(tokens, writer, time.perf_counter() - started)
+    result = rewritten(tokens, writer, time.perf_counter() - started)
     return dataclasses.replace(result, source=Path(source), reused=True)
 
 

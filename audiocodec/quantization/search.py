@@ -54,7 +54,6 @@ class InferenceTables:
         dims = [stage.codebook.dim for stage in stages]
         self.widths = list(accumulate(dims))
         self.center = quantizer.center.T.contiguous()  # [1, D]
-        self.energy = float(quantizer.energy) * self.center.shape[1]  # of a frame's latents
         projections = torch.cat([stage.projection / stage.scale for stage in stages])
         self.lead_in = projections.T.contiguous()  # [D, d of all stages]
         self.offset = -(self.center @ self.lead_in)  # [1, d of all stages]
@@ -182,19 +181,8 @@ class StageTables:
         """
         if beam == 1:
             return self.codebook.nearest(seen.squeeze(1)).unsqueeze(1), None, energy
-        return self.extend_by_energy(seen, energy, beam)
-
-    def extend_by_energy(
-        self, seen: Tensor, energy: Tensor, beam: int, cost: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The ``beam`` continuations of paths that leave the least energy, for any ``beam``.
-
-        ``cost [N M, size]`` is added to the energy that each code leaves, and so counts as energy.
-        """
         rows = torch.cat([seen, energy.unsqueeze(2)], dim=2).flatten(0, 1)
         left = torch.addmm(self.squares, rows, self._scores)
-        if cost is not None:
-            left += cost
         energy, best = least_few_of_rows(left.view(len(seen), seen.shape[1] * self.size), beam)
         return best % self.size, best // self.size, energy
 

@@ -39,9 +39,11 @@ at 1.5 kbit/s. A JSON header with the same fields would take 10 % by itself.
 """
 
 from audiocodec.tokens.blocks import BlockReader
-from audiocodec.tokens.header import SUFFIX, VERSION, TokenHeader, token_header
+from audiocodec.tokens.header import SUFFIX, VERSION, TokenHeader
+from audiocodec.tokens.model import token_header
+from audiocodec.tokens.opening import TokenSource, find_tokens, open_tokens
 from audiocodec.tokens.packing import Codes, pack, unpack
-from audiocodec.tokens.reader import TokenFile, TokenSource, find_tokens, open_tokens
+from audiocodec.tokens.reader import TokenFile
 from audiocodec.tokens.writer import TokenWriter, save_codes
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from audiocodec.errors import CodecError
-from audiocodec.paths import Report, check_file, find_inputs, stream_name
+from audiocodec.paths import check_file, stream_name
 from audiocodec.tokens.blocks import BLOCK_OVERHEAD, TRAILER, BlockReader, read_trailer
 from audiocodec.tokens.header import SUFFIX, held_codebooks
 from audiocodec.tokens.index import BlockIndex
@@ -214,36 +214,6 @@ class TokenFile:
             return self._index.start(number)
         except CodecError:
             raise self._blocks.damaged(number) from None
-
-
-TokenSource = TokenFile | BlockReader
-"""Tokens that can be read in order: with ``header``, ``pieces`` and the numbers of both classes."""
-
-
-def open_tokens(source: str | Path | BinaryIO, context: ContextModel | None = None) -> TokenSource:
-    """Tokens to be read in order from a path, or from a stream at its current position.
-
-    Args:
-        context: as in :class:`TokenFile`.
-
-    Raises:
-        CodecError: missing, not a token file, of a newer version, or damaged.
-    """
-    if isinstance(source, (str, Path)):
-        return TokenFile(source, context)
-    return BlockReader(source, context=context)
-
-
-def find_tokens(path: str | Path, report: Report | None = None) -> list[Path]:
-    """The ``.tok`` files in a folder and its subfolders, sorted; a file by itself.
-
-    Args:
-        report: as in :func:`~audiocodec.audio.find_audio`.
-
-    Raises:
-        CodecError: nothing at ``path``, a folder without token files, or one that cannot be listed.
-    """
-    return find_inputs(path, {SUFFIX}, f"no {SUFFIX} files in this folder", report)
 
 
 def _open(path: Path) -> BinaryIO:

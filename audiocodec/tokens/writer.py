@@ -16,7 +16,8 @@ from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, stream_name, writing
 from audiocodec.tokens.blocks import write_block, write_trailer
 from audiocodec.tokens.coding import coding_of
-from audiocodec.tokens.header import FIXED, Model, TokenHeader, token_header
+from audiocodec.tokens.header import FIXED, TokenHeader
+from audiocodec.tokens.model import Model, token_header
 from audiocodec.tokens.packing import Codes, code_array
 
 if TYPE_CHECKING:
