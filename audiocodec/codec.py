@@ -31,7 +31,7 @@ from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.tokens import rates
 from audiocodec.tokens.context import ContextModel
-from audiocodec.tokens.header import FIXED
+from audiocodec.tokens.header import CONTEXT, FIXED
 
 
 class CodecConfig(Config):
@@ -72,8 +72,8 @@ class CodecProperties:
 
     @property
     def default_coding(self) -> str:
-        """The coding of its token files where none is asked for."""
-        return FIXED
+        """The coding of its token files where none is asked for: ``context`` if it can be."""
+        return FIXED if self.context is None else CONTEXT
 
     @property
     def sample_rate(self) -> int:

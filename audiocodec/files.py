@@ -43,7 +43,7 @@ def encode_file(
     progress: Progress | None = None,
     beam: int = 1,
     raw: RawFormat | None = None,
-    coding: str = FIXED,
+    coding: str | None = None,
 ) -> FileResult:
     """Encode an audio file to a ``.tok`` file, which appears whole or not at all.
 
@@ -59,8 +59,8 @@ def encode_file(
             file's size nor how it is decoded.
         raw: the format of a source stream of samples without a header.
         coding: ``fixed``, or ``context``, which takes about a quarter less for the same codes and
-            needs the codec's context model. A target stream has fixed coding: its blocks are too
-            short to gain from another.
+            needs the codec's context model; by default ``context`` where there is one. A target
+            stream has fixed coding: its blocks are too short to gain from another.
 
     Raises:
         CodecError: a bad source (missing, not audio, NaN), a target that cannot be written, more
@@ -69,8 +69,10 @@ def encode_file(
     """
     started = time.perf_counter()
     check_distinct(source, target)
-    if coding != FIXED and _path(target) is None:
-        raise CodecError(f"{coding} coding is for files; a stream has fixed coding")
+    if _path(target) is None:
+        if coding not in (None, FIXED):
+            raise CodecError(f"{coding} coding is for files; a stream has fixed coding")
+        coding = FIXED
     seconds, block_frames = _block_length(target, codec)
     with AudioReader(source, codec.sample_rate, raw, allow_truncated=True) as reader:
         header = token_header(
@@ -79,7 +81,7 @@ def encode_file(
             reader.info.sample_rate,
             reader.info.channels,
             block_frames,
-            coding=coding,
+            coding=coding or codec.default_coding,
         )
         encoder = StreamEncoder(codec, header.num_codebooks, header.channels, beam)
         with TokenWriter(target, header, name="stdout", context=codec.context) as writer:

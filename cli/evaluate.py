@@ -15,6 +15,7 @@ from audiocodec.evaluation.metrics import METRICS, select_metrics
 from .options import (
     DEFAULT_MODEL,
     beam_option,
+    coding_option,
     device_option,
     json_option,
     overwrite_option,
@@ -110,6 +111,7 @@ def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Numbers of codebooks to use. Default: one, a quarter, half and all.",
 )
 @beam_option
+@coding_option
 @csv_option
 @click.option(
     "--save",
@@ -123,8 +125,9 @@ def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @score_jobs_option
 @metrics_options
 @json_option(
-    "model, fingerprint, sample_rate, device, beam, threads, files, results (means for each number "
-    "of codebooks), codebooks, failures; of several models: models (a list of these), failures."
+    "model, fingerprint, sample_rate, device, beam, coding, threads, files, results (means for "
+    "each number of codebooks), codebooks, failures; of several models: models (a list of these), "
+    "failures."
 )
 @threads_option()
 def command(
@@ -132,6 +135,7 @@ def command(
     models: tuple[str, ...],
     num_codebooks: tuple[int, ...] | None,
     beam: int,
+    coding: str | None,
     csv: Path | None,
     save: Path | None,
     overwrite: bool,
@@ -145,10 +149,10 @@ def command(
     """Encode and decode audio files and score the reconstructions.
 
     Prints means over the files with 95 % confidence intervals for each number of codebooks: the
-    bitrate measured in the token file, PESQ-WB (1 to 4.6), STOI (0 to 1), SI-SDR in dB, log-mel
-    distance in dB (0 is best) and speed; then how many entries of each codebook are used. The
-    reference is the input at the model's sample rate. A delay of up to 50 ms is removed before
-    scoring.
+    bitrate measured in the token file (kbps: of its codes; in file: of all its bytes), PESQ-WB (1
+    to 4.6), STOI (0 to 1), SI-SDR in dB, log-mel distance in dB (0 is best) and speed; then how
+    many entries of each codebook are used. The reference is the input at the model's sample rate.
+    A delay of up to 50 ms is removed before scoring.
 
     With several --model, all models code the same files, and a mean is over the files that have
     the score for every model.
@@ -182,6 +186,7 @@ def command(
         num_codebooks,
         metrics=(*metrics, MOS) if mos else metrics,
         beam=beam,
+        coding=coding,
         threads=torch.get_num_threads(),
         jobs=jobs,
         save=save,

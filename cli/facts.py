@@ -24,13 +24,15 @@ class Report:
 
 def token_facts(tokens: TokenFile) -> Facts:
     """A token file's header and sizes."""
-    from audiocodec.tokens import VERSION
+    from audiocodec.tokens.header import FIXED, VERSION
     from audiocodec.tokens.rates import mean_bitrate
 
     header, seconds = tokens.header, tokens.seconds
     return {
         "file": str(tokens.path),
-        "format_version": VERSION,
+        "format_version": 1 if header.coding == FIXED else VERSION,
+        "coding": header.coding,
+        "context": header.context,
         "model": header.model,
         "fingerprint": header.fingerprint,
         "seconds": seconds,
@@ -44,7 +46,9 @@ def token_facts(tokens: TokenFile) -> Facts:
         "block_frames": header.block_frames,
         "num_codebooks": header.num_codebooks,
         "codebook_sizes": list(header.codebook_sizes),
-        "bitrate": header.bitrate,
+        "bitrate": header.bitrate
+        if header.coding == FIXED
+        else mean_bitrate(tokens.payload_bytes, seconds),
         "file_bitrate": mean_bitrate(tokens.num_bytes, seconds),
         "payload_bytes": tokens.payload_bytes,
         "file_bytes": tokens.num_bytes,
@@ -55,7 +59,9 @@ def token_facts(tokens: TokenFile) -> Facts:
 def token_lines(facts: Facts) -> list[str]:
     """A token file's description."""
     whole = facts["file_bitrate"]
-    each = f" ({facts['bitrate'] / facts['channels'] / 1000:g} each)"
+    codes = facts["bitrate"] or 0.0
+    each = f" ({codes / facts['channels'] / 1000:.4g} each)"
+    coding = facts["coding"] + (f" ({facts['context']})" if facts["context"] else "")
     return [
         facts["file"],
         f"  model     {facts['model']} ({facts['fingerprint']})",
@@ -64,7 +70,8 @@ def token_lines(facts: Facts) -> list[str]:
         f"  codes     {facts['num_frames']} frames, {facts['frame_rate']:g} a second "
         f"({facts['sample_rate']} Hz / {facts['hop_length']}), "
         f"{facts['num_codebooks']} codebooks of {sizes(facts['codebook_sizes'])}",
-        f"  bitrate   {facts['bitrate'] / 1000:g} kbit/s of codes"
+        f"  coding    {coding}",
+        f"  bitrate   {codes / 1000:.4g} kbit/s of codes"
         + (each if facts["channels"] > 1 else "")
         + (f", {whole / 1000:.3g} kbit/s the whole file" if whole else ""),
         f"  size      {facts['file_bytes']} bytes, {facts['payload_bytes']:.0f} of them codes",
@@ -78,11 +85,13 @@ def codebook_lines(codebooks: list[Facts] | None) -> list[str]:
     """A table with a line for each codebook."""
     if codebooks is None:
         return ["  codebooks too large to count their use"]
+    coded = any("coded_bits" in each for each in codebooks)
     return [
-        "  codebook  entries     used  perplexity    entropy",
+        "  codebook  entries     used  perplexity    entropy" + "      coded" * coded,
         *(
             f"  {number:8d}  {each['size']:7d}  {100 * each['usage']:5.1f} %  "
             f"{each['perplexity']:10.1f}  {each['entropy_bits']:5.2f} bits"
+            + (f"  {each['coded_bits']:4.2f} bits" if coded else "")
             for number, each in enumerate(codebooks, 1)
         ),
     ]

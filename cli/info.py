@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,15 +24,23 @@ from .facts import (
 from .options import json_option
 from .summary import Summary, cut_token_file
 
+if TYPE_CHECKING:
+    from audiocodec.tokens.context import ContextModel
+
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR|MODEL]...", type=click.Path())
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="The model whose context model token files were coded with; bundled ones are found.",
+)
 @json_option(
     "of one file or model, those of its description; of several, files, token_files (a summary "
     "for each model), audio_files (a summary for each sample rate), models and failures; without "
     "an argument, models."
 )
-def command(paths: tuple[str, ...], as_json: bool) -> None:
+def command(paths: tuple[str, ...], model: str | None, as_json: bool) -> None:
     """Describe token files, models or audio files.
 
     One .tok file, model or audio file is described in full. Several files, or a folder with its
@@ -42,6 +51,7 @@ def command(paths: tuple[str, ...], as_json: bool) -> None:
     exit code is 1. A file that was cut short counts up to the cut. MODEL is a bundled model's name
     or a model's folder.
 
+    coded: the bits that a code takes with context coding, on average.
     used: the share of a codebook's entries that occur. entropy: the information in a code, in
     bits; at most the bits that a code takes in the file. perplexity: 2 to the power of the entropy,
     the number of entries in even use.
@@ -64,9 +74,9 @@ def command(paths: tuple[str, ...], as_json: bool) -> None:
             {"models": models}, [line for facts in models for line in bundled_model_lines(facts)]
         )
     elif len(paths) == 1 and (kind := kind_of(paths[0])) != "folder":
-        report = DESCRIBE[kind](paths[0])
+        report = one_token_file(paths[0], model) if kind == "tokens" else DESCRIBE[kind](paths[0])
     else:
-        report = describe_many(paths, as_json)
+        report = describe_many(paths, model, as_json)
     if as_json:
         click.echo(json.dumps(report.facts, indent=2))
     else:
@@ -106,23 +116,30 @@ def kind_of_file(path: Path) -> str:
         return "audio"  # the audio reader reports the error
 
 
-def one_token_file(given: str) -> Report:
+def one_token_file(given: str, model: str | None = None) -> Report:
     """A token file's header, sizes and codebook usage.
+
+    ``model`` names the model whose context model it may be coded with.
 
     Raises:
         CodecError: the file is damaged.
     """
     from audiocodec.progress import progress_bar
     from audiocodec.tokens import TokenFile
+    from audiocodec.tokens.context.bits import bits_by_stage
     from audiocodec.tokens.stats import TokenStats
 
-    with TokenFile(given) as tokens:
+    with TokenFile(given, context_of(model)) as tokens:
         stats = TokenStats.like(tokens)
         total = tokens.num_frames / tokens.header.frame_rate
         with progress_bar(total, "s of audio") as bar:
             stats.add(tokens, bar.update)
         facts = token_facts(tokens)
-    facts["codebooks"] = stats.codebooks()
+        facts["codebooks"] = stats.codebooks()
+        if tokens.context and facts["codebooks"]:
+            coded = bits_by_stage(tokens, tokens.context)
+            for codebook, bits in zip(facts["codebooks"], coded, strict=True):
+                codebook["coded_bits"] = bits
     lines = [*token_lines(facts), *codebook_lines(facts["codebooks"])]
     return Report(facts, lines, [cut_token_file(given)] if facts["truncated"] else [])
 
@@ -144,16 +161,27 @@ def one_model(given: str) -> Report:
 
 
 DESCRIBE: dict[str, Callable[[str], Report]] = {
-    "tokens": one_token_file,
     "audio": one_audio_file,
     "model": one_model,
 }
 
 
-def describe_many(paths: tuple[str, ...], each_file: bool) -> Report:
+def context_of(model: str | None) -> ContextModel | None:
+    """The context model of ``model``; ``None`` without a model or where it has none."""
+    if model is None:
+        return None
+    from audiocodec.checkpoint import find_model
+    from audiocodec.tokens.context import CONTEXT_NAME, ContextModel
+
+    folder = find_model(model)
+    return ContextModel.load(folder) if (folder / CONTEXT_NAME).is_file() else None
+
+
+def describe_many(paths: tuple[str, ...], model: str | None, each_file: bool) -> Report:
     """Several files, folders or models, summed up. Failures are reported, and the rest is done.
 
     Args:
+        model: names the model whose context model token files may be coded with.
         each_file: the report has facts of each file too. Otherwise it needs little memory for any
             number of files.
 
@@ -163,7 +191,7 @@ def describe_many(paths: tuple[str, ...], each_file: bool) -> Report:
     from audiocodec.errors import CodecError
     from audiocodec.progress import progress_bar
 
-    summary = Summary(each_file)
+    summary = Summary(each_file, context_of(model))
     todo: dict[Path, str] = {}
     for given in paths:
         kind = kind_of(given)

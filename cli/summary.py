@@ -19,6 +19,7 @@ from .facts import (
 from .report import cut_short
 
 if TYPE_CHECKING:
+    from audiocodec.tokens.context import ContextModel
     from audiocodec.tokens.stats import TokenStats
 
 
@@ -28,6 +29,7 @@ class Summary:
 
     Attributes:
         each_file: collect the facts of each file in ``files`` too.
+        context: the context model that token files may be coded with.
         stats: of token files, for each model.
         audio: of audio files, for each sample rate and number of channels.
         models: facts of each model.
@@ -36,6 +38,7 @@ class Summary:
     """
 
     each_file: bool
+    context: ContextModel | None = None
     files: list[Facts] = field(default_factory=list)
     stats: dict[tuple[object, ...], TokenStats] = field(default_factory=dict)
     audio: dict[tuple[int, int], Facts] = field(default_factory=dict)
@@ -48,7 +51,7 @@ class Summary:
         from audiocodec.tokens import TokenFile
         from audiocodec.tokens.stats import TokenStats
 
-        with TokenFile(path) as tokens:
+        with TokenFile(path, self.context) as tokens:
             header = tokens.header
             key = (header.model, header.fingerprint, header.sample_rate, header.hop_length)
             stats = self.stats.get(key) or TokenStats.like(tokens)

@@ -54,15 +54,14 @@ def command(
     if len(paths) + bool(files_from) < 2:
         raise click.UsageError("name IN and OUT: a token file is not replaced by its own rewrite.")
     from audiocodec.batch.plan import Job
-    from audiocodec.checkpoint import find_model
     from audiocodec.errors import CodecError
     from audiocodec.files import Progress
     from audiocodec.results import FileResult
     from audiocodec.tokens import SUFFIX, TokenFile, find_tokens
-    from audiocodec.tokens.context import CONTEXT_NAME, ContextModel
     from audiocodec.transcoding import transcode_file
 
     from .convert import convert, make_plan
+    from .info import context_of
 
     def seconds(job: Job) -> float:
         with TokenFile(job.source) as tokens:
@@ -73,11 +72,9 @@ def command(
 
     if "-" in paths:
         raise click.UsageError("transcode reads and writes files; - is for encode and decode")
-    folder = find_model(model)
-    has_context = (folder / CONTEXT_NAME).is_file()
-    if coding == "context" and not has_context:
-        raise CodecError(f"{folder}: has no context model; make one with codec train-context")
-    context = ContextModel.load(folder) if has_context else None
+    context = context_of(model)
+    if coding == "context" and context is None:
+        raise CodecError(f"model {model}: has no context model; make one with codec train-context")
 
     def work(job: Job, progress: Progress) -> FileResult:
         return transcode_file(job.source, job.target, num_codebooks, coding, context, progress)

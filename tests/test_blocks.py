@@ -248,7 +248,7 @@ def test_a_header_of_a_codec_states_the_bitrate_of_the_codec(codec: RuntimeCodec
 class BytesCoding:
     """A toy: each code is one byte, after the length of the block in two bytes."""
 
-    rows_at_once, constant_length = 2, False
+    rows_at_once, constant_length, context = 2, False, None
 
     def __init__(self, header: TokenHeader, context: ContextModel | None = None) -> None:
         self.shape = header.channels, header.num_codebooks

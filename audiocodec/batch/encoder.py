@@ -29,7 +29,6 @@ from audiocodec.files import (
 from audiocodec.results import FileResult, encoded
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import TokenWriter, token_header
-from audiocodec.tokens.header import FIXED
 from audiocodec.tokens.packing import Codes
 
 BATCH_SECONDS = {"cpu": 16.0, "cuda": 160.0}
@@ -67,7 +66,7 @@ class BatchEncoder:
         codec: RuntimeCodec,
         num_codebooks: int | None = None,
         beam: int = 1,
-        coding: str = FIXED,
+        coding: str | None = None,
         batch_seconds: float | None = None,
     ) -> None:
         self.codec, self.num_codebooks, self.beam, self.coding = codec, num_codebooks, beam, coding
@@ -185,7 +184,7 @@ class BatchEncoder:
             self.num_codebooks,
             reader.info.sample_rate,
             reader.info.channels,
-            coding=self.coding,
+            coding=self.coding or self.codec.default_coding,
         )
         context = self.codec.context
         with TokenWriter(loaded.job.target, header, context=context) as writer:

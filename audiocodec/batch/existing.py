@@ -35,12 +35,14 @@ Shape = tuple[int, int, int]
 def check_encoded(
     target: str | Path,
     codec: RuntimeCodec,
-    num_codebooks: int,
+    num_codebooks: int | None,
     source: str | Path | None = None,
     coding: str = FIXED,
 ) -> None:
     """Raise :class:`~audiocodec.batch.report.OutputDiffers` if the token file ``target`` is not
     what ``codec`` would write, as far as its header, its length and those of ``source`` show.
+
+    ``num_codebooks`` may be ``None``: any number is right.
 
     Raises:
         CodecError: either file cannot be read.
@@ -59,10 +61,10 @@ def check_encoded(
         found = (f"{exists}cut short", "files are there already, cut short", "replaces {}")
     elif change:
         found = (*change, "encodes {} again")
-    elif held < num_codebooks:
+    elif held < (num_codebooks or held):
         many = f"files hold {held} codebooks, {num_codebooks} asked for"
         found = (f"{exists}with {held} codebooks", many, "replaces {}")
-    elif held > num_codebooks:
+    elif held > (num_codebooks or held):
         numbers = f"{held} codebooks, {num_codebooks} asked for"
         found = (f"holds {numbers}", f"files hold {numbers}", "cuts {} down")
     elif header.coding != coding:

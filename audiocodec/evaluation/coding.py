@@ -68,13 +68,15 @@ def code_file(codec: RuntimeCodec, file: Path, evaluation: Evaluation) -> list[P
         codes, encode_time = all_codes[:, :count], all_time
         if beam > 1 and count < counts[-1]:  # the first codes of a wider search differ
             codes, encode_time = _timed(encode, audio, count)
-        codes, payload_bytes, file_bytes = _through_token_file(codec, codes, num_samples)
+        passed = _through_token_file(codec, codes, num_samples, evaluation.coding)
+        codes, payload_bytes, file_bytes, write_time, read_time = passed
         decoded, decode_time = _timed(codec.decode, codes.to(codec.device), num_samples)
         row = Row(str(file), seconds, channels, num_codebooks=count)
         if num_samples:
             span = channels * seconds
             row.payload_kbps, row.file_kbps = 8e-3 * payload_bytes / span, 8e-3 * file_bytes / span
-            row.encode_factor, row.decode_factor = encode_time / span, decode_time / span
+            row.encode_factor = (encode_time + write_time) / span
+            row.decode_factor = (read_time + decode_time) / span
         reconstruction = decoded[:, 0].float().numpy()
         pairs.append(Pair(row, reconstruction, reference.numpy(), codec.sample_rate))
     return pairs
@@ -91,19 +93,26 @@ def _timed(
 
 
 def _through_token_file(
-    codec: RuntimeCodec, codes: Tensor, num_samples: int
-) -> tuple[Tensor, float, int]:
+    codec: RuntimeCodec, codes: Tensor, num_samples: int, coding: str
+) -> tuple[Tensor, float, int, float, float]:
     """Write codes ``[C, K, F]`` to a token file in memory and read them back.
 
     Returns:
-        The codes, the bytes that the codes take, and the bytes of the whole file.
+        The codes, the bytes that the codes take, the bytes of the whole file, and the seconds that
+        writing and reading took.
     """
+    started = time.perf_counter()
     channels, num_codebooks, _ = codes.shape
     fingerprint = codec.fingerprint or UNSAVED
-    header = token_header(codec, num_codebooks, channels=channels, fingerprint=fingerprint)
+    header = token_header(
+        codec, num_codebooks, channels=channels, fingerprint=fingerprint, coding=coding
+    )
     file = io.BytesIO()
-    with TokenWriter(file, header) as writer:
+    with TokenWriter(file, header, context=codec.context) as writer:
         writer.write(codes.numpy())
         writer.finish(num_samples)
-    with TokenFile(file) as tokens:
-        return torch.from_numpy(tokens.read()), tokens.payload_bytes, tokens.num_bytes
+    finished = time.perf_counter()
+    with TokenFile(file, codec.context) as tokens:
+        pieces = [torch.from_numpy(piece) for piece in tokens.pieces()] or [codes[:, :, :0]]
+        times = finished - started, time.perf_counter() - finished
+        return torch.cat(pieces, dim=2), tokens.payload_bytes, tokens.num_bytes, *times

@@ -14,6 +14,7 @@ from audiocodec.evaluation.tables import (
     score_cells,
     write_lines,
 )
+from audiocodec.tokens.header import FIXED
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.result import Evaluation
@@ -38,6 +39,7 @@ def title_line(evaluation: Evaluation) -> str:
         f"{evaluation.model} {evaluation.fingerprint}".rstrip()
         + f", files: {len(files)}, {sum(files.values()):.1f} s at {evaluation.sample_rate} Hz"
         + (f", beam {evaluation.beam}" if evaluation.beam > 1 else "")
+        + (f", {evaluation.coding} coding" if evaluation.coding != FIXED else "")
     )
 
 

@@ -14,6 +14,7 @@ from audiocodec.evaluation.report import codebook_table, mean_tables, title_line
 from audiocodec.evaluation.rows import Mean, Row
 from audiocodec.evaluation.tables import failure_lines
 from audiocodec.tokens import stats
+from audiocodec.tokens.header import FIXED
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Evaluation:
         rows: one for each file and number of codebooks.
         unreadable: the reason for each file that could not be read.
         beam: beam width of the search for codes.
+        coding: of the token files that the codes went through.
         threads: CPU threads that the model ran on.
     """
 
@@ -44,6 +46,7 @@ class Evaluation:
     rows: list[Row] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     beam: int = 1
+    coding: str = FIXED
     threads: int = 1
 
     def mean(self, name: str, num_codebooks: int) -> Mean | None:
@@ -130,6 +133,7 @@ class Evaluation:
             "sample_rate": self.sample_rate,
             "device": self.device,
             "beam": self.beam,
+            "coding": self.coding,
             "threads": self.threads,
             "files": len({row.file for row in self.rows}),
             "results": results,

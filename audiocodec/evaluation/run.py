@@ -42,6 +42,7 @@ def evaluate(
     *,
     metrics: Sequence[str] = (),
     beam: int = 1,
+    coding: str | None = None,
     threads: int = 1,
     jobs: int | None = None,
     save: str | Path | None = None,
@@ -59,6 +60,7 @@ def evaluate(
         num_codebooks: numbers of codebooks; by default :func:`default_num_codebooks`.
         metrics: names of optional metrics to compute too, such as ``"distill_mos"``.
         beam: beam width of the search for codes, as in :meth:`RuntimeCodec.encode`.
+        coding: of the token files, ``fixed`` or ``context``; by default the codec's.
         threads: CPU threads for the codec; PyTorch's own number is restored afterwards.
         jobs: scoring processes; by default one for each core.
         save: a folder for the audio, see :class:`~audiocodec.evaluation.saving.SavedAudio`.
@@ -75,6 +77,7 @@ def evaluate(
         num_codebooks,
         metrics=metrics,
         beam=beam,
+        coding=coding,
         threads=threads,
         jobs=jobs,
         save=save,
@@ -91,6 +94,7 @@ def compare(
     *,
     metrics: Sequence[str] = (),
     beam: int = 1,
+    coding: str | None = None,
     threads: int = 1,
     jobs: int | None = None,
     save: str | Path | None = None,
@@ -124,6 +128,7 @@ def compare(
                 metrics=tuple(selected),
                 code_counts=[np.zeros(n, np.int64) for n in codec.codebook_sizes[: counts[-1]]],
                 beam=beam,
+                coding=coding or codec.default_coding,
                 threads=threads,
             )
         )

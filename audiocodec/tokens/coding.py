@@ -27,6 +27,14 @@ class Coding(Protocol):
     constant_length: bool
     """Whether all blocks of equal frames have as many bytes, and state no length."""
 
+    @property
+    def context(self) -> ContextModel | None:
+        """The context model that the codes are coded with, if any.
+
+        Raises:
+            CodecError: it is not at hand.
+        """
+
     def pack(self, codes: Codes) -> bytes:
         """Codes ``[C, K, F]`` of a block -> bytes.
 
@@ -61,6 +69,7 @@ class FixedCoding:
 
     rows_at_once = 1
     constant_length = True
+    context = None
 
     def __init__(self, header: TokenHeader, context: ContextModel | None = None) -> None:
         self.channels, self.sizes = header.channels, header.codebook_sizes

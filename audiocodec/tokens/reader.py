@@ -94,6 +94,15 @@ class TokenFile:
         return self.num_samples
 
     @property
+    def context(self) -> ContextModel | None:
+        """The context model that its codes are coded with, if any.
+
+        Raises:
+            CodecError: it is not at hand.
+        """
+        return self._blocks.coding.context
+
+    @property
     def num_blocks(self) -> int:
         return -(-self.num_frames // self.header.block_frames)
 
