@@ -26,6 +26,7 @@ from audiocodec.files import encode_file
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
 from audiocodec.tokens import TokenFile
+from audiocodec.tokens.header import FIXED
 
 GOLDEN_NAME = "golden.tok"
 SECONDS = 10.0
@@ -95,7 +96,8 @@ def record(model: str | Path) -> Path:
     """
     folder = find_model(model)
     state_fingerprint(folder)
-    encode_file(GOLDEN_CLIP, folder / GOLDEN_NAME, load_codec(folder, dtype=torch.float64))
+    exact = load_codec(folder, dtype=torch.float64)
+    encode_file(GOLDEN_CLIP, folder / GOLDEN_NAME, exact, coding=FIXED)
     return folder
 
 

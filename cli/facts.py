@@ -1,4 +1,4 @@
-"""Descriptions of token files, audio files and models: facts for JSON, and lines of text."""
+"""Descriptions of token files and audio files: facts for JSON, and lines of text."""
 
 from __future__ import annotations
 
@@ -182,61 +182,6 @@ def audio_file_lines(facts: Facts) -> list[str]:
         f"{channels(facts['channels'])}, {facts['num_samples']} samples each",
         f"  size      {facts['file_bytes']} bytes"
         + (f", {rate / 1000:.4g} kbit/s" if rate else ""),
-    ]
-
-
-def bundled_model_lines(facts: Facts) -> list[str]:
-    """A bundled model in two lines."""
-    return [
-        f"{facts['model']} ({facts['fingerprint']})",
-        f"  {facts['sample_rate']} Hz, {facts['frame_rate']:g} frames a second, "
-        f"{facts['num_codebooks']} codebooks of {sizes(facts['codebook_sizes'])}, "
-        f"{facts['bitrates'][0] / 1000:g} to {facts['bitrates'][-1] / 1000:g} kbit/s",
-    ]
-
-
-def model_facts(model: str) -> Facts:
-    """A model's configuration and what follows from it."""
-    from audiocodec.checkpoint import find_model, load_codec
-
-    from .options import use_threads
-
-    use_threads()
-    codec = load_codec(model)
-    return {
-        "model": codec.name,
-        "folder": str(find_model(model)),
-        "fingerprint": codec.fingerprint,
-        "sample_rate": codec.sample_rate,
-        "hop_length": codec.hop_length,
-        "frame_rate": codec.frame_rate,
-        "lookahead": codec.lookahead,
-        "num_codebooks": codec.num_codebooks,
-        "codebook_sizes": list(codec.codebook_sizes),
-        "bitrates": [codec.bitrate(n) for n in range(1, codec.num_codebooks + 1)],
-        "parameters": codec.parameter_counts,
-        "config": codec.config.model_dump(mode="json"),
-    }
-
-
-def model_lines(facts: Facts) -> list[str]:
-    """A model's description."""
-    import yaml
-
-    rates = " ".join(f"{rate / 1000:g}" for rate in facts["bitrates"])
-    parts = facts["parameters"]
-    each = ", ".join(f"{part} {count / 1e6:.2f}" for part, count in parts.items())
-    look = 1000 * facts["lookahead"] / facts["frame_rate"]
-    config = yaml.safe_dump(facts["config"], sort_keys=False, default_flow_style=None).splitlines()
-    return [
-        f"{facts['model']} ({facts['fingerprint']}) in {facts['folder']}",
-        f"  audio       {facts['sample_rate']} Hz, {facts['frame_rate']:g} frames a second "
-        f"(hop length {facts['hop_length']}), the decoder looks {look:g} ms ahead",
-        f"  codebooks   {facts['num_codebooks']} of {sizes(facts['codebook_sizes'])}",
-        f"  bitrates    {rates} kbit/s a channel",
-        f"  parameters  {sum(parts.values()) / 1e6:.2f} M as run ({each})",
-        "  config",
-        *(f"    {line}" for line in config),
     ]
 
 

@@ -14,13 +14,11 @@ from .facts import (
     Report,
     audio_facts,
     audio_file_lines,
-    bundled_model_lines,
     codebook_lines,
-    model_facts,
-    model_lines,
     token_facts,
     token_lines,
 )
+from .modelfacts import bundled_model_lines, model_facts, model_lines
 from .options import json_option
 from .summary import Summary, cut_token_file
 

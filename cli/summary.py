@@ -11,11 +11,11 @@ from .facts import (
     Report,
     audio_facts,
     audio_sum_lines,
-    model_lines,
     token_facts,
     token_sum_facts,
     token_sum_lines,
 )
+from .modelfacts import model_lines
 from .report import cut_short
 
 if TYPE_CHECKING:
