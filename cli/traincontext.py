@@ -104,7 +104,6 @@ def command(
     codec train-context runs/mine/model --data tokens/ --held-out others/ --minutes 60
     codec train-context runs/mine/model --data my_recordings --resume
     """
-    from audiocodec.errors import CodecError
     from audiocodec.training.context.run import train_context
     from audiocodec.training.context.settings import ContextSettings
     from audiocodec.training.context.validation import table
@@ -154,4 +153,4 @@ def command(
     click.echo("bits saved on held-out speech, and bits by stage:")
     click.echo(table(result.bits))
     if not any(bits.saving > 0 for bits in result.bits):
-        raise CodecError(f"{result.path}: saves nothing; train longer, or on more speech")
+        click.echo("warning: it saves nothing; train longer, or on more speech", err=True)
