@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audiocodec import load_codec, save_codes
+from audiocodec import CodecConfig, load_codec, save_codec, save_codes
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.tokens.context import CONTEXT_NAME, ContextModel
@@ -178,7 +178,7 @@ def test_every_fiftieth_file_is_held_out() -> None:
 
 
 def test_every_number_of_codebooks_is_trained() -> None:
-    settings = ContextSettings(steps=1, batch_size=64)
+    settings = ContextSettings(steps=1, batch_size=99)
     counts = drawn_counts(settings, 12, np.random.default_rng(0))
     assert set(counts.tolist()) == set(range(1, 13))
     assert (counts.diff() <= 0).all()
@@ -228,6 +228,9 @@ def test_the_command_trains_from_audio_and_from_tokens_alike(
     assert json.loads(capsys.readouterr().out)["fingerprint"] == context.fingerprint
     assert run([*arguments, *second]) == 1
     assert "holds a run already" in capsys.readouterr().err
+    assert run([*arguments, *first, "--resume"]) == 1
+    assert "token files coded with it need it" in capsys.readouterr().err
+    assert run([*arguments, *first, "--resume", "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -269,3 +272,15 @@ def test_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert words in error
     assert status == 2 or len(error.strip().splitlines()) == 1
+
+
+def test_a_codebook_of_32768_entries_is_refused(
+    trainable: Codec, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = trainable.config.model_dump()
+    config["quantizer"]["num_codebooks"] = 1
+    config["quantizer"]["codebook"]["size"] = 32_768
+    save_codec(Codec(CodecConfig.from_mapping(config)), "big")
+    assert run(["train-context", "big", "--data", "nowhere"]) == 1
+    words = "big: a codebook of 32768 entries; context coding needs 16384 at most"
+    assert words in capsys.readouterr().err

@@ -60,6 +60,7 @@ if [ "$1" = train ]; then
     [[ "$*" == *speech_16khz.yaml* ]] && set -- "$@" --set codec.seanet.channels=[4,8,12,16] \\
         --set schedule.batch_size=1
 fi
+[ "$1" = train-context ] && set -- "$@" --steps 1
 exec {python} -m audiocodec_cli "$@"
 """,
 }
@@ -96,7 +97,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
 def _commands() -> list[str]:
     """The README's bash blocks, then the commands in its table, in the order of the page."""
     section = README.split("## The command `codec`")[1].split("\n## ")[0]
-    table = re.findall(r"^\| `[a-z]+` \| (.*) \|$", section, re.MULTILINE)
+    table = re.findall(r"^\| `[a-z-]+` \| (.*) \|$", section, re.MULTILINE)
     inline = [command for row in table for command in re.findall(r"`([^`]+)`", row)]
     return re.findall(r"```bash\n(.*?)```", README, re.DOTALL) + inline
 
@@ -133,7 +134,7 @@ def test_every_command_in_the_documents_exists_with_those_options() -> None:
         else:
             lines = "\n".join(re.findall(r"^# +(codec .*)", text, re.MULTILINE))
         lines = lines.replace("\\\n", " ")
-        for verb, rest in re.findall(r"(?<![./_-])\bcodec ([a-z]+)\b([^\n`#&]*)", lines):
+        for verb, rest in re.findall(r"(?<![./_-])\bcodec ([a-z][a-z-]*)\b([^\n`#&]*)", lines):
             assert verb in COMMANDS, f"{document.name}: codec {verb}"
             command = codec.get_command(Context(codec), verb)
             assert command is not None

@@ -52,6 +52,7 @@ def train_context(
     out: str | Path | None = None,
     held_out: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> ContextResult:
     """Train a context model for the codec ``model``.
 
@@ -64,12 +65,18 @@ def train_context(
             codec's own. It is written when the end was reached.
         held_out: as ``data``; ``None`` to hold out every 50th file.
         resume: continue the run in ``folder``.
+        overwrite: replace a context model that is in ``out``.
 
     Raises:
-        CodecError: unusable data, a codebook of more than 16,384 entries, or a file cannot be
-            written.
+        CodecError: unusable data, a codebook of more than 16,384 entries, ``out`` has a context
+            model already, or a file cannot be written.
     """
     folder, target = Path(folder), Path(out) if out is not None else find_model(model)
+    if (target / CONTEXT_NAME).exists() and not overwrite:
+        raise CodecError(
+            f"{target / CONTEXT_NAME}: is there already, and token files coded with it need it; "
+            "--out DIR writes elsewhere, --overwrite replaces it"
+        )
     codec = load_codec(model)
     if max(codec.codebook_sizes) > MAX_SIZE:
         raise CodecError(

@@ -163,12 +163,18 @@ class ContextTrainer:
             torch.save(state, path)
         model = self.model()
         model.save(self.folder / CONTEXT_NAME)
-        bits = measure(model, self._few_rows(), len(self.network.sizes))
+        measured = [measure(model, self._few_rows(), k) for k in spread(len(self.network.sizes))]
+        bits = measured[-1]
         trained = self._losses[0] / np.maximum(self._losses[1], 1)
         self._losses[:] = 0
-        self._log(bits_train=trained.round(3).tolist(), bits=bits.stages.round(3).tolist())
+        savings = {str(len(each.stages)): round(each.saving, 4) for each in measured}
+        self._log(
+            savings=savings,
+            bits=bits.stages.round(3).tolist(),
+            bits_train=trained.round(3).tolist(),
+        )
         if not progress_hidden():
-            tqdm.write(f"step {self.step}: {table([bits])}", file=sys.stderr)
+            tqdm.write(f"step {self.step}:\n{table(measured)}", file=sys.stderr)
         return bits
 
     def _log(self, **values: object) -> None:
@@ -193,5 +199,5 @@ def drawn_counts(settings: ContextSettings, stages: int, draw: np.random.Generat
     frequent = [count for count in settings.frequent if count < stages] + [stages]
     anything = draw.integers(1, stages + 1, settings.batch_size)
     chosen = draw.choice(frequent, settings.batch_size)
-    counts = np.where(draw.random(settings.batch_size) < 0.5, chosen, anything)
+    counts = np.where(draw.random(settings.batch_size) < 2 / 3, chosen, anything)
     return torch.from_numpy(np.sort(counts)[::-1].astype(np.int64))
