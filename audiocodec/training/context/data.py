@@ -18,6 +18,7 @@ from audiocodec.paths import find_files
 from audiocodec.progress import progress_bar
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import SUFFIX, TokenFile
+from audiocodec.tokens.header import FIXED
 
 Rows = npt.NDArray[np.int64]
 HELD_OUT = 50
@@ -134,7 +135,7 @@ def _encoded(audio: Sequence[Path], root: Path, codec: RuntimeCodec, cache: Path
             target = folder / name.with_name(name.name + SUFFIX)
             if not target.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                encode_file(file, target, codec)
+                encode_file(file, target, codec, coding=FIXED)
             targets.append(target)
             bar.update()
     return targets
