@@ -6,7 +6,8 @@ symbol whose frequency is ``f`` of ``2**precision``, with ``start`` the sum of t
 symbols: pop a number ``r`` below ``f``, then push ``start + r`` below ``2**precision``. To pop it,
 do the reverse. It takes ``precision - log2(f)`` bits.
 
-Symbols are pushed last to first, and so are popped first to last.
+Symbols are pushed last to first, and so are popped first to last. The bytes are those of the words
+of the stack from its top, highest byte first; zero bytes at the beginning are left out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from audiocodec.errors import CodecError
 
 Uniform, AnsCoder = stream.model.Uniform, stream.stack.AnsCoder
 Ints = npt.NDArray[np.int64]
-WORD = np.dtype("<u4")
+WORD = np.dtype(">u4")
 HEAD_WORDS = 2
 """Words that hold the coder's state. With more than these left, nothing was read past the end."""
 
@@ -34,7 +35,7 @@ def encode_symbols(starts: Ints, frequencies: Ints, precision: int) -> bytes:
         part = coder.decode(_uniform(frequency)) if frequency > 1 else 0
         coder.encode_reverse(start + part, whole)
     words: npt.NDArray[np.uint32] = coder.get_compressed()
-    return words[::-1].astype(WORD).tobytes()
+    return words[::-1].astype(WORD).tobytes().lstrip(b"\0")
 
 
 class SymbolDecoder:
@@ -42,12 +43,14 @@ class SymbolDecoder:
 
     Args:
         data: any bytes. Those that no encoder wrote give other symbols, never an error.
+        length: of all bytes, where ``data`` is only the beginning of them.
 
     Raises:
-        CodecError: bytes that cannot be whole words of the coder.
+        CodecError: bytes that begin with a word of zeros.
     """
 
-    def __init__(self, data: bytes, precision: int) -> None:
+    def __init__(self, data: bytes, precision: int, length: int | None = None) -> None:
+        data = bytes(-(len(data) if length is None else length) % WORD.itemsize) + data
         words = np.frombuffer(data[: len(data) // WORD.itemsize * WORD.itemsize], WORD)
         if len(words) and not words[0]:
             raise CodecError("codes that no encoder wrote")

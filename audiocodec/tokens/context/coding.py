@@ -91,7 +91,7 @@ class ContextCoding:
             head += byte
             if not byte or len(head) > MOST_BYTES:
                 break
-        size = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(head))
+        _, size = _read_length(head)
         # No symbol takes more than `precision` bits.
         most = 2 * frames * self.channels * len(self.sizes) + 16
         if size > most:
@@ -103,7 +103,10 @@ class ContextCoding:
     ) -> list[tuple[SymbolDecoder, Codes, int]]:
         """Of each block the decoder, codes ``[C, K, F]``, and the frames that its bytes hold."""
         context, channels, stages = self.context, self.channels, len(self.sizes)
-        decoders = [SymbolDecoder(data[_head(data) :], context.precision) for data, _ in blocks]
+        decoders = []
+        for data, _ in blocks:
+            start, length = _read_length(data)
+            decoders.append(SymbolDecoder(data[start:], context.precision, length))
         lengths = np.array([frames for _, frames in blocks], np.int64)
         codes = np.zeros((len(blocks), channels, stages, lengths.max(initial=0)), np.int64)
         whole = [0] * len(blocks)
@@ -155,9 +158,10 @@ def _length(size: int) -> bytes:
     return bytes(groups)
 
 
-def _head(data: bytes) -> int:
-    """Bytes of the length at the beginning of a block's codes."""
-    return next((place for place, byte in enumerate(data, 1) if not byte & 0x80), len(data))
+def _read_length(data: bytes) -> tuple[int, int]:
+    """How many bytes the length at the beginning of a block's codes takes, and the length."""
+    head = next((place for place, byte in enumerate(data, 1) if not byte & 0x80), len(data))
+    return head, sum((byte & 0x7F) << 7 * place for place, byte in enumerate(data[:head]))
 
 
 @lru_cache(maxsize=4)
