@@ -58,9 +58,9 @@ DATA = written(HEADER, CODES)
 GOLDEN = bytes.fromhex(
     """
     89544f4b02370000112233445566ff803e00004001803e0000010005030104000000010700000001
-    e8030000016d07636f6e74657874c1b541d279969c7f24bd5514050ef0d8bdfea3b438dbccd46d46
-    06b2ca44ce4f050f92c90cc6060fc94eba55e531c195b16f9b532e02068dabbe96a5cadf5d30bf00
-    000f00000000000047644110
+    e8030000016d07636f6e74657874c1b541d279969c7f24bd5514050e02047057fe5d5a92223b02fa
+    adc28959c21d050e8c2352990852001601d3eff230b474d6d24d02055e81e6caa1eb28d41b00000f
+    00000000000047644110
     """
 )
 
@@ -99,7 +99,7 @@ def test_any_codes_come_back(
 
 
 def test_likely_codes_take_fewer_bytes() -> None:
-    """The size is what the model says: the sum of the bits of all codes, and a word a block."""
+    """The size is what the model says: the sum of the bits of all codes, and a byte a block."""
     likely = np.zeros((1, 3, 200), np.int64)
     predictor = CONTEXT.predictor(1, 3)
     for frame in range(200):
@@ -112,7 +112,7 @@ def test_likely_codes_take_fewer_bytes() -> None:
     _, frequencies = CONTEXT.intervals(likely.reshape(1, 3, 2, 100).swapaxes(0, 2)[:, :, 0])
     bits = (CONTEXT.precision - np.log2(frequencies)).sum()
     with TokenFile(io.BytesIO(written(header, likely)), CONTEXT) as tokens:
-        assert bits / 8 <= tokens.payload_bytes <= bits / 8 + 2 * 8
+        assert bits / 8 <= tokens.payload_bytes <= bits / 8 + 2 * 1.5
     fixed = replace(header, coding="fixed", context="")
     assert len(written(header, likely)) < 0.8 * len(written(fixed, likely))
 
@@ -247,7 +247,7 @@ def test_symbols_take_the_bits_that_their_frequencies_say(seed: int, count: int)
     starts = draw.integers(0, 2**16 - frequencies + 1)
     data = encode_symbols(starts, frequencies, 16)
     bits = (16 - np.log2(frequencies)).sum()
-    assert bits / 8 - 0.1 * count <= len(data) <= 1.002 * bits / 8 + 8
+    assert bits / 8 - 0.1 * count <= len(data) <= 1.001 * bits / 8 + 2
     decoder = SymbolDecoder(data, 16)
     for start, frequency in zip(starts.tolist(), frequencies.tolist(), strict=True):
         peeked = decoder.peek()
