@@ -3,7 +3,8 @@
     python benchmarks/context_bits.py speech_16khz TEST_CLEAN_52
 
 SPEECH is a folder of audio files, which are encoded, or of token files of MODEL with all of its
-codebooks. Blocks are three seconds long; what is left over at the end of a file is a block too.
+codebooks. The codes of all files are joined, and coded in blocks of three seconds, as those of one
+long file.
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ BLOCK_FRAMES = 150
 def measure(
     context: ContextModel, recordings: Sequence[Recording], num_codebooks: int
 ) -> tuple[list[float], float]:
-    """Bits of a code by stage, all frames of all recordings, and seconds of computing."""
-    bits, frames, began = np.zeros(num_codebooks), 0, time.perf_counter()
-    for recording in recordings:
-        codes = recording.codes[:num_codebooks].astype(np.int64)
-        whole = codes.shape[1] // BLOCK_FRAMES * BLOCK_FRAMES
-        blocks = codes[:, :whole].reshape(num_codebooks, -1, BLOCK_FRAMES).swapaxes(0, 1)
-        for rows in (blocks, codes[None, :, whole:]):
-            if rows.size:
-                frequencies = context.intervals(rows)[1]
-                bits += (context.precision - np.log2(frequencies)).sum(axis=(0, 2))
-        frames += codes.shape[1]
+    """Bits of a code by stage, mean of all frames, and seconds of computing."""
+    began = time.perf_counter()
+    codes = np.concatenate([each.codes[:num_codebooks] for each in recordings], axis=1)
+    codes = codes.astype(np.int64)
+    frames = codes.shape[1]
+    whole = frames // BLOCK_FRAMES * BLOCK_FRAMES
+    blocks = codes[:, :whole].reshape(num_codebooks, -1, BLOCK_FRAMES).swapaxes(0, 1)
+    bits = np.zeros(num_codebooks)
+    for rows in (blocks, codes[None, :, whole:]):
+        if rows.size:
+            frequencies = context.intervals(rows)[1]
+            bits += (context.precision - np.log2(frequencies)).sum(axis=(0, 2))
     return (bits / frames).tolist(), time.perf_counter() - began
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from audiocodec.bundled import MODELS
 from audiocodec.errors import CodecError
-from audiocodec.tokens.context import ContextModel
+from audiocodec.tokens.context import CONTEXT_NAME, ContextModel
 from audiocodec.tokens.context.frequencies import to_frequencies
 from audiocodec.training.context.network import ContextConfig, ContextNetwork
 
@@ -245,3 +247,16 @@ def test_codes_that_do_not_exist_are_refused() -> None:
         model.intervals(np.zeros((1, 3, 1), np.int64))
     with pytest.raises(CodecError, match="1 to 2 codebooks, not 0"):
         model.predictor(1, 0)
+
+
+def test_the_bundled_models_frequencies_are_these_on_every_machine() -> None:
+    """Token files that were coded with it depend on every one of them."""
+    model = ContextModel.load(MODELS / "speech_16khz")
+    assert model.fingerprint == "7ca364ef1891b763"
+    assert (MODELS / "speech_16khz" / CONTEXT_NAME).stat().st_size <= 4_000_000
+    digest = hashlib.sha256()
+    for count in (1, 3, 12):
+        codes = (np.arange(2 * count * 20).reshape(2, count, 20) * 7919) % 1024
+        for table in step_by_step(model, codes)[2]:
+            digest.update(table.astype("<i8").tobytes())
+    assert digest.hexdigest()[:16] == "6e4f7bad12a31ed8"
