@@ -140,7 +140,8 @@ def test_the_bundled_model_is_of_its_recipe_and_defaults_are_those_of_older_mode
     recipe = Recipe.from_yaml(file).codec
     assert recipe == load_codec("speech_16khz").config
     # No default: a model folder that was written before there were `dims` means one `dim` for all.
-    quantizer = recipe.quantizer.model_copy(update={"dims": ()})
+    # The number of codebooks is in every model folder.
+    quantizer = recipe.quantizer.model_copy(update={"dims": (), "num_codebooks": 12})
     # Likewise of the high-pass.
     older = {"quantizer": quantizer, "highpass_hz": 0.0}
     assert recipe.model_copy(update=older) == CodecConfig()

@@ -87,7 +87,7 @@ def test_check_prints_what_a_recipe_produces(
     assert made["to_download"] == ["train-clean-100", "train-clean-360", "train-other-500"]
     assert made["disk_bytes"]["download"] > 100e9
     assert made["frame_rate"] == 50
-    assert made["bitrates"][-1] == 6000
+    assert made["bitrates"][-1] == 8000
     assert made["parameters"] < 12e6
 
 

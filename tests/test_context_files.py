@@ -100,7 +100,7 @@ def test_any_codes_come_back(
 
 
 def test_likely_codes_take_fewer_bytes() -> None:
-    """The size is what the model says: the sum of the bits of all codes, and up to four bytes a block."""
+    """A block's size is the sum of the bits of its codes, and at most four bytes more."""
     likely = np.zeros((1, 3, 200), np.int64)
     predictor = CONTEXT.predictor(1, 3)
     for frame in range(200):
