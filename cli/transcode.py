@@ -42,7 +42,8 @@ def command(
     IN is a .tok file or a folder of them, OUT a .tok file, or a folder that mirrors the tree of IN.
     The codes that remain are the same, so decoding gives the same audio. Without --coding each file
     keeps its own. A file that was cut short becomes a whole file up to the cut, with a warning and
-    exit status 1. An output that exists is not replaced without --overwrite.
+    exit status 1. An output that exists is not replaced without --overwrite; one whose header or
+    length is not what it would be is named, and the exit status is 1.
 
     --model is the model that made the codes; its context model writes context coding.
 
@@ -53,6 +54,7 @@ def command(
     """
     if len(paths) + bool(files_from) < 2:
         raise click.UsageError("name IN and OUT: a token file is not replaced by its own rewrite.")
+    from audiocodec.batch.existing import check_transcoded
     from audiocodec.batch.plan import Job
     from audiocodec.errors import CodecError
     from audiocodec.files import Progress
@@ -88,4 +90,9 @@ def command(
         name,
         [SUFFIX],
     )
-    convert(plan, work, overwrite, as_json, seconds=seconds, workers=resolve_jobs(jobs))
+
+    def check_done(job: Job) -> None:
+        check_transcoded(job.source, job.target, num_codebooks, coding, context)
+
+    workers = resolve_jobs(jobs)
+    convert(plan, work, overwrite, as_json, check_done, seconds, workers)

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +21,9 @@ from hypothesis import strategies as st
 
 from audiocodec import CodecError
 from audiocodec.tokens import BlockReader, TokenFile, TokenHeader, TokenWriter
+from audiocodec.tokens.context import ContextModel
 from audiocodec.tokens.context.ans import SymbolDecoder, encode_symbols
+from audiocodec.tokens.context.coding import ContextCoding
 from audiocodec.tokens.packing import Codes
 
 SIZES = (4, 7, 1000)
@@ -100,7 +103,7 @@ def test_any_codes_come_back(
 
 
 def test_likely_codes_take_fewer_bytes() -> None:
-    """A block's size is the sum of the bits of its codes, and at most four bytes more."""
+    """The size is what the model says: the bits of all codes, and up to four bytes a block."""
     likely = np.zeros((1, 3, 200), np.int64)
     predictor = CONTEXT.predictor(1, 3)
     for frame in range(200):
@@ -210,6 +213,56 @@ def test_hostile_bytes_with_a_right_crc_give_codes_or_an_error(data: bytes) -> N
         except CodecError:
             continue
         assert found.shape[:2] == (1, 3) and (found < np.array(SIZES)[:, None]).all()
+
+
+def test_a_block_that_lost_its_crc_alone_keeps_all_frames() -> None:
+    data = written(HEADER, CODES[:, :, :5])
+    with TokenFile(io.BytesIO(data[:-17]), CONTEXT) as tokens:  # trailer 13, CRC 4
+        np.testing.assert_array_equal(tokens.read(), CODES[:, :, :5])
+
+
+def test_opening_a_cut_file_decodes_only_the_block_with_the_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded: list[int] = []
+    decode = ContextCoding._decode
+
+    def count(self: ContextCoding, blocks: Sequence[tuple[bytes, int]]) -> object:
+        decoded.append(len(blocks))
+        return decode(self, blocks)
+
+    monkeypatch.setattr(ContextCoding, "_decode", count)
+    data = written(HEADER, draw_codes(45))
+    with TokenFile(io.BytesIO(data[:-20]), CONTEXT) as tokens:
+        assert sum(decoded) == 1 and 40 <= tokens.num_frames <= 45
+
+
+def test_rows_that_are_decoded_side_by_side_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    predictor = ContextModel.predictor
+
+    def count(self: ContextModel, number: int, num_codebooks: int) -> object:
+        rows.append(number)
+        return predictor(self, number, num_codebooks)
+
+    header, codes = replace(HEADER, channels=60, block_frames=1), draw_codes(9, channels=60)
+    data = written(header, codes)
+    monkeypatch.setattr(ContextModel, "predictor", count)
+    with TokenFile(io.BytesIO(data), CONTEXT) as tokens:
+        np.testing.assert_array_equal(tokens.read(), codes)
+    assert rows == [240, 240, 60]
+    many = replace(HEADER, channels=65)
+    with pytest.raises(CodecError, match="65 channels; context coding takes up to 64"):
+        TokenFile(io.BytesIO(many.to_bytes()), CONTEXT)
+
+
+def test_255_codebooks() -> None:
+    sizes = (3,) * 255
+    context = random_context(sizes)
+    codes = draw_codes(4, sizes)
+    header = replace(HEADER, codebook_sizes=sizes, context=context.fingerprint)
+    with TokenFile(io.BytesIO(written(header, codes, context)), context) as tokens:
+        np.testing.assert_array_equal(tokens.read(), codes)
 
 
 def test_a_length_that_no_block_has_is_refused_before_it_is_read() -> None:

@@ -25,6 +25,7 @@ COMMANDS = [
     "score",
     "train",
     "train-context",
+    "transcode",
 ]
 
 

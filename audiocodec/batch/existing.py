@@ -23,7 +23,9 @@ from audiocodec.results import FileResult, rewritten
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
 from audiocodec.tokens import TokenFile, TokenWriter, token_header
+from audiocodec.tokens.context import ContextModel
 from audiocodec.tokens.header import FIXED
+from audiocodec.transcoding import transcoded
 
 CHECK_SECONDS = 0.5
 """Length of the start of a recording that is encoded to see whether a beam chose its codes."""
@@ -47,7 +49,7 @@ def check_encoded(
     Raises:
         CodecError: either file cannot be read.
     """
-    with TokenFile(target) as tokens:
+    with TokenFile(target, codec.context) as tokens:
         header, truncated = tokens.header, tokens.truncated
         shape = (header.original_sample_rate, header.channels, tokens.num_samples)
     change = source and _change(
@@ -73,6 +75,28 @@ def check_encoded(
     else:
         return
     raise OutputDiffers(target, *found)
+
+
+def check_transcoded(
+    source: str | Path,
+    target: str | Path,
+    num_codebooks: int | None = None,
+    coding: str | None = None,
+    context: ContextModel | None = None,
+) -> None:
+    """Raise :class:`~audiocodec.batch.report.OutputDiffers` if the token file ``target`` is not
+    what :func:`~audiocodec.transcoding.transcode_file` would write, as far as its header and
+    length show.
+
+    Raises:
+        CodecError: either file cannot be read.
+    """
+    with TokenFile(source, context) as old, TokenFile(target, context) as new:
+        due = transcoded(old.header, old.path, num_codebooks, coding, context)
+        if new.truncated or (new.header, new.num_samples) != (due, old.num_samples):
+            found = "is there already, with other contents"
+            files = "files are there already, with other contents"
+            raise OutputDiffers(target, found, files, "replaces {}")
 
 
 def cut_codebooks(

@@ -117,18 +117,35 @@ class BlockReader:
             CodecError: more codebooks than the file holds, a damaged block or trailer.
         """
         num_codebooks = held_codebooks(self.header, num_codebooks, self.path)
-        for number in itertools.count():
-            block = self.read_block(number)
-            if block is None:
-                break
-            if self.num_frames % self.header.block_frames:  # only the last block may be shorter
-                raise self.damaged(number)
+        for block in self._blocks():
             (codes,) = self.decode([block])
-            self.num_frames += codes.shape[2]
-            self.num_samples = self.header.num_samples(self.num_frames)
+            self._count(codes.shape[2])
             if codes.shape[2]:
                 yield codes[:, :num_codebooks]
         self._read_end()
+
+    def count_frames(self) -> None:
+        """Read to the end without the codes of blocks whose CRC is right.
+
+        Raises:
+            CodecError: a damaged block or trailer; what was read before it is counted.
+        """
+        for block in self._blocks():
+            self._count(block.frames if block.checked else self.decode([block])[0].shape[2])
+        self._read_end()
+
+    def _blocks(self) -> Iterator[Block]:
+        for number in itertools.count():
+            block = self.read_block(number)
+            if block is None:
+                return
+            if self.num_frames % self.header.block_frames:  # only the last block may be shorter
+                raise self.damaged(number)
+            yield block
+
+    def _count(self, frames: int) -> None:
+        self.num_frames += frames
+        self.num_samples = self.header.num_samples(self.num_frames)
 
     def read_block(self, number: int) -> Block | None:
         """The block at the current position, which must be block ``number`` of the file.

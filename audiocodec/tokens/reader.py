@@ -186,8 +186,7 @@ class TokenFile:
         self._blocks.decode([])  # raises, where no block could be decoded
         self._stream.seek(self._index.first)
         with suppress(CodecError):
-            for _ in self._blocks.pieces():
-                pass
+            self._blocks.count_frames()
         self.num_frames, self.num_samples = self._blocks.num_frames, self._blocks.num_samples
 
     def _end_of_equal_blocks(self) -> int:

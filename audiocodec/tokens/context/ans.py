@@ -51,7 +51,7 @@ class SymbolDecoder:
 
     def __init__(self, data: bytes, precision: int, length: int | None = None) -> None:
         data = bytes((len(data) if length is None else length) % 2) + data
-        self._words = iter(np.frombuffer(data[: len(data) // 2 * 2], ">u2").tolist())
+        self._words = np.frombuffer(data[: len(data) // 2 * 2], ">u2").tolist()[::-1]
         self._precision, self._mask = precision, 2**precision - 1
         self._x = 0
         self._short = False
@@ -59,16 +59,15 @@ class SymbolDecoder:
             self._fill()
 
     def _fill(self) -> None:
-        word = next(self._words, None)
-        if word is None:
-            self._short = True
+        if self._words:
+            self._x = self._x << WORD_BITS | self._words.pop()
         else:
-            self._x = self._x << WORD_BITS | word
+            self._short = True
 
     @property
     def empty(self) -> bool:
         """Whether all of the bytes were used."""
-        return self._x == 0 and next(self._words, None) is None
+        return not (self._x or self._words)
 
     @property
     def within(self) -> bool:

@@ -20,6 +20,10 @@ from audiocodec.tokens.packing import Codes, check_codes
 
 MOST_BYTES = 4
 """Of the number that says how long a block is."""
+MOST_CHANNELS = 64
+"""A few bytes may hold any number of likely codes, so their number is limited by this."""
+MOST_ROWS = 256
+"""Blocks times channels that are decoded side by side."""
 
 
 class ContextCoding:
@@ -39,6 +43,11 @@ class ContextCoding:
     def __init__(self, header: TokenHeader, context: ContextModel | None = None) -> None:
         self.header = header
         self.channels, self.sizes = header.channels, header.codebook_sizes
+        if self.channels > MOST_CHANNELS:
+            raise CodecError(
+                f"{self.channels} channels; context coding takes up to {MOST_CHANNELS}, "
+                "--coding fixed more"
+            )
         self._context = context
 
     @property
@@ -74,14 +83,24 @@ class ContextCoding:
         return _length(len(data)) + data
 
     def unpack(self, blocks: Sequence[tuple[bytes, int]]) -> list[Codes]:
-        decoded = self._decode(blocks)
-        if not all(decoder.empty for decoder, _, _ in decoded):
-            raise CodecError("codes that no encoder wrote")
-        return [codes for _, codes, _ in decoded]
+        at_once = MOST_ROWS // self.channels
+        found: list[Codes] = []
+        for first in range(0, len(blocks), at_once):
+            decoded = self._decode(blocks[first : first + at_once])
+            if not all(decoder.empty for decoder, _, _ in decoded):
+                raise CodecError("codes that no encoder wrote")
+            found += [codes for _, codes, _ in decoded]
+        if not blocks:
+            _ = self.context  # raises, where no block could be decoded
+        return found
 
     def salvage(self, data: bytes, frames: int) -> Codes:
         """The whole frames of a block whose end is missing."""
-        ((_, codes, whole),) = self._decode([(data, frames)])
+        ((decoder, codes, whole),) = self._decode([(data, frames)])
+        start, length = _read_length(data)
+        stated = bool(start) and data[start - 1] < 0x80
+        if stated and len(data) == start + length and decoder.empty:
+            return codes  # only its CRC is missing
         return codes[:, :, :whole]
 
     def read_length(self, read: Callable[[int], bytes], frames: int) -> tuple[bytes, int]:
