@@ -82,13 +82,14 @@ def run(codec: RuntimeCodec, clip: str, out: Path) -> dict[str, Any]:
     levels = []
     warm_up(codec)
     for num_codebooks in default_num_codebooks(codec)[-3:]:
-        kbps = codec.bitrate(num_codebooks) / 1000
-        tokens, wav = out / f"{kbps:g}kbps.tok", out / f"{kbps:g}kbps.wav"
+        name = f"{num_codebooks}codebooks"
+        tokens, wav = out / f"{name}.tok", out / f"{name}.wav"
         encoded = encode_file(source, tokens, codec, num_codebooks)
         decoded = decode_file(tokens, wav, codec)
+        kbps = 8e-3 * encoded.file_bytes / encoded.seconds
         decoded_audio, _ = load_audio(wav)
         _, scores, _ = score_pair(decoded_audio.numpy(), original.numpy(), sample_rate)
-        pictures[f"{kbps:g} kbps"] = decoded_audio[0].numpy()
+        pictures[f"{kbps:.1f} kbps"] = decoded_audio[0].numpy()
         levels.append(
             {
                 "num_codebooks": num_codebooks,
