@@ -233,6 +233,8 @@ def test_codebooks_initialised_at_step_0_may_differ_from_those_of_init_from(
 def test_a_signal_ends_with_a_whole_checkpoint(
     number: signal.Signals, speech_folder: Path, tmp_path: Path
 ) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip(f"{number.name} is ignored here, as nohup has it")
     trainer = Trainer(tiny(speech_folder, "schedule.steps=100000"), tmp_path / "run")
     timer = threading.Timer(1.0, signal.raise_signal, [number])
     timer.start()
