@@ -1,0 +1,81 @@
+"""Context coding of whole files: bitrates of real bytes, the default coding, bits of codes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audiocodec import CodecError, TokenFile, decode_file, encode_file, evaluate, load_codec
+from audiocodec.bitrates import encode_to_bitrate
+from audiocodec.bundled import CLIPS, GOLDEN_CLIP
+from audiocodec.runtime import RuntimeCodec
+from audiocodec.tokens.context.bits import bits_by_stage
+
+
+@pytest.fixture(scope="module")
+def bundled() -> RuntimeCodec:
+    return load_codec("speech_16khz")
+
+
+@pytest.mark.parametrize("bits_per_second", [1000, 2500])
+def test_the_most_codebooks_are_used_that_fit(
+    bundled: RuntimeCodec, tmp_path: Path, bits_per_second: float
+) -> None:
+    target = tmp_path / "a.tok"
+    result = encode_to_bitrate(GOLDEN_CLIP, target, bundled, bits_per_second)
+    with TokenFile(target) as tokens:
+        assert tokens.header.coding == "context"
+        assert 8 * target.stat().st_size / tokens.seconds <= bits_per_second
+    one_more = encode_file(GOLDEN_CLIP, tmp_path / "b.tok", bundled, result.num_codebooks + 1)
+    assert one_more.bitrate > bits_per_second
+
+
+def test_fixed_coding_has_the_bitrate_of_its_codes(bundled: RuntimeCodec, tmp_path: Path) -> None:
+    result = encode_to_bitrate(GOLDEN_CLIP, tmp_path / "a.tok", bundled, 2500, coding="fixed")
+    assert (result.num_codebooks, result.bitrate) == (5, 2500)
+
+
+def test_a_bitrate_below_one_codebook_is_refused(bundled: RuntimeCodec, tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match="one codebook takes"):
+        encode_to_bitrate(GOLDEN_CLIP, tmp_path / "a.tok", bundled, 200)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_have_context_coding_by_default_and_the_same_codes(
+    bundled: RuntimeCodec, tmp_path: Path
+) -> None:
+    coded = encode_file(GOLDEN_CLIP, tmp_path / "a.tok", bundled, 6)
+    fixed = encode_file(GOLDEN_CLIP, tmp_path / "b.tok", bundled, 6, coding="fixed")
+    assert coded.file_bytes < 0.85 * fixed.file_bytes
+    with TokenFile(tmp_path / "a.tok") as one, TokenFile(tmp_path / "b.tok") as other:
+        np.testing.assert_array_equal(one.read(), other.read())
+        assert one.context is not None and other.context is None
+        bits = bits_by_stage(one, one.context)
+        assert bits == bits_by_stage(other, one.context)
+        due = sum(bits) * one.num_frames / 8
+        assert due <= one.payload_bytes <= due + 4 * one.num_blocks
+    for name in ("a", "b"):
+        decode_file(tmp_path / f"{name}.tok", tmp_path / f"{name}.wav", bundled)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+def test_a_stream_has_fixed_coding(bundled: RuntimeCodec) -> None:
+    memory = io.BytesIO()
+    encode_file(GOLDEN_CLIP, memory, bundled, 2)
+    with TokenFile(memory) as tokens:
+        assert tokens.header.coding == "fixed"
+    with pytest.raises(CodecError, match="a stream has fixed coding"):
+        encode_file(GOLDEN_CLIP, io.BytesIO(), bundled, 2, coding="context")
+
+
+def test_an_evaluation_reports_the_bytes_of_its_coding(bundled: RuntimeCodec) -> None:
+    clip = sorted(CLIPS.glob("*.flac"))[0]
+    rates = [
+        evaluate(bundled, clip, [3], coding=coding).rows[0].payload_kbps
+        for coding in ("context", "fixed")
+    ]
+    assert rates[0] is not None and rates[1] is not None
+    assert rates[0] < 0.8 * rates[1] and rates[1] == pytest.approx(1.5, rel=0.01)
