@@ -89,7 +89,7 @@ def command(
         return path.suffix.lower() == SUFFIX
 
     def seconds(job: Job) -> float:
-        with TokenFile(job.source) as tokens:
+        with TokenFile(job.source, codec.context) as tokens:
             return tokens.seconds
 
     def beside(source: Path) -> str:
@@ -116,7 +116,7 @@ def command(
         work,
         overwrite,
         as_json,
-        check_done=lambda job: check_decoded(job.target, job.source),
+        check_done=lambda job: check_decoded(job.target, job.source, codec.context),
         seconds=seconds,
         workers=workers,
         threads=threads or 1,

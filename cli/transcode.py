@@ -66,7 +66,7 @@ def command(
     from .info import context_of
 
     def seconds(job: Job) -> float:
-        with TokenFile(job.source) as tokens:
+        with TokenFile(job.source, context) as tokens:
             return tokens.seconds
 
     def name(source: Path) -> str:

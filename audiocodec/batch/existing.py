@@ -163,14 +163,18 @@ def _is_greedy(
     return bool(np.array_equal(codes, tokens.read(0, frames, num_codebooks)))
 
 
-def check_decoded(target: str | Path, source: str | Path) -> None:
+def check_decoded(
+    target: str | Path, source: str | Path, context: ContextModel | None = None
+) -> None:
     """Raise :class:`~audiocodec.batch.report.OutputDiffers` if the audio file ``target`` is older
     than the token file ``source``, or has another length, sample rate or number of channels.
+
+    ``context`` is as in :class:`~audiocodec.tokens.TokenFile`.
 
     Raises:
         CodecError: either file cannot be read.
     """
-    with TokenFile(source) as tokens:
+    with TokenFile(source, context) as tokens:
         now = (tokens.header.original_sample_rate, tokens.header.channels, tokens.num_samples)
     if change := _change(_shape(target, now[2]), now, target, source, "audio", "token files"):
         raise OutputDiffers(target, *change, "decodes {} again")
