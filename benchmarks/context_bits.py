@@ -39,8 +39,7 @@ def measure(
     bits = np.zeros(num_codebooks)
     for rows in (blocks, codes[None, :, whole:]):
         if rows.size:
-            frequencies = context.intervals(rows)[1]
-            bits += (context.precision - np.log2(frequencies)).sum(axis=(0, 2))
+            bits += context.bits(rows).sum(axis=(0, 2))
     return (bits / frames).tolist(), time.perf_counter() - began
 
 

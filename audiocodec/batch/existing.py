@@ -56,6 +56,7 @@ def check_encoded(
         shape, _shape(source, shape[2]), target, source, "token", "recordings"
     )
     exists, held = "is there already, ", header.num_codebooks
+    wanted = num_codebooks or held
     if header.fingerprint != codec.fingerprint:
         of_model = f"of model {header.model} ({header.fingerprint})"
         found = (f"{exists}{of_model}", f"files are there already, {of_model}", "replaces {}")
@@ -63,11 +64,11 @@ def check_encoded(
         found = (f"{exists}cut short", "files are there already, cut short", "replaces {}")
     elif change:
         found = (*change, "encodes {} again")
-    elif held < (num_codebooks or held):
-        many = f"files hold {held} codebooks, {num_codebooks} asked for"
+    elif held < wanted:
+        many = f"files hold {held} codebooks, {wanted} asked for"
         found = (f"{exists}with {held} codebooks", many, "replaces {}")
-    elif held > (num_codebooks or held):
-        numbers = f"{held} codebooks, {num_codebooks} asked for"
+    elif held > wanted:
+        numbers = f"{held} codebooks, {wanted} asked for"
         found = (f"holds {numbers}", f"files hold {numbers}", "cuts {} down")
     elif header.coding != coding:
         codings = f"{header.coding} coding, {coding} asked for"

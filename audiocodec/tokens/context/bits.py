@@ -26,6 +26,5 @@ def bits_by_stage(tokens: TokenFile, context: ContextModel) -> list[float]:
         rows = np.concatenate([*np.split(codes[:, :, :whole], range(size, whole, size), axis=2)])
         for part in (rows, codes[:, :, whole:]):
             if part.size:
-                _, frequencies = context.intervals(part)
-                bits += (context.precision - np.log2(frequencies)).sum(axis=(0, 2))
+                bits += context.bits(part).sum(axis=(0, 2))
     return (bits / max(1, tokens.num_frames * tokens.header.channels)).tolist()

@@ -189,6 +189,10 @@ class ContextModel:
             np.ascontiguousarray(counts.reshape(shape).swapaxes(0, 1)),
         )
 
+    def bits(self, codes: Any) -> Doubles:
+        """Bits that codes ``[R, K, F]`` take, as float64 of that shape; see :meth:`intervals`."""
+        return self.precision - np.log2(self.intervals(codes)[1])
+
     def predictor(self, rows: int, num_codebooks: int) -> Predictor:
         """Frequencies code by code, for ``rows`` sequences in lockstep.
 

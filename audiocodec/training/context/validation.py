@@ -33,8 +33,7 @@ class Bits:
 
 def measure(model: ContextModel, rows: Rows, num_codebooks: int) -> Bits:
     """Bits of the first ``num_codebooks`` codes of blocks ``[R, K, F]``."""
-    _, frequencies = model.intervals(rows[:, :num_codebooks])
-    bits = model.precision - np.log2(frequencies).mean(axis=(0, 2))
+    bits = model.bits(rows[:, :num_codebooks]).mean(axis=(0, 2))
     fixed = [float(code_bits(size)) for size in model.codebook_sizes[:num_codebooks]]
     return Bits(bits, np.array(fixed))
 
