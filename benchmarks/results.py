@@ -6,7 +6,8 @@ Evaluates the model, and the classical codecs that are installed (Debian's `opus
 `codec2`) on the same clips with the same scores. The figures of other neural codecs are from
 `published.csv`. Prints a table and draws two pictures.
 
-A bitrate is that of the codes or packets, without container and headers. Real-time factors are
+A bitrate is that of the codes or packets, without container and headers. The model has a row for
+each coding of its codes: the audio is the same. Real-time factors are
 seconds of computing per second of audio on one thread. Those in `published.csv` were measured on a
 similar machine (2 virtual cores of an AMD EPYC, 10 s clips) with other work on it.
 """
@@ -37,6 +38,7 @@ from audiocodec import evaluate, find_audio, load_audio, load_codec
 from audiocodec.evaluation.metrics import select_metrics
 from audiocodec.evaluation.rows import ScoredFile
 from audiocodec.evaluation.scoring import Pair, score_pairs
+from audiocodec.tokens.header import FIXED
 
 HERE = Path(__file__).parent
 RATE = 16_000
@@ -153,9 +155,14 @@ def measure_peer(peer: Peer, clips: dict[Path, Audio], jobs: int, mos: bool) -> 
 
 
 def measure_model(model: str, files: list[Path], counts: tuple[int, ...], mos: bool) -> list[Point]:
-    """Evaluate a model with several numbers of codebooks."""
+    """Evaluate a model with several numbers of codebooks, and with each coding that it has.
+
+    The scores are computed once: both codings hold the same codes.
+    """
     codec = load_codec(model)
-    scores = evaluate(codec, files, counts, metrics=("distill_mos",) if mos else (), progress=True)
+    metrics = ("distill_mos",) if mos else ()
+    coding = codec.default_coding
+    scores = evaluate(codec, files, counts, metrics=metrics, coding=coding, progress=True)
 
     def mean(score: str, count: int) -> float | None:
         found = scores.mean(score, count)
@@ -165,18 +172,28 @@ def measure_model(model: str, files: list[Path], counts: tuple[int, ...], mos: b
         works = (scores.real_time_factor(work, count) for work in ("encode", "decode"))
         return sum(work or 0 for work in works)
 
-    return [
-        Point(
-            f"audiocodec {codec.name}",
-            mean("payload_kbps", count) or math.nan,
+    def point(count: int, system: str, kbps: float, cost: float | None) -> Point:
+        return Point(
+            system,
+            kbps,
             mean("pesq_wb", count),
             mean("stoi", count),
             mean("distill_mos", count) if mos else None,
-            factor(count),
+            cost,
             f"run here, {codec.fingerprint}",
         )
-        for count in scores.num_codebooks
-    ]
+
+    name = f"audiocodec {codec.name}"
+    points = []
+    if coding != FIXED:
+        for count in scores.num_codebooks:
+            kbps = mean("payload_kbps", count) or math.nan
+            points.append(point(count, f"{name}, {coding} coding", kbps, factor(count)))
+    for count in scores.num_codebooks:
+        kbps = codec.bitrate(count) / 1000
+        cost = factor(count) if coding == FIXED else None
+        points.append(point(count, f"{name}, {FIXED} coding", kbps, cost))
+    return points
 
 
 def published() -> list[Point]:
@@ -220,7 +237,7 @@ def table(points: list[Point]) -> str:
 
 
 def draw(points: list[Point], x: str, y: str, panel: Axes) -> None:
-    """Draw one line for each system; that of this codec is thick."""
+    """Draw one line for each system; those of this codec are thick, with fixed coding dashed."""
     systems = list(dict.fromkeys(p.system for p in points))  # the same colour on every panel
     for number, system in enumerate(systems):
         found = sorted(
@@ -233,9 +250,9 @@ def draw(points: list[Point], x: str, y: str, panel: Axes) -> None:
         ours = system.startswith("audiocodec")
         panel.plot(
             *zip(*found, strict=True),
-            ("-", "--")[number // 10],
+            "--" if system.endswith(f", {FIXED} coding") or number >= 10 else "-",
             marker="o",
-            linewidth=3 if ours else 1.2,
+            linewidth=2.5 if ours else 1.2,
             color="black" if ours else f"C{number % 10}",
             label=system,
         )
