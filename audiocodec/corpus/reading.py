@@ -1,0 +1,58 @@
+"""The audio of an utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from audiocodec.audio.reader import AudioReader
+from audiocodec.audio.resampling import Resampler
+from audiocodec.audio.source import Samples
+from audiocodec.corpus.utterance import Utterance
+from audiocodec.errors import CodecError
+
+SLACK_SECONDS = 0.1
+"""A file may be this much shorter than a manifest says: durations are often rounded."""
+
+
+def read_audio(utterance: Utterance, sample_rate: int) -> Samples:
+    """The samples ``[T]`` of an utterance, ``T > 0``: the mean of its channels at ``sample_rate``
+    (Hz).
+
+    A part of a file is cut at the file's own rate before it is resampled.
+
+    Raises:
+        CodecError: the file cannot be read, has no samples, or ends before the utterance does.
+    """
+    with AudioReader(utterance.path) as reader:
+        return np.concatenate(list(_resampled(reader, utterance, sample_rate)))
+
+
+def _resampled(reader: AudioReader, utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
+    """The samples ``[n]`` of the utterance, block by block."""
+    rate = reader.info.sample_rate
+    start = round(utterance.offset * rate)
+    stop = None if utterance.duration is None else start + round(utterance.duration * rate)
+    try:
+        resampler = Resampler(rate, sample_rate, channels=1)
+    except (ValueError, RuntimeError) as error:
+        raise CodecError(
+            f"{utterance.place}: {rate} Hz cannot be resampled to {sample_rate} Hz ({error})"
+        ) from None
+    at = 0
+    for block in reader.blocks(seconds=1):
+        part = block[:, max(0, start - at) : None if stop is None else stop - at]
+        if part.shape[1]:
+            yield resampler.push(part.mean(axis=0, keepdims=True))[0]
+        at += block.shape[1]
+        if stop is not None and at >= stop:
+            break
+    if at == 0:
+        raise CodecError(f"{utterance.place}: has no samples")
+    if at <= start or (stop is not None and at < stop - round(SLACK_SECONDS * rate)):
+        raise CodecError(
+            f"{utterance.place}: ends at {at / rate:.2f} s, before the utterance does; correct "
+            "the manifest, or replace the file"
+        )
+    yield resampler.flush()[0]
