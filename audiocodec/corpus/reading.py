@@ -25,8 +25,17 @@ def read_audio(utterance: Utterance, sample_rate: int) -> Samples:
     Raises:
         CodecError: the file cannot be read, has no samples, or ends before the utterance does.
     """
+    return np.concatenate(list(audio_blocks(utterance, sample_rate)))
+
+
+def audio_blocks(utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
+    """The same samples in blocks ``[n]`` of about a second, so that an utterance may last hours.
+
+    Raises:
+        CodecError: as :func:`read_audio`, at the block where it shows.
+    """
     with AudioReader(utterance.path) as reader:
-        return np.concatenate(list(_resampled(reader, utterance, sample_rate)))
+        yield from _resampled(reader, utterance, sample_rate)
 
 
 def _resampled(reader: AudioReader, utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
