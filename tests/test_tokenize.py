@@ -231,7 +231,7 @@ def test_other_settings_and_another_corpus_are_refused_in_one_line(
     corpus: Path, exact: RuntimeCodec, tmp_path: Path
 ) -> None:
     folder = made(corpus, exact, tmp_path / "out")
-    with pytest.raises(CodecError, match="was begun with 3 codebooks and not 2; repeat"):
+    with pytest.raises(CodecError, match="was begun with 4 codebooks and not 2; repeat"):
         made(corpus, exact, folder, num_codebooks=2)
     with pytest.raises(CodecError, match="was begun with format parquet and not npy; repeat"):
         made(corpus, exact, folder, format="npy")
@@ -306,10 +306,10 @@ def test_a_cut_that_a_beam_chose_for_more_codebooks_says_so(
     corpus: Path, exact: RuntimeCodec, tmp_path: Path
 ) -> None:
     tokens = TokenCorpus(made(corpus, exact, tmp_path / "full", beam=2))
-    assert tokens.settings.cut(2, "npy").cut_from == 3
-    assert tokens.settings.cut(3, "npy").cut_from == 0
-    with pytest.raises(CodecError, match="holds 3 codebooks; 4 asked for"):
-        tokens.settings.cut(4, "npy")
+    assert tokens.settings.cut(2, "npy").cut_from == 4
+    assert tokens.settings.cut(4, "npy").cut_from == 0
+    with pytest.raises(CodecError, match="holds 4 codebooks; 5 asked for"):
+        tokens.settings.cut(5, "npy")
 
 
 def flip(path: Path) -> None:

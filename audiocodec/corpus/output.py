@@ -80,13 +80,14 @@ def new_file(folder: Path, name: str, made: list[OutputFile]) -> Iterator[Hashin
     with replacing(target) as temporary:
         with writing(target):
             opened = temporary.open("wb")
-        with opened:
-            file = HashingFile(opened, target)
-            try:
-                yield file
-                file.sync()
-            finally:
-                file.discarded = True
+        file = HashingFile(opened, target)
+        try:
+            yield file
+            file.sync()
+        finally:
+            file.discarded = True
+            with writing(target):
+                opened.close()
     sync_folder(target.parent)
     made.append(file.finished(name))
 

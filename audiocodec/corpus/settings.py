@@ -165,11 +165,11 @@ class Settings:
 WORDS = {
     "corpus": "another corpus, or the same before it changed",
     "utterances": "another corpus, or the same before it changed",
-    "codebook_sizes": "{} and not {}",
+    "codebook_sizes": "{} codebooks and not {}",
     "cut_from": "codes that a beam chose for {} codebooks and not {}",
 }
 """How a difference is said, where the setting's name does not say it."""
 
 
 def _shown(value: object) -> object:
-    return f"{len(value)} codebooks" if isinstance(value, tuple) else value
+    return len(value) if isinstance(value, tuple) else value
