@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 
 from audiocodec.audio.reader import AudioReader
 from audiocodec.audio.resampling import Resampler
 from audiocodec.audio.source import Samples
+from audiocodec.corpus.sources import parquet, webdataset
 from audiocodec.corpus.utterance import Utterance
 from audiocodec.errors import CodecError
 
@@ -25,8 +28,37 @@ def read_audio(utterance: Utterance, sample_rate: int) -> Samples:
     Raises:
         CodecError: the file cannot be read, has no samples, or ends before the utterance does.
     """
-    with AudioReader(utterance.path) as reader:
-        return np.concatenate(list(_resampled(reader, utterance, sample_rate)))
+    return np.concatenate(list(audio_blocks(utterance, sample_rate)))
+
+
+def audio_blocks(utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
+    """The same samples in blocks ``[n]`` of about a second, so that an utterance may last hours.
+
+    Raises:
+        CodecError: as :func:`read_audio`, at the block where it shows.
+    """
+    with open_audio(utterance) as reader:
+        yield from _resampled(reader, utterance, sample_rate)
+
+
+def open_audio(utterance: Utterance) -> AudioReader:
+    """The audio file that an utterance is, or is a part of.
+
+    Raises:
+        CodecError: it cannot be read.
+    """
+    return AudioReader(_Member(utterance) if utterance.member else utterance.path)
+
+
+class _Member(BytesIO):
+    """An audio file in a tar or Parquet file, with its name for messages."""
+
+    def __init__(self, utterance: Utterance) -> None:
+        path, member = utterance.path, utterance.member
+        inside_parquet = Path(path).suffix.lower() == ".parquet"
+        read = parquet.read_row if inside_parquet else webdataset.read_member
+        super().__init__(read(path, member))
+        self.name = utterance.place
 
 
 def _resampled(reader: AudioReader, utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
