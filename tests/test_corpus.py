@@ -134,14 +134,38 @@ def test_a_manifest_that_changes_in_use_is_an_error(here: Path) -> None:
         everything(corpus)
 
 
-@pytest.mark.parametrize("name", ["none", "notes.pdf", "empty.jsonl", "empty"])
+@pytest.mark.parametrize(
+    "name", ["none", "notes.pdf", "empty.jsonl", "empty.tar", "empty.parquet", "empty"]
+)
 def test_what_is_no_corpus_is_said_in_one_line(here: Path, name: str) -> None:
     (here / "notes.pdf").write_bytes(b"%PDF")
-    (here / "empty.jsonl").touch()
+    for suffix in ("jsonl", "tar", "parquet"):
+        (here / f"empty.{suffix}").touch()
     (here / "empty").mkdir()
     with pytest.raises(CodecError) as caught:
         open_corpus(Path(name))
     assert str(caught.value).startswith(f"{name}: ")
+
+
+def test_a_list_names_an_audio_file_a_line(here: Path) -> None:
+    save(here / "a b.wav", 0)
+    (here / "in.txt").write_bytes(b"\xef\xbb\xbfa b.wav\r\n\n../far/c.flac\n/data/d.mp3")
+    corpus = open_corpus(Path("in.txt"))
+    assert everything(corpus) == [
+        Utterance("a b", "a b.wav"),
+        Utterance("far/c", "../far/c.flac"),
+        Utterance("data/d", "/data/d.mp3"),
+    ]
+    (here / "in.txt").write_text("a.wav\nb.wav\na.flac\n")
+    with pytest.raises(CodecError, match=r"^in\.txt:3: its id `a` is that of in\.txt:1 too"):
+        open_corpus(Path("in.txt"))
+
+
+def test_a_folder_with_two_kinds_of_corpora_is_refused(here: Path) -> None:
+    save(here / "in" / "a.wav", 0)
+    (here / "in" / "b.tar").touch()
+    with pytest.raises(CodecError, match=r"^in: holds 1 audio files and 1 WebDataset tars; "):
+        open_corpus(Path("in"))
 
 
 def test_the_audio_of_an_utterance_is_what_the_file_holds(here: Path) -> None:

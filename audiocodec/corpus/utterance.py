@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiocodec.errors import CodecError
+
+_UNFIT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+"""Control characters, and what stands for bytes that are not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ def check_id(id: str) -> str:
     """
     if not id:
         raise ValueError("is empty")
-    if not id.isprintable():
-        raise ValueError(f"{id!r} has a control character or is not text")
+    if _UNFIT.search(id):
+        raise ValueError(f"{id!r} has a control character or is not text in UTF-8")
     if id.startswith("/") or "\\" in id or {"", ".", ".."} & set(id.split("/")):
         raise ValueError(f"`{id}` is no relative path; an output would lie elsewhere")
     return id
