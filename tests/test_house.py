@@ -26,6 +26,8 @@ COMMANDS = [
     "train",
     "train-context",
     "transcode",
+    "tokenize",
+    "detokenize",
 ]
 
 
@@ -108,6 +110,8 @@ def test_the_same_option_is_spelt_the_same_in_every_verb() -> None:
     shared = {
         "encode": ["--model", "-n", "--overwrite", "--device", "--threads", "--engine", "--json"],
         "decode": ["--model", "-n", "--overwrite", "--device", "--threads", "--engine", "--json"],
+        "tokenize": ["--model", "-n", "--device", "--engine", "--jobs", "--json"],
+        "detokenize": ["--model", "-n", "--overwrite", "--device", "--engine", "--jobs", "--json"],
         "evaluate": ["--model", "-n", "--device", "--threads", "--json"],
         "score": ["--csv", "--jobs", "--mos", "--json"],
         "train": ["--device", "--threads"],
