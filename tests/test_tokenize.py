@@ -14,6 +14,7 @@ import torch
 
 from audiocodec import CodecError, TokenFile, load_audio, load_codec, save_audio
 from audiocodec.corpus.checking import check_shards
+from audiocodec.corpus.formats.registry import FORMATS
 from audiocodec.corpus.ledger import Ledger
 from audiocodec.corpus.opening import open_corpus
 from audiocodec.corpus.ranks import Rank, find_rank
@@ -24,7 +25,6 @@ from audiocodec.corpus.tokenised import Tokenised
 from audiocodec.runtime import RuntimeCodec
 from audiocodec_cli.main import run
 
-FORMATS = ["parquet", "webdataset", "npy", "tok"]
 SECONDS = [0.31, 1.2, 0.05, 0.9, 2.0, 0.7, 0.4]
 
 
