@@ -38,11 +38,12 @@ def progress_bar(
     """
     terminal = sys.stderr.isatty()
     if total is None:
-        form = "{desc}{n:.0f} {unit}, {elapsed}"
+        form = "{desc}{n:.0f} {unit}, {elapsed}{postfix}"
     elif terminal:
         form = "{desc}{percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} {unit}, {elapsed}<{remaining}"
+        form += "{postfix}"
     else:
-        form = "{desc}{n:.0f} of {total:.0f} {unit}, {elapsed} elapsed, {remaining} left"
+        form = "{desc}{n:.0f} of {total:.0f} {unit}, {elapsed} elapsed, {remaining} left{postfix}"
     return (tqdm if terminal else _Log)(
         total=total,
         unit=unit,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .corpusfacts import is_corpus, one_corpus
 from .facts import (
     Facts,
     Report,
@@ -45,6 +46,8 @@ def command(paths: tuple[str, ...], model: str | None, as_json: bool) -> None:
     subfolders, are summed up: number, hours, bytes and mean bitrate, and for each model the usage
     of its codebooks. Without an argument, the bundled models are listed.
 
+    A folder that codec tokenize wrote is described as one corpus, shards and errors included.
+
     Every block of a token file is checked. A file that is damaged or cut short is named, and the
     exit code is 1. A file that was cut short counts up to the cut. MODEL is a bundled model's name
     or a model's folder.
@@ -57,7 +60,8 @@ def command(paths: tuple[str, ...], model: str | None, as_json: bool) -> None:
     \b
     codec info                         the bundled models
     codec info speech.tok              one file, and its use of the codebooks
-    codec info tokens/                 hours, bytes, kbit/s and codebook usage of a corpus
+    codec info tokens/                 hours, bytes, kbit/s and codebook usage, of token files or
+                                       of the shards of codec tokenize
     codec info tokens/ --json | jq '.token_files[0].codebooks[0].usage'
     codec info speech_16khz            a model: sample rate, bitrates, parameters
     codec info in.flac                 sample rate, channels and length
@@ -87,10 +91,12 @@ def command(paths: tuple[str, ...], model: str | None, as_json: bool) -> None:
 
 
 def kind_of(given: str) -> str:
-    """The kind of an argument: `tokens`, `audio`, `folder` or `model`."""
+    """The kind of an argument: `tokens`, `audio`, `folder`, `corpus` or `model`."""
     path = Path(given)
     if path.is_file():
         return kind_of_file(path)
+    if is_corpus(path):
+        return "corpus"
     if path.suffix == ".tok" and not path.is_dir():
         return "tokens"
     from audiocodec.bundled import bundled_models
@@ -160,6 +166,7 @@ def one_model(given: str) -> Report:
 
 DESCRIBE: dict[str, Callable[[str], Report]] = {
     "audio": one_audio_file,
+    "corpus": one_corpus,
     "model": one_model,
 }
 
@@ -196,6 +203,8 @@ def describe_many(paths: tuple[str, ...], model: str | None, each_file: bool) ->
         try:
             if kind == "model":
                 summary.models.append(model_facts(given))
+            elif kind == "corpus":
+                raise CodecError(f"{given}: is a tokenised corpus; describe it by itself")
             elif kind == "folder":
                 todo |= {path: kind_of_file(path) for path in files_in(Path(given), summary)}
             else:

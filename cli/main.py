@@ -24,7 +24,10 @@ from .process import end_on_signals, open_closed_streams
 COMMANDS: dict[str, tuple[str, str]] = {
     "encode": ("encode", "Turn audio files into token files."),
     "decode": ("decode", "Turn token files back into audio."),
+    "prepare": ("prepare", "Describe a corpus of audio: a manifest and statistics."),
     "transcode": ("transcode", "Rewrite token files: fewer codebooks, another coding."),
+    "tokenize": ("tokenize", "Turn a corpus into shards of tokens: Parquet, WebDataset, files."),
+    "detokenize": ("detokenize", "Turn a tokenised corpus back into audio files."),
     "info": ("info", "Say what token files, models or audio files hold."),
     "verify": ("verify", "Check that a model is undamaged and computes the same codes everywhere."),
     "export": ("export", "Write a model as ONNX graphs, for programs without PyTorch."),

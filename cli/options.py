@@ -219,7 +219,7 @@ def open_codec(model: str, device: str, engine: str, exact: bool = False) -> Run
 
     if exact and engine == "onnx":
         raise CodecError("--exact: --engine onnx computes in float32 only; use --engine torch")
-    if device == "cuda":
+    if device.startswith("cuda"):
         # With TF32, convolutions round to ten bits, and codes differ from those of a CPU.
         torch.backends.cudnn.allow_tf32 = False
     show_log()

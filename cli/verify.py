@@ -1,9 +1,11 @@
-"""`codec verify`: is a model what it was, and are its codes the same on every path?"""
+"""`codec verify`: is a model what it was, and are its codes the same on every path? Is a tokenised
+corpus what its ledger says?"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
 )
 @device_option
 @threads_option("2; codes are compared with those of 1")
-@json_option("model, ok, checks (name, detail, float32, float64, failure).")
+@json_option(
+    "model, ok, checks (name, detail, float32, float64, failure); of a tokenised corpus, ok and "
+    "problems."
+)
 def command(
     files: tuple[str, ...],
     model: str,
@@ -41,7 +46,8 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Check that a model is undamaged and computes the same codes everywhere.
+    """Check that a model is undamaged and computes the same codes everywhere; or a tokenised
+    corpus, that it is what its ledger says.
 
     Checks the fingerprint, lengths, and codes: of a stream in pieces, of clips in a padded batch,
     of several threads, and of the golden clip, whose codes are stored with the model. In float64
@@ -51,11 +57,23 @@ def command(
     FILES are audio files or folders, of which the first ten seconds are used. The default is the
     bundled clips.
 
+    Or FILES is a folder that codec tokenize wrote. Then the checksum of each shard is compared. A
+    shard that is missing, not finished or altered, by one bit even, is named, and the exit code
+    is 1.
+
     \b
     codec verify                            the bundled model
     codec verify speech/ --model my_model   a model of yours, with your recordings
     codec verify --model my_model --record    after training: write fingerprint and codes
+    codec verify tokens/                    the shards of a tokenised corpus
     """
+    from audiocodec.corpus.ledger import Ledger
+
+    if len(files) == 1 and files[0] and Ledger(Path(files[0])).exists():
+        if record:
+            raise click.UsageError("--record is for models; a tokenised corpus has its ledger")
+        verify_corpus(Path(files[0]), as_json)
+        return
     from audiocodec.verification import record as record_model
     from audiocodec.verification import verify
 
@@ -77,6 +95,29 @@ def command(
         if check.failure:
             click.echo(f"error: {check.name}: {check.failure}", err=True)
     if any(check.failure for check in checks):
+        click.get_current_context().exit(1)
+
+
+def verify_corpus(folder: Path, as_json: bool) -> None:
+    """Compare the shards of a tokenised corpus with its ledger."""
+    from audiocodec.corpus.checking import check_shards
+    from audiocodec.corpus.ledger import Ledger
+    from audiocodec.progress import progress_bar
+
+    settings = Ledger(folder).settings()
+    problems = []
+    with progress_bar(settings.num_shards, "shards") as bar:
+        for problem in check_shards(folder, bar.update):
+            problems.append(problem)
+            click.echo(f"error: {problem}", err=True)
+    if as_json:
+        click.echo(json.dumps({"ok": not problems, "problems": problems}, indent=2))
+    elif not problems:
+        click.echo(
+            f"{folder}: {settings.num_shards} shards, {settings.utterances} utterances: all as the "
+            "ledger says"
+        )
+    if problems:
         click.get_current_context().exit(1)
 
 

@@ -110,6 +110,12 @@ def test_the_quantiser_bench_measures_on_frames_that_were_not_trained_on(tmp_pat
         assert 0 < result.usage <= 1
 
 
+def test_planning_is_measured_for_manifests_and_lists() -> None:
+    output = CliRunner().invoke(load("manifests").main, ["--lines", "50"]).stdout
+    rows = [[cell.strip() for cell in line.split("|")] for line in output.splitlines()[2:]]
+    assert [row[1:3] for row in rows] == [[".jsonl", "50"], [".txt", "50"]]
+
+
 def test_usage_is_counted_over_all_files(model: str, codec: Codec) -> None:
     words = [str(CLIPS), "--model", model, "--threads", "1"]
     output = CliRunner().invoke(load("usage").main, words, catch_exceptions=False).stdout

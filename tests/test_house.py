@@ -26,6 +26,8 @@ COMMANDS = [
     "train",
     "train-context",
     "transcode",
+    "tokenize",
+    "detokenize",
 ]
 
 
@@ -64,6 +66,7 @@ import sys
 from audiocodec_cli.main import run
 status = run({arguments!r})
 heavy = {{"torch", "torchaudio", "numpy", "scipy", "librosa", "pydantic", "matplotlib"}}
+heavy |= {{"pyarrow", "datasets", "transformers", "ray"}}
 print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 sys.exit(status)
 """
@@ -108,6 +111,8 @@ def test_the_same_option_is_spelt_the_same_in_every_verb() -> None:
     shared = {
         "encode": ["--model", "-n", "--overwrite", "--device", "--threads", "--engine", "--json"],
         "decode": ["--model", "-n", "--overwrite", "--device", "--threads", "--engine", "--json"],
+        "tokenize": ["--model", "-n", "--device", "--engine", "--jobs", "--json"],
+        "detokenize": ["--model", "-n", "--overwrite", "--device", "--engine", "--jobs", "--json"],
         "evaluate": ["--model", "-n", "--device", "--threads", "--json"],
         "score": ["--csv", "--jobs", "--mos", "--json"],
         "train": ["--device", "--threads"],

@@ -7,8 +7,9 @@ no process has to start, and none can be left behind.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
@@ -77,3 +78,44 @@ def on_threads(
             # No item begins before the pool knows all of its threads: it would not join a thread
             # that Ctrl-C interrupts it in starting.
             begin.set()
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int, stop: Stop, ahead: int
+) -> Generator[Result, None, None]:
+    """``work`` of each item on ``workers`` threads; the results in the order of the items.
+
+    Close the iterator if it is not read to its end: that requests ``stop`` and joins all threads,
+    as an exception and Ctrl-C do.
+
+    Args:
+        ahead: the most items that are begun or done before their result is asked for.
+    """
+    if workers == 1 and ahead == 1:
+        for item in items:
+            stop.check()
+            yield work(item)
+        return
+    begin = threading.Event()
+
+    def run(item: Item) -> Result:
+        begin.wait()
+        stop.check()
+        return work(item)
+
+    remaining = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            pending: deque[Future[Result]] = deque(
+                pool.submit(run, item) for item in islice(remaining, ahead)
+            )
+            begin.set()
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(pool.submit(run, item) for item in islice(remaining, 1))
+                yield result
+        except BaseException:
+            stop.request()
+            raise
+        finally:
+            begin.set()  # as in on_threads

@@ -1,0 +1,1 @@
+"""The formats of shards: one file each, and the registry."""

@@ -1,0 +1,39 @@
+"""The shard formats by name: one file and one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from audiocodec.errors import CodecError
+from audiocodec.extras import require_extra
+
+if TYPE_CHECKING:
+    from audiocodec.corpus.formats.format import ShardFormat
+
+FORMATS: dict[str, str | Callable[[], ShardFormat]] = {
+    "parquet": "audiocodec.corpus.formats.parquet:Parquet",
+    "webdataset": "audiocodec.corpus.formats.webdataset:WebDataset",
+    "npy": "audiocodec.corpus.formats.npy:Npy",
+    "tok": "audiocodec.corpus.formats.tok:Tok",
+}
+"""Name -> a class with the methods of :class:`ShardFormat`, or its import path."""
+
+
+def shard_format(name: str) -> ShardFormat:
+    """The format called ``name``.
+
+    Raises:
+        CodecError: there is none, or what it needs is not installed.
+    """
+    if name not in FORMATS:
+        raise CodecError(f"format {name}: does not exist; use one of {', '.join(FORMATS)}")
+    make = FORMATS[name]
+    if isinstance(make, str):
+        module, _, attribute = make.partition(":")
+        make = getattr(import_module(module), attribute)
+    format: ShardFormat = make()
+    if format.package:
+        require_extra(format.package, format.extra, f"the format {name}")
+    return format

@@ -1,0 +1,95 @@
+"""Shards as tar files for ``webdataset``: an ``.npy`` and a ``.json`` for each utterance.
+
+The key is the id, with ``%`` and the dots of its last part as ``%25`` and ``%2E``, because
+WebDataset takes what follows the first dot for the kind of a member. ``npy`` holds the codes
+``[K, F]``, and ``json`` id, num_samples, sample_rate, speaker, text, split and fingerprint.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from audiocodec.corpus.formats.describing import described, from_description, npy_bytes
+from audiocodec.corpus.output import HashingFile, OutputFile, new_file
+from audiocodec.corpus.settings import Settings
+from audiocodec.corpus.tokenised import Tokenised
+from audiocodec.errors import CodecError
+
+
+class WebDataset:
+    """``shard-00000.tar`` and so on."""
+
+    extra = package = ""
+    companions: ClassVar[dict[str, str]] = {}
+
+    @contextmanager
+    def writer(
+        self, folder: Path, index: int, settings: Settings, made: list[OutputFile]
+    ) -> Iterator[_Writer]:
+        with new_file(folder, _name(index, settings), made) as file:
+            writer = _Writer(file, settings)
+            yield writer
+            writer.close()
+
+    def read(self, folder: Path, index: int, settings: Settings) -> Iterator[Tokenised]:
+        path = folder / _name(index, settings)
+        try:
+            with tarfile.open(path, "r:") as tar:
+                while member := tar.next():
+                    # Each utterance is two members: codes, then their description.
+                    codes = np.load(io.BytesIO(_bytes(tar, member)), allow_pickle=False)
+                    description = tar.next()
+                    if description is None:
+                        raise ValueError(f"{member.name} has no description")
+                    yield from_description(json.loads(_bytes(tar, description)), codes)
+        except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+            raise CodecError(f"{path}: cannot be read ({error}); codec verify checks it") from None
+
+
+class _Writer:
+    """A tar whose bytes depend on nothing but its members."""
+
+    def __init__(self, file: HashingFile, settings: Settings) -> None:
+        self._settings = settings
+        # tarfile only writes and tells; the type asks for more.
+        stream: Any = file
+        self._tar = tarfile.TarFile(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT)
+
+    def add(self, row: Tokenised) -> None:
+        key = key_of(row.id)
+        facts = json.dumps(described(row, self._settings), ensure_ascii=False)
+        self._put(f"{key}.npy", npy_bytes(row.codes))
+        self._put(f"{key}.json", facts.encode())
+
+    def close(self) -> None:
+        self._tar.close()
+
+    def _put(self, name: str, data: bytes) -> None:
+        member = tarfile.TarInfo(name)  # time, owner and group are 0, without names
+        member.size, member.mode = len(data), 0o644
+        self._tar.addfile(member, io.BytesIO(data))
+
+
+def key_of(id: str) -> str:
+    """The key of an utterance in a tar."""
+    folder, slash, name = id.replace("%", "%25").rpartition("/")
+    return folder + slash + name.replace(".", "%2E")
+
+
+def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    if file is None:
+        raise ValueError(f"{member.name} is no file")
+    return file.read()
+
+
+def _name(index: int, settings: Settings) -> str:
+    return f"{settings.shard_name(index)}.tar"

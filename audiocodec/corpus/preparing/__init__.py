@@ -1,0 +1,1 @@
+"""codec prepare: a manifest and the statistics of a corpus."""

@@ -1,0 +1,42 @@
+"""What tokenising makes of an utterance: its codes, or the reason why it has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """The codes of an utterance.
+
+    Args:
+        codes: ``[K, F]``, of the type that :attr:`Settings.dtype
+            <audiocodec.corpus.settings.Settings.dtype>` says.
+        num_samples: length of the audio at the model's sample rate.
+        id, speaker, text, split: as in :class:`~audiocodec.corpus.utterance.Utterance`.
+    """
+
+    id: str
+    codes: Codes
+    num_samples: int
+    speaker: str = ""
+    text: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An utterance that could not be tokenised: where it lies, and one line that says why."""
+
+    id: str
+    place: str
+    reason: str
+
+
+Row = Tokenised | Unreadable
