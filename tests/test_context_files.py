@@ -252,7 +252,9 @@ def test_rows_that_are_decoded_side_by_side_are_limited(monkeypatch: pytest.Monk
         np.testing.assert_array_equal(tokens.read(), codes)
     assert rows == [240, 240, 60]
     many = replace(HEADER, channels=65)
-    with pytest.raises(CodecError, match="65 channels; context coding takes up to 64"):
+    with pytest.raises(
+        CodecError, match="65 channels; context coding takes up to 64: use --coding fixed"
+    ):
         TokenFile(io.BytesIO(many.to_bytes()), CONTEXT)
 
 

@@ -15,13 +15,11 @@ from audiocodec.bundled import MODELS
 from audiocodec.errors import CodecError
 from audiocodec.tokens.context.ans import Ints, SymbolDecoder, encode_symbols
 from audiocodec.tokens.context.model import CONTEXT_NAME, ContextModel
-from audiocodec.tokens.header import TokenHeader
+from audiocodec.tokens.header import CONTEXT_CHANNELS, TokenHeader
 from audiocodec.tokens.packing import Codes, check_codes
 
 MOST_BYTES = 4
 """Of the number that says how long a block is."""
-MOST_CHANNELS = 64
-"""A few bytes may hold any number of likely codes, so their number is limited by this."""
 MOST_ROWS = 256
 """Blocks times channels that are decoded side by side."""
 
@@ -43,10 +41,10 @@ class ContextCoding:
     def __init__(self, header: TokenHeader, context: ContextModel | None = None) -> None:
         self.header = header
         self.channels, self.sizes = header.channels, header.codebook_sizes
-        if self.channels > MOST_CHANNELS:
+        if self.channels > CONTEXT_CHANNELS:
             raise CodecError(
-                f"{self.channels} channels; context coding takes up to {MOST_CHANNELS}, "
-                "--coding fixed more"
+                f"{self.channels} channels; context coding takes up to {CONTEXT_CHANNELS}: "
+                "use --coding fixed"
             )
         self._context = context
 
