@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
@@ -135,7 +136,7 @@ class ContextCoding:
                 ends = np.cumsum(frequencies, axis=1)
                 for channel in range(channels):
                     rows = active * channels + channel
-                    codes[active, channel, stage, frame] = _next_symbols(
+                    codes[active, channel, stage, frame] = next_symbols(
                         [decoders[number] for number in active], ends[rows], frequencies[rows]
                     )
                 predictor.put(stage, codes[:, :, stage, frame].ravel())
@@ -148,7 +149,14 @@ class ContextCoding:
         ]
 
 
-def _next_symbols(decoders: list[SymbolDecoder], ends: Ints, frequencies: Ints) -> Ints:
+class Decoder(Protocol):
+    """Takes symbols from bytes, as :class:`SymbolDecoder` does."""
+
+    def peek(self) -> int: ...
+    def take(self, peeked: int, start: int, frequency: int) -> None: ...
+
+
+def next_symbols(decoders: Sequence[Decoder], ends: Ints, frequencies: Ints) -> Ints:
     """The next symbol of each decoder: int64 ``[R]``.
 
     Args:
