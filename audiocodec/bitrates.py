@@ -37,7 +37,7 @@ def encode_to_bitrate(
         CodecError: as :func:`~audiocodec.files.encode_file`, or not even one codebook fits. Then
             ``target`` is not there.
     """
-    coding = coding or codec.default_coding
+    coding = coding or codec.default_coding()
     if coding == FIXED:
         count = codec.codebooks_for_bitrate(bits_per_second)
         return encode_file(source, target, codec, count, progress, beam, coding=coding)

@@ -31,7 +31,7 @@ from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.tokens import rates
 from audiocodec.tokens.context import ContextModel
-from audiocodec.tokens.header import CONTEXT, FIXED
+from audiocodec.tokens.header import CONTEXT, CONTEXT_CHANNELS, FIXED
 
 
 class CodecConfig(Config):
@@ -70,10 +70,9 @@ class CodecProperties:
         """The context model of its tokens; a codec in training has none."""
         return None
 
-    @property
-    def default_coding(self) -> str:
+    def default_coding(self, channels: int = 1) -> str:
         """The coding of its token files where none is asked for: ``context`` if it can be."""
-        return FIXED if self.context is None else CONTEXT
+        return FIXED if self.context is None or channels > CONTEXT_CHANNELS else CONTEXT
 
     @property
     def sample_rate(self) -> int:

@@ -59,8 +59,8 @@ def encode_file(
             file's size nor how it is decoded.
         raw: the format of a source stream of samples without a header.
         coding: ``fixed``, or ``context``, which takes about a quarter less for the same codes and
-            needs the codec's context model; by default ``context`` where there is one. A target
-            stream has fixed coding: its blocks are too short to gain from another.
+            needs the codec's context model and takes up to 64 channels; by default ``context``
+            where it can be, and ``fixed`` for a target stream, whose rate is then constant.
 
     Raises:
         CodecError: a bad source (missing, not audio, NaN), a target that cannot be written, more
@@ -70,9 +70,7 @@ def encode_file(
     started = time.perf_counter()
     check_distinct(source, target)
     if _path(target) is None:
-        if coding not in (None, FIXED):
-            raise CodecError(f"{coding} coding is for files; a stream has fixed coding")
-        coding = FIXED
+        coding = coding or FIXED
     seconds, block_frames = _block_length(target, codec)
     with AudioReader(source, codec.sample_rate, raw, allow_truncated=True) as reader:
         header = token_header(
@@ -81,7 +79,7 @@ def encode_file(
             reader.info.sample_rate,
             reader.info.channels,
             block_frames,
-            coding=coding or codec.default_coding,
+            coding=coding or codec.default_coding(reader.info.channels),
         )
         encoder = StreamEncoder(codec, header.num_codebooks, header.channels, beam)
         with TokenWriter(target, header, name="stdout", context=codec.context) as writer:

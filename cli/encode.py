@@ -147,8 +147,8 @@ def command(
     device = resolve_device(device, engine)
     codec = open_codec(model, device, engine, exact)
     to_stream = plan.pipe and any(str(job.target) == PIPE for job in plan.jobs)
-    coding = coding or (FIXED if to_stream else codec.default_coding)
-    variable = bitrate is not None and coding != FIXED
+    coding = coding or (FIXED if to_stream else None)
+    variable = bitrate is not None and (coding or codec.default_coding()) != FIXED
     if variable and plan.pipe:
         raise click.UsageError("--bitrate with context coding encodes a file more than once: no -")
     if bitrate is not None and not variable:

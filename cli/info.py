@@ -172,7 +172,11 @@ DESCRIBE: dict[str, Callable[[str], Report]] = {
 
 
 def context_of(model: str | None) -> ContextModel | None:
-    """The context model of ``model``; ``None`` without a model or where it has none."""
+    """The context model of ``model``; ``None`` without a model or where it has none.
+
+    Raises:
+        CodecError: no such model, or a damaged file.
+    """
     if model is None:
         return None
     from audiocodec.checkpoint import find_model

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from audiocodec.batch.plan import Plan
 
 PIPE = "-"
+BUFFER_BYTES = 2**17
 
 
 def pipe_plan(paths: Sequence[str], suffixes: Sequence[str]) -> Plan | None:
@@ -58,6 +59,7 @@ def open_pipe(mode: Literal["rb", "wb"]) -> BinaryIO:
     if stream.isatty():
         remedy = "pipe data into it" if mode == "rb" else "redirect it to a file or a pipe"
         raise CodecError(f"{name}: is a terminal; {remedy}")
-    # Input is buffered, so that a read returns whole fields; output is sent on at once.
-    buffering = -1 if mode == "rb" else 0
+    # Input is buffered, so that a read returns whole fields, and all of a pipe that has arrived;
+    # output is sent on at once.
+    buffering = BUFFER_BYTES if mode == "rb" else 0
     return open(stream.fileno(), mode, buffering=buffering, closefd=False)

@@ -45,7 +45,8 @@ def command(
     exit status 1. An output that exists is not replaced without --overwrite; one whose header or
     length is not what it would be is named, and the exit status is 1.
 
-    --model is the model that made the codes; its context model writes context coding.
+    --model is the model that made the codes; its context model writes context coding. Files of
+    another model are refused then.
 
     \b
     codec transcode in.tok small.tok --coding context    a quarter less, the same codes
@@ -56,6 +57,7 @@ def command(
         raise click.UsageError("name IN and OUT: a token file is not replaced by its own rewrite.")
     from audiocodec.batch.existing import check_transcoded
     from audiocodec.batch.plan import Job
+    from audiocodec.checkpoint import find_model, fingerprint
     from audiocodec.errors import CodecError
     from audiocodec.files import Progress
     from audiocodec.results import FileResult
@@ -77,9 +79,12 @@ def command(
     context = context_of(model)
     if coding == "context" and context is None:
         raise CodecError(f"model {model}: has no context model; make one with codec train-context")
+    made_by = fingerprint(find_model(model)) if context else None
 
     def work(job: Job, progress: Progress) -> FileResult:
-        return transcode_file(job.source, job.target, num_codebooks, coding, context, progress)
+        return transcode_file(
+            job.source, job.target, num_codebooks, coding, context, progress, made_by
+        )
 
     plan = make_plan(
         paths,
@@ -92,7 +97,7 @@ def command(
     )
 
     def check_done(job: Job) -> None:
-        check_transcoded(job.source, job.target, num_codebooks, coding, context)
+        check_transcoded(job.source, job.target, num_codebooks, coding, context, made_by)
 
     workers = resolve_jobs(jobs)
     convert(plan, work, overwrite, as_json, check_done, seconds, workers)

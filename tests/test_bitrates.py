@@ -62,13 +62,19 @@ def test_files_have_context_coding_by_default_and_the_same_codes(
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
 
 
-def test_a_stream_has_fixed_coding(bundled: RuntimeCodec) -> None:
-    memory = io.BytesIO()
-    encode_file(GOLDEN_CLIP, memory, bundled, 2)
-    with TokenFile(memory) as tokens:
-        assert tokens.header.coding == "fixed"
-    with pytest.raises(CodecError, match="a stream has fixed coding"):
-        encode_file(GOLDEN_CLIP, io.BytesIO(), bundled, 2, coding="context")
+def test_a_stream_has_fixed_coding_unless_the_other_is_asked_for(bundled: RuntimeCodec) -> None:
+    """Blocks of 0.2 s gain from context coding too, although each starts the context anew."""
+    sizes, found = [], []
+    for coding in (None, "context"):
+        memory = io.BytesIO()
+        encode_file(GOLDEN_CLIP, memory, bundled, 6, coding=coding)
+        with TokenFile(memory) as tokens:
+            assert tokens.header.coding == (coding or "fixed")
+            assert tokens.header.block_frames == 10
+            found.append(tokens.read())
+        sizes.append(len(memory.getvalue()))
+    np.testing.assert_array_equal(*found)
+    assert sizes[1] < 0.85 * sizes[0]
 
 
 def test_an_evaluation_reports_the_bytes_of_its_coding(bundled: RuntimeCodec) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import pytest
@@ -163,6 +164,55 @@ def test_a_cut_file_is_read_up_to_the_cut() -> None:
             TokenFile(io.BytesIO(DATA[:end]), CONTEXT)
 
 
+def watch_unpack(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of blocks that are decoded together."""
+    seen: list[int] = []
+    unpack = ContextCoding.unpack
+
+    def watched(self: ContextCoding, blocks: Sequence[tuple[bytes, int]]) -> list[Codes]:
+        seen.append(len(blocks))
+        return unpack(self, blocks)
+
+    monkeypatch.setattr(ContextCoding, "unpack", watched)
+    return seen
+
+
+def test_a_pipe_decodes_together_what_has_arrived_and_waits_for_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = watch_unpack(monkeypatch)
+    codes = draw_codes(65)
+    reading, writing = os.pipe()
+    source, target = os.fdopen(reading, "rb"), os.fdopen(writing, "wb", buffering=0)
+    with source, target, TokenWriter(target, HEADER, context=CONTEXT) as writer:
+        pieces = BlockReader(source, context=CONTEXT).pieces()
+        for start, stop in ((0, 5), (5, 10), (10, 25), (25, 30)):
+            writer.write(codes[:, :, start:stop])
+            found = np.concatenate([next(pieces) for _ in range(start, stop, 5)], axis=2)
+            np.testing.assert_array_equal(found, codes[:, :, start:stop])
+        assert seen == [1, 1, 3, 1]
+        writer.write(codes[:, :, 30:])
+        writer.finish(65 * 320)
+        np.testing.assert_array_equal(np.concatenate([*pieces], axis=2), codes[:, :, 30:])
+    assert seen == [1, 1, 3, 1, 7]
+
+
+@pytest.mark.parametrize("opened", [io.BytesIO, lambda data: io.BufferedReader(io.BytesIO(data))])
+def test_blocks_before_a_damaged_one_come_out_of_a_stream(
+    monkeypatch: pytest.MonkeyPatch, opened: Callable[[bytes], BinaryIO]
+) -> None:
+    seen = watch_unpack(monkeypatch)
+    codes = draw_codes(60)
+    data = written(HEADER, codes)
+    place = len(written(HEADER, codes[:, :, :50])) - 13 + 3  # in the eleventh block
+    pieces = BlockReader(opened(data[:place] + b"x" + data[place + 1 :]), context=CONTEXT).pieces()
+    found = [next(pieces) for _ in range(10)]
+    np.testing.assert_array_equal(np.concatenate(found, axis=2), codes[:, :, :50])
+    with pytest.raises(CodecError, match=r"block 10\)"):
+        next(pieces)
+    assert seen == [1, 2, 4, 3]
+
+
 def test_a_long_block_that_is_cut_keeps_its_first_frames() -> None:
     codes = draw_codes(200)
     data = written(replace(HEADER, block_frames=250), codes)
@@ -252,7 +302,9 @@ def test_rows_that_are_decoded_side_by_side_are_limited(monkeypatch: pytest.Monk
         np.testing.assert_array_equal(tokens.read(), codes)
     assert rows == [240, 240, 60]
     many = replace(HEADER, channels=65)
-    with pytest.raises(CodecError, match="65 channels; context coding takes up to 64"):
+    with pytest.raises(
+        CodecError, match="65 channels; context coding takes up to 64: use --coding fixed"
+    ):
         TokenFile(io.BytesIO(many.to_bytes()), CONTEXT)
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from contexts import random_context
 from test_context_files import CONTEXT, HEADER, draw_codes, written
 
-from audiocodec import CodecError
+from audiocodec import Codec, CodecError, encode_file, load_codec, save_codec
+from audiocodec.batch.existing import check_encoded, cut_codebooks
 from audiocodec.tokens import TokenFile
 from audiocodec.transcoding import transcode_file
 from audiocodec_cli.main import run
@@ -102,3 +105,57 @@ def test_a_file_without_frames(tmp_path: Path) -> None:
     transcode_file(tmp_path / "a.tok", tmp_path / "b.tok", coding="context", context=CONTEXT)
     with TokenFile(io.BytesIO((tmp_path / "b.tok").read_bytes()), CONTEXT) as tokens:
         assert tokens.read().shape == (1, 3, 0) and not tokens.truncated
+
+
+def test_codes_of_another_model_are_not_coded_with_its_context_model(
+    tmp_path: Path, trainable: Codec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Codebooks of the same sizes, and other codes. Those that it has coded, it codes again."""
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder, scale in zip(folders, (1.0, 1.01), strict=True):
+        codec = Codec(trainable.config)
+        codec.load_state_dict({n: scale * x for n, x in trainable.state_dict().items()})
+        save_codec(codec, folder)
+        random_context(codec.codebook_sizes).save(folder / "context.safetensors")
+    one, two = (load_codec(folder) for folder in folders)
+    soundfile.write(tmp_path / "in.wav", np.random.uniform(-0.5, 0.5, 9000), 16000)
+    encode_file(tmp_path / "in.wav", tmp_path / "a.tok", one, coding="fixed")
+    paths = [str(tmp_path / name) for name in ("a.tok", "b.tok", "c.tok")]
+    words = ["transcode", *paths[:2], "--coding", "context", "--model"]
+    assert run([*words, str(folders[1])]) == 1
+    message = f"a.tok: codes of model one ({one.fingerprint}), and the context model is one of "
+    err = capsys.readouterr().err
+    assert message + f"{two.fingerprint}; name the model that made the codes with --model" in err
+    assert not (tmp_path / "b.tok").exists() and err.count("\n") == 1
+    assert run([*words, str(folders[0])]) == 0
+    assert run(["transcode", *paths[1:], "-n", "2", "--model", str(folders[1])]) == 0
+    with TokenFile(paths[2], one.context) as tokens:
+        assert tokens.header.coding == "context" and tokens.header.num_codebooks == 2
+
+
+def test_without_a_coding_asked_for_all_take_the_codecs(
+    tmp_path: Path, trainable: Codec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Context coding up to 64 channels, fixed coding beyond; what is there is as it is to be."""
+    save_codec(trainable, tmp_path / "m")
+    random_context(trainable.codebook_sizes).save(tmp_path / "m" / "context.safetensors")
+    codec = load_codec(tmp_path / "m")
+    for channels, coding in ((1, "context"), (65, "fixed")):
+        source, target = tmp_path / f"{channels}.wav", tmp_path / f"{channels}.tok"
+        soundfile.write(source, np.random.uniform(-0.5, 0.5, (700, channels)), 16000)
+        encode_file(source, target, codec)
+        with TokenFile(target, codec.context) as tokens:
+            assert tokens.header.coding == coding
+        check_encoded(target, codec, None, source)
+        whole = target.read_bytes()
+        encode_file(source, target, codec, 2)
+        fewer = target.read_bytes()
+        target.write_bytes(whole)
+        result = cut_codebooks(target, source, codec, 2)
+        assert result and result.reused and target.read_bytes() == fewer
+    words = ["encode", "65.wav", "b.tok", "--coding", "context", "--model", "m"]
+    words = [str(tmp_path / word) if "." in word or word == "m" else word for word in words]
+    assert run(words) == 1
+    err = capsys.readouterr().err
+    assert "b.tok: 65 channels; context coding takes up to 64: use --coding fixed\n" in err
+    assert err.count("\n") == 1 and not (tmp_path / "b.tok").exists()

@@ -184,7 +184,7 @@ class BatchEncoder:
             self.num_codebooks,
             reader.info.sample_rate,
             reader.info.channels,
-            coding=self.coding or self.codec.default_coding,
+            coding=self.coding or self.codec.default_coding(reader.info.channels),
         )
         context = self.codec.context
         with TokenWriter(loaded.job.target, header, context=context) as writer:

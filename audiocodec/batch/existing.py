@@ -19,13 +19,12 @@ from audiocodec.audio import AudioReader
 from audiocodec.batch.report import OutputDiffers
 from audiocodec.errors import CodecError
 from audiocodec.files import BLOCK_SECONDS
-from audiocodec.results import FileResult, rewritten
+from audiocodec.results import FileResult
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
-from audiocodec.tokens import TokenFile, TokenWriter, token_header
+from audiocodec.tokens import TokenFile, token_header
 from audiocodec.tokens.context import ContextModel
-from audiocodec.tokens.header import FIXED
-from audiocodec.transcoding import transcoded
+from audiocodec.transcoding import rewrite, transcoded
 
 CHECK_SECONDS = 0.5
 """Length of the start of a recording that is encoded to see whether a beam chose its codes."""
@@ -39,12 +38,13 @@ def check_encoded(
     codec: RuntimeCodec,
     num_codebooks: int | None,
     source: str | Path | None = None,
-    coding: str = FIXED,
+    coding: str | None = None,
 ) -> None:
     """Raise :class:`~audiocodec.batch.report.OutputDiffers` if the token file ``target`` is not
     what ``codec`` would write, as far as its header, its length and those of ``source`` show.
 
-    ``num_codebooks`` may be ``None``: any number is right.
+    ``num_codebooks`` may be ``None``: any number is right. ``coding`` is as in
+    :func:`~audiocodec.files.encode_file`.
 
     Raises:
         CodecError: either file cannot be read.
@@ -57,6 +57,7 @@ def check_encoded(
     )
     exists, held = "is there already, ", header.num_codebooks
     wanted = num_codebooks or held
+    coding = coding or codec.default_coding(header.channels)
     if header.fingerprint != codec.fingerprint:
         of_model = f"of model {header.model} ({header.fingerprint})"
         found = (f"{exists}{of_model}", f"files are there already, {of_model}", "replaces {}")
@@ -84,6 +85,7 @@ def check_transcoded(
     num_codebooks: int | None = None,
     coding: str | None = None,
     context: ContextModel | None = None,
+    fingerprint: str | None = None,
 ) -> None:
     """Raise :class:`~audiocodec.batch.report.OutputDiffers` if the token file ``target`` is not
     what :func:`~audiocodec.transcoding.transcode_file` would write, as far as its header and
@@ -93,7 +95,7 @@ def check_transcoded(
         CodecError: either file cannot be read.
     """
     with TokenFile(source, context) as old, TokenFile(target, context) as new:
-        due = transcoded(old.header, old.path, num_codebooks, coding, context)
+        due = transcoded(old, num_codebooks, coding, context, fingerprint)
         if new.truncated or (new.header, new.num_samples) != (due, old.num_samples):
             found = "is there already, with other contents"
             files = "files are there already, with other contents"
@@ -105,10 +107,10 @@ def cut_codebooks(
     source: str | Path,
     codec: RuntimeCodec,
     num_codebooks: int,
-    coding: str = FIXED,
+    coding: str | None = None,
 ) -> FileResult | None:
     """Rewrite ``target``, the token file of ``source``, with its first codebooks only, and in
-    another coding.
+    another coding; ``coding`` is as in :func:`~audiocodec.files.encode_file`.
 
     A greedy search chooses each codebook's codes from the codebooks before it, so the result is the
     file that encoding would make. That is not so for codes that a beam chose. A token file does not
@@ -117,10 +119,11 @@ def cut_codebooks(
     Returns:
         ``None``, with ``target`` unchanged, if ``source`` has to be encoded instead.
     """
-    started = time.perf_counter()
+    started, context = time.perf_counter(), codec.context
     try:
-        with TokenFile(target, codec.context) as tokens:
+        with TokenFile(target, context) as tokens:
             header, num_samples = tokens.header, tokens.num_samples
+            coding = coding or codec.default_coding(header.channels)
             fewer = header.num_codebooks > num_codebooks
             other = header.num_codebooks == num_codebooks and header.coding != coding
             shape = (header.original_sample_rate, header.channels, num_samples)
@@ -132,15 +135,12 @@ def cut_codebooks(
                 or not _is_greedy(tokens, source, codec, num_codebooks)
             ):
                 return None
-            codes = tokens.read(num_codebooks=num_codebooks)
+            due = token_header(codec, num_codebooks, *shape[:2], coding=coding)
+            result = rewrite(tokens, target, due, context)
     except CodecError:  # encoding replaces the target, or reports the error
         return None
-    header = token_header(codec, num_codebooks, *shape[:2], coding=coding)
-    with TokenWriter(target, header, context=codec.context) as writer:
-        writer.write(codes)
-        writer.finish(num_samples)
-    result = rewritten(tokens, writer, time.perf_counter() - started)
-    return dataclasses.replace(result, source=Path(source), reused=True)
+    elapsed = time.perf_counter() - started
+    return dataclasses.replace(result, source=Path(source), reused=True, elapsed=elapsed)
 
 
 def _is_greedy(

@@ -128,7 +128,7 @@ def compare(
                 metrics=tuple(selected),
                 code_counts=[np.zeros(n, np.int64) for n in codec.codebook_sizes[: counts[-1]]],
                 beam=beam,
-                coding=coding or codec.default_coding,
+                coding=coding or codec.default_coding(),
                 threads=threads,
             )
         )

@@ -49,6 +49,7 @@ from audiocodec.tokens.blocks import BlockReader
 from audiocodec.tokens.header import SUFFIX, VERSION, TokenHeader
 from audiocodec.tokens.model import token_header
 from audiocodec.tokens.opening import TokenSource, find_tokens, open_tokens
+from audiocodec.tokens.packets import PacketDecoder, PacketEncoder, Received
 from audiocodec.tokens.packing import Codes, pack, unpack
 from audiocodec.tokens.reader import TokenFile
 from audiocodec.tokens.writer import TokenWriter, save_codes
@@ -58,6 +59,9 @@ __all__ = [
     "VERSION",
     "BlockReader",
     "Codes",
+    "PacketDecoder",
+    "PacketEncoder",
+    "Received",
     "TokenFile",
     "TokenHeader",
     "TokenSource",

@@ -22,6 +22,8 @@ RUN = struct.Struct("<BI")
 CRC = struct.Struct("<I")
 FIXED, CONTEXT = "fixed", "context"
 NO_CONTEXT = "0" * 16
+CONTEXT_CHANNELS = 64
+"""The most with context coding. A few bytes hold any number of likely codes, so this limits it."""
 BLOCK_SECONDS = 3
 """Length of a block where no ``block_frames`` is given."""
 

@@ -59,7 +59,10 @@ class TokenWriter:
             self.path, self._stream = stream_name(target, name), target
         self.header = header
         self.num_frames = self.num_bytes = 0
-        self._coding = coding_of(header, context)
+        try:
+            self._coding = coding_of(header, context)
+        except CodecError as error:
+            raise CodecError(f"{self.path}: {error}") from None
         self._waiting = np.zeros((header.channels, header.num_codebooks, 0), dtype=np.int64)
         self._numbers = itertools.count()
         self._finished = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
@@ -15,13 +16,11 @@ from audiocodec.bundled import MODELS
 from audiocodec.errors import CodecError
 from audiocodec.tokens.context.ans import Ints, SymbolDecoder, encode_symbols
 from audiocodec.tokens.context.model import CONTEXT_NAME, ContextModel
-from audiocodec.tokens.header import TokenHeader
+from audiocodec.tokens.header import CONTEXT_CHANNELS, TokenHeader
 from audiocodec.tokens.packing import Codes, check_codes
 
 MOST_BYTES = 4
 """Of the number that says how long a block is."""
-MOST_CHANNELS = 64
-"""A few bytes may hold any number of likely codes, so their number is limited by this."""
 MOST_ROWS = 256
 """Blocks times channels that are decoded side by side."""
 
@@ -43,10 +42,10 @@ class ContextCoding:
     def __init__(self, header: TokenHeader, context: ContextModel | None = None) -> None:
         self.header = header
         self.channels, self.sizes = header.channels, header.codebook_sizes
-        if self.channels > MOST_CHANNELS:
+        if self.channels > CONTEXT_CHANNELS:
             raise CodecError(
-                f"{self.channels} channels; context coding takes up to {MOST_CHANNELS}, "
-                "--coding fixed more"
+                f"{self.channels} channels; context coding takes up to {CONTEXT_CHANNELS}: "
+                "use --coding fixed"
             )
         self._context = context
 
@@ -137,7 +136,7 @@ class ContextCoding:
                 ends = np.cumsum(frequencies, axis=1)
                 for channel in range(channels):
                     rows = active * channels + channel
-                    codes[active, channel, stage, frame] = _next_symbols(
+                    codes[active, channel, stage, frame] = next_symbols(
                         [decoders[number] for number in active], ends[rows], frequencies[rows]
                     )
                 predictor.put(stage, codes[:, :, stage, frame].ravel())
@@ -150,7 +149,14 @@ class ContextCoding:
         ]
 
 
-def _next_symbols(decoders: list[SymbolDecoder], ends: Ints, frequencies: Ints) -> Ints:
+class Decoder(Protocol):
+    """Takes symbols from bytes, as :class:`SymbolDecoder` does."""
+
+    def peek(self) -> int: ...
+    def take(self, peeked: int, start: int, frequency: int) -> None: ...
+
+
+def next_symbols(decoders: Sequence[Decoder], ends: Ints, frequencies: Ints) -> Ints:
     """The next symbol of each decoder: int64 ``[R]``.
 
     Args:
