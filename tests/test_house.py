@@ -26,6 +26,10 @@ COMMANDS = [
     "train",
     "train-context",
     "transcode",
+    "trim",
+    "cat",
+    "export-codes",
+    "import-codes",
 ]
 
 
