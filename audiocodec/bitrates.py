@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiocodec.errors import CodecError
-from audiocodec.files import Progress, encode_file
+from audiocodec.files import encode_file
+from audiocodec.progress import Progress
 from audiocodec.results import FileResult
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens.header import FIXED

@@ -9,9 +9,8 @@ coded and passed on as soon as it has arrived.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +19,8 @@ import torch
 
 from audiocodec.audio import AudioReader, RawFormat, Resampler, Samples, open_writer
 from audiocodec.errors import CodecError
+from audiocodec.paths import check_distinct
+from audiocodec.progress import Progress
 from audiocodec.results import FileResult, bitrate_in_use, encoded
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamDecoder, StreamEncoder
@@ -32,7 +33,6 @@ STREAM_SECONDS = 0.2
 """Length of the blocks that go into a stream, and so their delay. Each block costs 5 bytes."""
 
 Place = str | Path | BinaryIO
-Progress = Callable[[float], object]
 
 
 def encode_file(
@@ -153,13 +153,6 @@ def check_model(tokens: TokenSource, codec: RuntimeCodec) -> None:
             f"{codec.name} ({codec.fingerprint or 'never saved'}); "
             "name the model that made it with --model"
         )
-
-
-def check_distinct(source: Place, target: Place) -> None:
-    """Raise :class:`CodecError` if a file would be replaced by its own result."""
-    paths = [os.path.realpath(path) for path in map(_path, (source, target)) if path]
-    if len(paths) > len(set(paths)):
-        raise CodecError(f"{target}: is the input itself; name another output")
 
 
 def _decoded(tokens: TokenSource, codec: RuntimeCodec, num_codebooks: int) -> Iterator[Samples]:

@@ -98,6 +98,13 @@ def check_file(path: Path, kind: str) -> None:
         )
 
 
+def check_distinct(source: str | Path | BinaryIO, target: str | Path | BinaryIO) -> None:
+    """Raise :class:`CodecError` if a file would be replaced by its own result."""
+    paths = [os.path.realpath(place) for place in (source, target) if isinstance(place, str | Path)]
+    if len(paths) > len(set(paths)):
+        raise CodecError(f"{target}: is the input itself; name another output")
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yield an empty temporary file beside ``target``; it replaces ``target`` at the end.

@@ -7,11 +7,14 @@ a minute prints nothing in a log.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from tqdm import tqdm
+
+Progress = Callable[[float], object]
+"""Called now and then with the work that was done since the last call, in the bar's unit."""
 
 _hidden: ContextVar[bool] = ContextVar("hidden progress bars", default=False)
 

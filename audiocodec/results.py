@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from audiocodec.audio import AudioReader
-from audiocodec.tokens import TokenFile, TokenSource, TokenWriter
+from audiocodec.tokens import TokenFile, TokenHeader, TokenSource, TokenWriter
 from audiocodec.tokens.header import FIXED
 from audiocodec.tokens.rates import bitrate, mean_bitrate
+
+if TYPE_CHECKING:
+    from audiocodec.audio import AudioReader
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class FileResult:
         truncated: the source was cut short, and the target ends at the cut.
         reused: the codes were taken from the token file that existed before.
         missing_seconds: of audio behind the cut; 0 if that is unknown.
+        start: seconds of the source before the first that the target holds.
         peak: largest absolute sample that was encoded. Samples above 1 are clipped in decoding.
     """
 
@@ -40,20 +44,22 @@ class FileResult:
     truncated: bool = False
     reused: bool = False
     missing_seconds: float = 0.0
+    start: float = 0.0
     peak: float = 0.0
 
 
 def encoded(reader: AudioReader, writer: TokenWriter, elapsed: float) -> FileResult:
     """The result of an audio file that was read to its end and its finished token file."""
+    seconds = reader.samples_read / reader.info.sample_rate
     return FileResult(
         source=reader.path,
         target=writer.path,
-        seconds=reader.samples_read / reader.info.sample_rate,
+        seconds=seconds,
         num_samples=reader.samples_read,
         sample_rate=reader.info.sample_rate,
         channels=writer.header.channels,
         num_codebooks=writer.header.num_codebooks,
-        bitrate=_bitrate(writer, reader.samples_read / reader.info.sample_rate),
+        bitrate=_bitrate(writer.header, writer.num_bytes, seconds),
         file_bytes=writer.num_bytes,
         elapsed=elapsed,
         truncated=reader.truncated,
@@ -62,21 +68,38 @@ def encoded(reader: AudioReader, writer: TokenWriter, elapsed: float) -> FileRes
     )
 
 
-def rewritten(tokens: TokenFile, writer: TokenWriter, elapsed: float) -> FileResult:
-    """The result of a token file that was rewritten from another one."""
-    header, seconds = writer.header, tokens.seconds
+def rewritten(
+    tokens: TokenFile, writer: TokenWriter, elapsed: float, num_samples: int | None = None
+) -> FileResult:
+    """The result of a token file that was rewritten from another one, whole by default."""
+    num_samples = tokens.num_samples if num_samples is None else num_samples
+    result = converted(
+        tokens.path, writer.path, writer.header, num_samples, writer.num_bytes, elapsed
+    )
+    return replace(result, truncated=tokens.truncated)
+
+
+def converted(
+    source: Path,
+    target: Path,
+    header: TokenHeader,
+    num_samples: int,
+    file_bytes: int,
+    elapsed: float,
+) -> FileResult:
+    """The result of a file of codes with this header that was made from another one."""
+    seconds = num_samples / header.original_sample_rate
     return FileResult(
-        source=tokens.path,
-        target=writer.path,
+        source=source,
+        target=target,
         seconds=seconds,
-        num_samples=tokens.num_samples,
+        num_samples=num_samples,
         sample_rate=header.original_sample_rate,
         channels=header.channels,
         num_codebooks=header.num_codebooks,
-        bitrate=_bitrate(writer, seconds),
-        file_bytes=writer.num_bytes,
+        bitrate=_bitrate(header, file_bytes, seconds),
+        file_bytes=file_bytes,
         elapsed=elapsed,
-        truncated=tokens.truncated,
     )
 
 
@@ -89,8 +112,8 @@ def bitrate_in_use(tokens: TokenSource, num_codebooks: int) -> float:
     return bitrate(header.sample_rate, header.hop_length, sizes, header.channels)
 
 
-def _bitrate(writer: TokenWriter, seconds: float) -> float:
-    """:attr:`FileResult.bitrate` of a finished file."""
-    if writer.header.coding == FIXED:
-        return writer.header.bitrate
-    return mean_bitrate(writer.num_bytes, seconds) or 0.0
+def _bitrate(header: TokenHeader, file_bytes: int, seconds: float) -> float:
+    """:attr:`FileResult.bitrate` of a file with this header."""
+    if header.coding == FIXED:
+        return header.bitrate
+    return mean_bitrate(file_bytes, seconds) or 0.0

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from audiocodec.errors import CodecError
-from audiocodec.files import Progress, check_distinct
+from audiocodec.paths import check_distinct
+from audiocodec.progress import Progress
 from audiocodec.results import FileResult, rewritten
 from audiocodec.tokens import TokenFile, TokenHeader, TokenWriter
 from audiocodec.tokens.context import ContextModel

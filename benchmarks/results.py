@@ -161,7 +161,7 @@ def measure_model(model: str, files: list[Path], counts: tuple[int, ...], mos: b
     """
     codec = load_codec(model)
     metrics = ("distill_mos",) if mos else ()
-    coding = codec.default_coding
+    coding = codec.default_coding()
     scores = evaluate(codec, files, counts, metrics=metrics, coding=coding, progress=True)
 
     def mean(score: str, count: int) -> float | None:

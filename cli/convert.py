@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ from .report import print_report
 if TYPE_CHECKING:
     from audiocodec.batch.grouping import BatchingPolicy
     from audiocodec.batch.plan import Job, Plan
-    from audiocodec.files import Progress
     from audiocodec.paths import Report
+    from audiocodec.progress import Progress
     from audiocodec.results import FileResult
 
 Work = Callable[["Job", "Progress"], "FileResult"]
@@ -58,13 +58,13 @@ def convert(
     workers: int = 1,
     batching: Callable[[Progress], BatchingPolicy[FileResult]] | None = None,
     reuse: Callable[[Job], FileResult | None] | None = None,
-    threads: int = 1,
+    threads: int | None = 1,
 ) -> None:
     """Run the plan with a progress bar, print the report, and exit with 1 if anything failed.
 
     Several files are converted ``workers`` at a time, each on ``threads`` CPU threads, so that the
-    results do not depend on the number of files. A single file uses PyTorch's own number. With
-    ``batching``, short files are converted in batches.
+    results do not depend on the number of files. A single file uses PyTorch's own number. Work
+    without PyTorch has ``threads=None``. With ``batching``, short files are converted in batches.
 
     The report goes to stdout, or to stderr if audio or tokens go to stdout.
 
@@ -81,7 +81,7 @@ def convert(
     started = time.perf_counter()
     with (
         progress_bar(_total(plan, seconds), "s of audio" if one_file else "files") as bar,
-        _torch_threads(None if plan.single else threads),
+        nullcontext() if plan.single or threads is None else _torch_threads(threads),
     ):
 
         def check_stop(_: float) -> None:
@@ -116,14 +116,13 @@ def _total(plan: Plan, seconds: Callable[[Job], float] | None) -> float | None:
 
 
 @contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    """Inside, PyTorch computes on this many threads; ``None`` leaves the number as it is."""
+def _torch_threads(threads: int) -> Iterator[None]:
+    """Inside, PyTorch computes on this many threads."""
     import torch
 
     before = torch.get_num_threads()
     try:
-        if threads is not None:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
         yield
     finally:
         torch.set_num_threads(before)

@@ -78,7 +78,8 @@ def command(
     from audiocodec.audio import WRITE_FORMATS
     from audiocodec.batch.existing import check_decoded
     from audiocodec.batch.plan import Job
-    from audiocodec.files import Progress, decode_file
+    from audiocodec.files import decode_file
+    from audiocodec.progress import Progress
     from audiocodec.results import FileResult
     from audiocodec.tokens import SUFFIX, TokenFile, find_tokens
 

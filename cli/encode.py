@@ -134,7 +134,8 @@ def command(
     from audiocodec.batch.existing import check_encoded, cut_codebooks
     from audiocodec.batch.plan import Job
     from audiocodec.bitrates import encode_to_bitrate
-    from audiocodec.files import Progress, encode_file
+    from audiocodec.files import encode_file
+    from audiocodec.progress import Progress
     from audiocodec.results import FileResult
     from audiocodec.tokens.header import FIXED
 

@@ -179,11 +179,16 @@ def context_of(model: str | None) -> ContextModel | None:
     """
     if model is None:
         return None
-    from audiocodec.checkpoint import find_model
+    from audiocodec.bundled import MODELS
     from audiocodec.tokens.context import CONTEXT_NAME, ContextModel
 
-    folder = find_model(model)
-    return ContextModel.load(folder) if (folder / CONTEXT_NAME).is_file() else None
+    for folder in (MODELS / model, Path(model)):
+        if (folder / CONTEXT_NAME).is_file():
+            return ContextModel.load(folder)
+    from audiocodec.checkpoint import find_model
+
+    find_model(model)
+    return None
 
 
 def describe_many(paths: tuple[str, ...], model: str | None, each_file: bool) -> Report:

@@ -60,8 +60,9 @@ def cut_short(name: object, missing_seconds: float = 0.0) -> str:
 def line(result: FileResult) -> str:
     """The line about one file."""
     return (
-        f"{result.source} -> {result.target}: {result.seconds:.2f} s, "
-        f"{result.num_codebooks} codebooks, {result.bitrate / 1000:.2f} kbit/s, "
+        f"{result.source} -> {result.target}: {result.seconds:.2f} s"
+        + (f" from {result.start:.2f} s on" if result.start else "")
+        + f", {result.num_codebooks} codebooks, {result.bitrate / 1000:.2f} kbit/s, "
         f"{result.seconds / result.elapsed:.0f}x real time"
         + (", cut from the codes that were there" if result.reused else "")
     )

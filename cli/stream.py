@@ -143,7 +143,7 @@ def run(
 def check_paths(source: str | None, target: str | None, overwrite: bool) -> None:
     """CodecError if an existing target would be replaced, or an input by its own result."""
     from audiocodec.errors import CodecError
-    from audiocodec.files import check_distinct
+    from audiocodec.paths import check_distinct
 
     if target and target != PIPE and Path(target).is_file() and not overwrite:
         raise CodecError(f"{target}: is there already; --overwrite replaces it")

@@ -55,14 +55,14 @@ def command(
     """
     if len(paths) + bool(files_from) < 2:
         raise click.UsageError("name IN and OUT: a token file is not replaced by its own rewrite.")
-    from audiocodec.batch.existing import check_transcoded
     from audiocodec.batch.plan import Job
+    from audiocodec.batch.rewrites import check_rewritten
     from audiocodec.checkpoint import find_model, fingerprint
     from audiocodec.errors import CodecError
-    from audiocodec.files import Progress
+    from audiocodec.progress import Progress
     from audiocodec.results import FileResult
     from audiocodec.tokens import SUFFIX, TokenFile, find_tokens
-    from audiocodec.transcoding import transcode_file
+    from audiocodec.transcoding import transcode_file, transcoded
 
     from .convert import convert, make_plan
     from .info import context_of
@@ -97,7 +97,9 @@ def command(
     )
 
     def check_done(job: Job) -> None:
-        check_transcoded(job.source, job.target, num_codebooks, coding, context, made_by)
+        with TokenFile(job.source, context) as tokens:
+            header = transcoded(tokens, num_codebooks, coding, context, made_by)
+            check_rewritten(job.target, header, tokens.num_samples, context)
 
     workers = resolve_jobs(jobs)
-    convert(plan, work, overwrite, as_json, check_done, seconds, workers)
+    convert(plan, work, overwrite, as_json, check_done, seconds, workers, threads=None)

@@ -28,6 +28,10 @@ COMMANDS = [
     "transcode",
     "tokenize",
     "detokenize",
+    "trim",
+    "cat",
+    "export-codes",
+    "import-codes",
 ]
 
 

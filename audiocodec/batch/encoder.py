@@ -20,12 +20,9 @@ from audiocodec.batch.grouping import BatchingPolicy
 from audiocodec.batch.plan import Job
 from audiocodec.batch.run import attempt
 from audiocodec.errors import CodecError
-from audiocodec.files import (
-    BLOCK_SECONDS,
-    Progress,
-    check_distinct,
-    encode_file,
-)
+from audiocodec.files import BLOCK_SECONDS, encode_file
+from audiocodec.paths import check_distinct
+from audiocodec.progress import Progress
 from audiocodec.results import FileResult, encoded
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import TokenWriter, token_header

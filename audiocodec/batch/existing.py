@@ -24,7 +24,7 @@ from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
 from audiocodec.tokens import TokenFile, token_header
 from audiocodec.tokens.context import ContextModel
-from audiocodec.transcoding import rewrite, transcoded
+from audiocodec.transcoding import rewrite
 
 CHECK_SECONDS = 0.5
 """Length of the start of a recording that is encoded to see whether a beam chose its codes."""
@@ -77,29 +77,6 @@ def check_encoded(
     else:
         return
     raise OutputDiffers(target, *found)
-
-
-def check_transcoded(
-    source: str | Path,
-    target: str | Path,
-    num_codebooks: int | None = None,
-    coding: str | None = None,
-    context: ContextModel | None = None,
-    fingerprint: str | None = None,
-) -> None:
-    """Raise :class:`~audiocodec.batch.report.OutputDiffers` if the token file ``target`` is not
-    what :func:`~audiocodec.transcoding.transcode_file` would write, as far as its header and
-    length show.
-
-    Raises:
-        CodecError: either file cannot be read.
-    """
-    with TokenFile(source, context) as old, TokenFile(target, context) as new:
-        due = transcoded(old, num_codebooks, coding, context, fingerprint)
-        if new.truncated or (new.header, new.num_samples) != (due, old.num_samples):
-            found = "is there already, with other contents"
-            files = "files are there already, with other contents"
-            raise OutputDiffers(target, found, files, "replaces {}")
 
 
 def cut_codebooks(

@@ -116,6 +116,11 @@ class TokenHeader:
         """The most samples at the original rate that ``num_frames`` frames hold."""
         return num_frames * self.hop_length * self.original_sample_rate // self.sample_rate
 
+    def fit_samples(self, num_samples: int, num_frames: int) -> int:
+        """The number of samples nearest to ``num_samples`` whose frames are ``num_frames``."""
+        least = self.num_samples(num_frames - 1) + 1 if num_frames else 0
+        return min(max(num_samples, least), self.num_samples(num_frames))
+
     def codec_samples(self, num_samples: int) -> int:
         """Samples at the model's rate of audio of ``num_samples`` samples at the original rate."""
         return -(-num_samples * self.sample_rate // self.original_sample_rate)

@@ -143,21 +143,29 @@ class TokenFile:
         skipped = numbers.start * block_frames
         return np.concatenate([empty, *blocks], axis=2)[:, :, start - skipped : stop - skipped]
 
-    def pieces(self, num_codebooks: int | None = None, frames: int = 0) -> Iterator[Codes]:
+    def pieces(
+        self,
+        num_codebooks: int | None = None,
+        frames: int = 0,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Iterator[Codes]:
         """All codes in order, int64 ``[C, K, f]`` with ``0 < f <= frames``.
 
         Args:
             num_codebooks: ``K``, the first ones of the file; ``None`` for all.
             frames: of each piece but the last; 0 for four seconds.
+            start, stop: as in :meth:`read`.
 
         Raises:
-            CodecError: more codebooks than the file holds, or a damaged block.
+            CodecError: what :meth:`read` raises.
         """
+        stop = self.num_frames if stop is None else stop
         frames = frames or max(1, round(PIECE_SECONDS * self.header.frame_rate))
         at_once = self._blocks.coding.rows_at_once
         read = frames if at_once == 1 else at_once * self.header.block_frames
-        for start in range(0, self.num_frames, read):
-            codes = self.read(start, min(start + read, self.num_frames), num_codebooks)
+        for begin in range(start, stop, read):
+            codes = self.read(begin, min(begin + read, stop), num_codebooks)
             for first in range(0, codes.shape[2], frames):
                 yield codes[:, :, first : first + frames]
 
