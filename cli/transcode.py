@@ -57,7 +57,6 @@ def command(
         raise click.UsageError("name IN and OUT: a token file is not replaced by its own rewrite.")
     from audiocodec.batch.plan import Job
     from audiocodec.batch.rewrites import check_rewritten
-    from audiocodec.checkpoint import find_model, fingerprint
     from audiocodec.errors import CodecError
     from audiocodec.progress import Progress
     from audiocodec.results import FileResult
@@ -79,7 +78,7 @@ def command(
     context = context_of(model)
     if coding == "context" and context is None:
         raise CodecError(f"model {model}: has no context model; make one with codec train-context")
-    made_by = fingerprint(find_model(model)) if context else None
+    made_by = _fingerprint(model) if coding == "context" else None
 
     def work(job: Job, progress: Progress) -> FileResult:
         return transcode_file(
@@ -103,3 +102,10 @@ def command(
 
     workers = resolve_jobs(jobs)
     convert(plan, work, overwrite, as_json, check_done, seconds, workers, threads=None)
+
+
+def _fingerprint(model: str) -> str:
+    """The fingerprint of a codec; what computes it needs PyTorch."""
+    from audiocodec.checkpoint import find_model, fingerprint
+
+    return fingerprint(find_model(model))
