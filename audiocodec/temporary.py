@@ -42,12 +42,16 @@ def locked_temporary(folder: Path, make: Callable[[Path], object]) -> Iterator[P
             os.close(lock)
 
 
-def sweep(folder: Path) -> None:
+def sweep(folder: Path, again: bool = False) -> None:
     """Remove the temporary files that killed processes left in ``folder``. A process does so once.
 
     Files of another machine stay, because locks may not work across a network.
+
+    Args:
+        again: do so also if this process has done it before.
     """
-    _sweep(Path(os.path.realpath(folder)))
+    real = Path(os.path.realpath(folder))
+    (_sweep.__wrapped__ if again else _sweep)(real)
 
 
 @lru_cache(maxsize=1024)

@@ -79,6 +79,20 @@ if TYPE_CHECKING:
     help="Make the part I of N equal parts, I from 0 to N-1. Default: what RANK and WORLD_SIZE, or "
     "SLURM_PROCID and SLURM_NTASKS, say; else all.",
 )
+@click.option(
+    "--runner",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where shards are made: here, or on a Ray cluster (extra `ray`).",
+)
+@click.option(
+    "--address",
+    default="",
+    metavar="HOST:PORT",
+    help="With --runner ray: a running cluster. Default: that of RAY_ADDRESS, or else one is "
+    "started on this machine.",
+)
 @click.option("--retry", is_flag=True, help="Make shards again that have unreadable utterances.")
 @json_option("made, kept, missing (shards), utterances, seconds, errors, elapsed.")
 def command(
@@ -95,6 +109,8 @@ def command(
     batch_seconds: float | None,
     shard_size: int | None,
     shard: str | None,
+    runner: str,
+    address: str,
     retry: bool,
     as_json: bool,
 ) -> None:
@@ -112,6 +128,10 @@ def command(
     Several processes or machines that see the same OUT share the work, each with its --shard, or
     started by torchrun or srun.
 
+    With --runner ray, actors of a Ray cluster make the shards, --jobs at a time (by default one on
+    each GPU or core), to the same bytes. A worker that dies is replaced. IN, OUT and the model must
+    have the same paths on all machines.
+
     IN may be a tokenised corpus: then OUT has the same codes in another format or, with -n, with
     the first codebooks only, without touching audio.
 
@@ -120,6 +140,7 @@ def command(
     codec tokenize train.jsonl tokens/ --format webdataset -n 6
     codec tokenize speech/ tokens/ --shard 0/2          beside --shard 1/2 on another machine
     srun -n 8 codec tokenize speech/ tokens/            each rank makes its part
+    codec tokenize speech/ tokens/ --runner ray --address 10.0.0.1:6379
     codec tokenize tokens/ tokens3/ -n 3                12 codebooks become 3
     codec verify tokens/                                are all shards whole?
     """
@@ -163,9 +184,17 @@ def command(
             engine,
         )
         announce(rank, settings)
-        workers = resolve_jobs(jobs, threads=rank.local_count)
         with hours_bar(rank, settings) as progress:
-            outcome = tokenize(corpus, settings, codec, target, rank, workers, retry, progress)
+            if runner == "ray":
+                from audiocodec.corpus.ray.cluster import Cluster
+                from audiocodec.corpus.ray.run import tokenize_on_ray
+
+                del codec  # the actors have it
+                cluster = Cluster(address, jobs, model, device, engine, exact)
+                outcome = tokenize_on_ray(corpus, settings, cluster, target, rank, retry, progress)
+            else:
+                workers = resolve_jobs(jobs, threads=rank.local_count)
+                outcome = tokenize(corpus, settings, codec, target, rank, workers, retry, progress)
     report(outcome, target, time.perf_counter() - started, as_json)
 
 

@@ -379,6 +379,13 @@ def test_detokenize_gives_what_decode_gives(
     assert "0 files made, 7 were there already" in capsys.readouterr().out
 
 
+def test_an_id_of_others_shards_leads_nowhere_else() -> None:
+    for id in ("../x", "/etc/x", "a/../../x", ""):
+        with pytest.raises(CodecError, match="the id of an utterance"):
+            Tokenised(id, np.zeros((1, 0), np.uint16), 0).file_name(".wav")
+    assert Tokenised("a/b.c", np.zeros((1, 0), np.uint16), 0).file_name(".wav") == "a/b.c.wav"
+
+
 def test_killed_at_any_moment_and_started_again_the_bytes_are_the_same(
     corpus: Path, model: str, exact: RuntimeCodec, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@ other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from audiocodec.corpus.shard import Progress, make_shard
 from audiocodec.corpus.sources.corpus import Corpus
 from audiocodec.runtime import RuntimeCodec
 
-MakeShard = Callable[[int, Settings, Path, Progress | None], ShardRecord]
-"""Makes the shard of this number with these settings in this folder."""
+MakeShards = Callable[[Sequence[int], Settings, Path, Progress | None], Iterable[ShardRecord]]
+"""Makes the shards of these numbers, in any order, with these settings in this folder."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,10 @@ def tokenize(
     """
 
     def make(
-        index: int, settings: Settings, folder: Path, progress: Progress | None
-    ) -> ShardRecord:
-        return make_shard(corpus, index, settings, codec, folder, workers, progress=progress)
+        indexes: Sequence[int], settings: Settings, folder: Path, progress: Progress | None
+    ) -> Iterator[ShardRecord]:
+        for index in indexes:
+            yield make_shard(corpus, index, settings, codec, folder, workers, progress=progress)
 
     return make_shards(make, settings, folder, rank, retry, progress)
 
@@ -82,15 +83,16 @@ def rewrite(
     """Rewrite a tokenised corpus with :meth:`Settings.cut`. Otherwise as :func:`tokenize`."""
 
     def make(
-        index: int, settings: Settings, folder: Path, progress: Progress | None
-    ) -> ShardRecord:
-        return rewrite_shard(source, index, settings, folder, progress)
+        indexes: Sequence[int], settings: Settings, folder: Path, progress: Progress | None
+    ) -> Iterator[ShardRecord]:
+        for index in indexes:
+            yield rewrite_shard(source, index, settings, folder, progress)
 
     return make_shards(make, settings, folder, rank, False, progress)
 
 
 def make_shards(
-    make: MakeShard,
+    make: MakeShards,
     settings: Settings,
     folder: Path,
     rank: Rank,
@@ -104,24 +106,30 @@ def make_shards(
         if not (folder / name).is_file():
             write_text(folder, name, text)
     shards = rank.shards(settings.num_shards)
+    todo: list[int] = []
     made = utterances = num_samples = 0
     with ledger.locked(shards.start, shards.stop):
         for index in shards:
-            record = ledger.record(index)
-            if record and ledger.is_done(index) and not (retry and record.errors):
-                if progress:
-                    progress(record.utterances + len(record.errors), 0.0)
-                continue
-            record = make(index, settings, folder, progress)
+            if not (record := finished(ledger, index, retry)):
+                todo.append(index)
+            elif progress:
+                progress(record.utterances + len(record.errors), 0.0)
+        for record in make(todo, settings, folder, progress):
             made += 1
             utterances += record.utterances
             num_samples += record.num_samples
-    finished, errors = ledger.write_errors(settings)
+    done, errors = ledger.write_errors(settings)
     return Outcome(
         made=made,
         kept=len(shards) - made,
-        missing=settings.num_shards - finished,
+        missing=settings.num_shards - done,
         utterances=utterances,
         seconds=num_samples / settings.sample_rate,
         errors=errors,
     )
+
+
+def finished(ledger: Ledger, index: int, retry: bool = False) -> ShardRecord | None:
+    """The record of a shard that need not be made again; ``None`` if it must be."""
+    record = ledger.record(index)
+    return record if record and ledger.is_done(index) and not (retry and record.errors) else None

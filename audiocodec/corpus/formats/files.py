@@ -67,7 +67,7 @@ class _Writer:
         self.facts: list[dict[str, Any]] = []
 
     def add(self, row: Tokenised) -> None:
-        name = row.id + self._format.suffix
+        name = row.file_name(self._format.suffix)
         with new_file(self._folder, name, self._made) as file:
             file.write(self._format.to_bytes(row, self._settings))
         self.facts.append({"file": name, **described(row, self._settings)})

@@ -1,0 +1,1 @@
+"""codec tokenize --runner ray."""
