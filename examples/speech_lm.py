@@ -3,9 +3,10 @@
 python examples/speech_lm.py --out speech_lm               # minutes on a CPU
 python examples/speech_lm.py --tokens tokens/ --out mine   # token files of your own
 
-Without --tokens it learns the two clips that ship in the package, fourteen seconds. It shows how
-the parts fit together, and no more: the model memorises the clips, so a sample is a piece of them,
-or jumps from one to the other. A model that says something new needs a thousand times the data.
+Without --tokens it learns the two clips that ship in the package, sixteen seconds. It shows how the
+parts fit together, and no more: the model learns the clips by heart. A sample is the beginning of
+one of them, code for code; with --temperature 1 it strays from it after a moment, into noise. A
+model that says something new needs thousands of times as much speech, and more weights.
 """
 
 import argparse
@@ -68,7 +69,7 @@ def train(model, dataset, vocabulary, steps, batch_size=8, rate=1e-3):
                 print(f"step {step}: loss {loss:.3f}, {elapsed:.0f} s", flush=True)
             if step == steps:
                 break
-    return float(loss)
+    return loss.item()
 
 
 @torch.no_grad()
@@ -94,8 +95,10 @@ def main(arguments=None):
     parser.add_argument("--out", type=Path, default=Path("speech_lm"), help="folder to write")
     parser.add_argument("--tokens", type=Path, help="a folder of .tok files of the bundled model")
     parser.add_argument("--codebooks", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=400, help="training steps")
+    parser.add_argument("--steps", type=int, default=200, help="training steps")
     parser.add_argument("--seconds", type=float, default=3.0, help="of segments and of the sample")
+    parser.add_argument("--temperature", type=float, default=0.7, help="of the sample")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -121,7 +124,7 @@ def main(arguments=None):
 
     vocabulary.save(options.out / "vocabulary.json")
     save_file(model.state_dict(), options.out / "model.safetensors")
-    codes = sample(model.eval(), vocabulary, frames)
+    codes = sample(model.eval(), vocabulary, frames, options.temperature, options.seed)
     audio = codec.decode(codes[None])[:, 0]
     save_audio(options.out / "sample.wav", audio, codec.sample_rate)
     print(f"{options.out / 'sample.wav'}: {audio.shape[-1] / codec.sample_rate:g} s")

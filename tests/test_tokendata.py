@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ import torch
 from test_context_files import HEADER, draw_codes, written
 from torch.utils.data import DataLoader
 
-from audiocodec import CodecError
+from audiocodec import CodecError, save_codes
 from audiocodec.patterns import Vocabulary
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokendata import Collator, Segment, TokenSegments, TokenStream, open_token_data
 
+ROOT = Path(__file__).resolve().parents[1]
 FIXED = replace(HEADER, coding="fixed", context="")
 LENGTHS = {"a/1": 23, "a/2": 8, "b/1": 10, "b/2": 0, "c": 37}
 CODES = {
@@ -200,3 +203,22 @@ def test_a_source_may_have_many_utterances_in_a_shard() -> None:
     assert [dataset[n].id for n in (0, 3)] == ["0-0", "1-0"] and dataset[5].text == "hello"
     assert dataset[5].codes.unique().tolist() == [12]
     assert len(places(TokenStream(TwoShards(), frames=2))) == 12
+
+
+def test_the_python_of_the_page_runs(
+    tmp_path: Path, codec: RuntimeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/language_models.md, with a small codec in place of the bundled one."""
+    monkeypatch.chdir(tmp_path)
+    Path("tokens").mkdir()
+    monkeypatch.setattr(codec, "fingerprint", "0" * 16, raising=False)
+    codes = draw_codes(300, codec.codebook_sizes)
+    save_codes("tokens/a.tok", codes, codec)
+    monkeypatch.setattr("audiocodec.load_codec", lambda name: codec)
+    page = (ROOT / "docs" / "language_models.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"codes": codes[0, :4]}
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page, re.DOTALL), 1):
+        exec(compile(block, f"language_models.md, block {number}", "exec"), names)
+    assert names["batch"]["input_ids"].shape[1] == 4
+    np.testing.assert_array_equal(names["codes"], codes[0, :4, :97])
+    assert len(list(names["stream"])) == 2
