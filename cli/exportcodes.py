@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from audiocodec.codefiles.registry import FORMATS
+
 from .lists import files_from_option
 from .options import (
     jobs_option,
@@ -23,7 +25,7 @@ from .options import (
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["npy", "npz", "json", "parquet"]),
+    type=click.Choice([suffix[1:] for suffix in FORMATS]),
     default="npz",
     show_default=True,
     help="Of the files in a folder OUT. A single OUT has the format that its suffix names.",
@@ -70,7 +72,7 @@ def command(
         raise click.UsageError("export-codes reads and writes files; - is for encode and decode")
     from audiocodec.batch.plan import Job
     from audiocodec.batch.rewrites import check_newer
-    from audiocodec.codefiles import FORMATS, export_codes
+    from audiocodec.codefiles.conversion import export_codes
     from audiocodec.progress import Progress
     from audiocodec.results import FileResult
     from audiocodec.tokens import SUFFIX, find_tokens

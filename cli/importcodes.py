@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from audiocodec.codefiles.registry import FORMATS
+
 from .lists import files_from_option
 from .options import (
     coding_option,
@@ -64,7 +66,7 @@ def command(
         raise click.UsageError("import-codes reads and writes files; - is for encode and decode")
     from audiocodec.batch.plan import Job
     from audiocodec.batch.rewrites import check_newer
-    from audiocodec.codefiles import FORMATS, find_code_files, import_codes
+    from audiocodec.codefiles.conversion import find_code_files, import_codes
     from audiocodec.progress import Progress
     from audiocodec.results import FileResult
     from audiocodec.tokens import SUFFIX

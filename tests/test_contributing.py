@@ -33,6 +33,19 @@ assert "snr" in select_metrics()
 with open("x.s16", "wb") as file:
     file.write(b"S16 " + (16000).to_bytes(4, "little") + bytes(6400))
 audio, _ = load_audio("x.s16")
+import numpy as np
+
+from audiocodec import TokenFile, save_codes
+from audiocodec.codefiles.conversion import export_codes, import_codes
+from audiocodec.patterns import Vocabulary
+
+save_codes("x.tok", codes, load_codec("model"))
+export_codes("x.tok", "x.csv")
+import_codes("x.csv", "y.tok")
+assert open("x.tok", "rb").read() == open("y.tok", "rb").read()
+vocabulary = Vocabulary.of(TokenFile("x.tok").header, "partial_delay")
+tokens = vocabulary.encode(codes[0])
+assert tokens.shape == (12, 11) and vocabulary.decode(tokens).equal(codes[0])
 assert load_codec("model", engine="bfloat16").encode(audio[None]).shape == (1, 12, 10)
 
 from pathlib import Path

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from test_context_files import CONTEXT, HEADER, draw_codes, written
 
 from audiocodec import CodecError, TokenFile, TokenHeader, TokenWriter
-from audiocodec.codefiles import FORMATS, export_codes, import_codes
+from audiocodec.codefiles.conversion import export_codes, import_codes
+from audiocodec.codefiles.registry import FORMATS
 from audiocodec.joining import join_files
 from audiocodec.tokens.packing import Codes
 from audiocodec.trimming import find_part, trim_file

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audiocodec.codefiles.facts import Facts
 from audiocodec.codefiles.format import read_codes
-from audiocodec.codefiles.npy import Npy
+from audiocodec.codefiles.npy import FACTS
 from audiocodec.codefiles.registry import FORMATS, format_of
 from audiocodec.errors import CodecError
 from audiocodec.paths import Report, check_distinct, find_inputs, replacing, writing
@@ -82,14 +82,14 @@ def import_codes(
     started = time.perf_counter()
     source = Path(source)
     check_distinct(source, target)
-    codes, facts = read_codes(format_of(source), source)
+    codes, facts = read_codes(source)
     if like is not None:
         with TokenFile(like, context) as tokens:
             facts = Facts.of(tokens.header, tokens.num_samples)
     if facts is None:
         raise CodecError(
             f"{source}: says nothing of model and length; --like FILE.tok takes them from a token "
-            "file" + (f", or put {source.name}.json back" if source.suffix == Npy.suffix else "")
+            "file" + (f", or put {source.name}.json back" if source.suffix == ".npy" else "")
         )
     try:
         header, num_samples = facts.header(codes), facts.length(codes)
@@ -118,5 +118,4 @@ def find_code_files(path: str | Path, report: Report | None = None) -> list[Path
         CodecError: nothing at ``path``, a folder without such files, or one that cannot be listed.
     """
     found = find_inputs(path, set(FORMATS), f"no {', '.join(FORMATS)} files here", report)
-    facts = f"{Npy.suffix}.json"  # of the .npy file beside it
-    return [file for file in found if file == Path(path) or not file.name.endswith(facts)]
+    return [file for file in found if file == Path(path) or not file.name.endswith(FACTS)]

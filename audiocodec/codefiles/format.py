@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from audiocodec.codefiles.facts import Facts
+from audiocodec.codefiles.registry import format_of
 from audiocodec.errors import CodecError
 from audiocodec.paths import check_file
 from audiocodec.tokens.packing import Codes, code_array
@@ -16,8 +17,6 @@ from audiocodec.tokens.packing import Codes, code_array
 
 class CodeFormat(Protocol):
     """How codes and facts are written to a file of another program, and read."""
-
-    suffix: str
 
     def write(self, path: Path, target: Path, codes: Codes, facts: Facts) -> None:
         """Write ``codes [C, K, F]`` and ``facts`` to ``path``, an empty temporary file.
@@ -35,14 +34,15 @@ class CodeFormat(Protocol):
         """
 
 
-def read_codes(format: CodeFormat, path: Path) -> tuple[Codes, Facts | None]:
+def read_codes(path: Path) -> tuple[Codes, Facts | None]:
     """Codes int64 ``[C, K, F]`` and facts of a file.
 
     Raises:
-        CodecError: missing, damaged, or without codes.
+        CodecError: missing, damaged, without codes, or of a format that there is not.
     """
-    check_file(path, format.suffix)
-    with _reading(path, format.suffix):
+    format, suffix = format_of(path), path.suffix.lower()
+    check_file(path, suffix)
+    with _reading(path, suffix):
         codes, facts = format.read(path)
         array = code_array(codes)
     return array, None if facts is None else Facts.from_mapping(facts, source=str(path))

@@ -16,8 +16,6 @@ from audiocodec.tokens.packing import Codes
 class Json:
     """For programs without NumPy; some five bytes a code."""
 
-    suffix = ".json"
-
     def write(self, path: Path, target: Path, codes: Codes, facts: Facts) -> None:
         values = facts.model_dump(mode="json") | {"codes": codes.tolist()}
         path.write_text(json.dumps(values) + "\n", encoding="utf-8")

@@ -13,11 +13,12 @@ from audiocodec.codefiles.facts import Facts
 from audiocodec.paths import replacing
 from audiocodec.tokens.packing import Codes
 
+FACTS = ".npy.json"
+"""The end of the name of the facts beside an ``.npy`` file."""
+
 
 class Npy:
     """NumPy's format has no place for facts. The array may be replaced, as by ``np.save``."""
-
-    suffix = ".npy"
 
     def write(self, path: Path, target: Path, codes: Codes, facts: Facts) -> None:
         with path.open("wb") as file:
@@ -33,4 +34,4 @@ class Npy:
 
 def facts_path(path: Path) -> Path:
     """The file of facts beside an ``.npy`` file."""
-    return path.with_name(f"{path.name}.json")
+    return path.with_name(path.stem + FACTS)

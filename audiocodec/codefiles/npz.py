@@ -15,8 +15,6 @@ from audiocodec.tokens.packing import Codes
 class Npz:
     """``np.load(path)["codes"]``; nothing in it is a pickle."""
 
-    suffix = ".npz"
-
     def write(self, path: Path, target: Path, codes: Codes, facts: Facts) -> None:
         values = facts.model_dump()
         arrays: dict[str, Any] = {name: np.array(value) for name, value in values.items()}

@@ -17,8 +17,6 @@ from audiocodec.tokens.packing import Codes
 class Parquet:
     """For pandas, polars, DuckDB, Spark and ``datasets``; needs pyarrow (extra ``parquet``)."""
 
-    suffix = ".parquet"
-
     def write(self, path: Path, target: Path, codes: Codes, facts: Facts) -> None:
         arrow = import_extra("pyarrow", "parquet", "Parquet")
         parquet = import_extra("pyarrow.parquet", "parquet", "Parquet")

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from audiocodec.codefiles.format import CodeFormat
-from audiocodec.codefiles.json import Json
-from audiocodec.codefiles.npy import Npy
-from audiocodec.codefiles.npz import Npz
-from audiocodec.codefiles.parquet import Parquet
 from audiocodec.errors import CodecError
 
-FORMATS: dict[str, CodeFormat] = {
-    format.suffix: format
-    for format in (
-        Npy(),
-        Npz(),
-        Json(),
-        Parquet(),
-    )
+if TYPE_CHECKING:
+    from audiocodec.codefiles.format import CodeFormat
+
+FORMATS: dict[str, str | Callable[[], CodeFormat]] = {
+    ".npy": "audiocodec.codefiles.npy:Npy",
+    ".npz": "audiocodec.codefiles.npz:Npz",
+    ".json": "audiocodec.codefiles.json:Json",
+    ".parquet": "audiocodec.codefiles.parquet:Parquet",
 }
-"""A format has no state, so there is one object of each."""
+"""Suffix -> a class with the methods of :class:`CodeFormat`, or its import path."""
 
 
 def format_of(path: str | Path) -> CodeFormat:
@@ -32,4 +30,9 @@ def format_of(path: str | Path) -> CodeFormat:
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise CodecError(f"{path}: codes are exported to {', '.join(FORMATS)} files")
-    return FORMATS[suffix]
+    make = FORMATS[suffix]
+    if isinstance(make, str):
+        module, _, attribute = make.partition(":")
+        make = getattr(import_module(module), attribute)
+    format: CodeFormat = make()
+    return format
