@@ -103,7 +103,7 @@ def command(
 
     With context coding, the default where the model has a context model, a file takes about a
     quarter less than its codes do at fixed length, and its bitrate varies with what is said. stdout
-    gets fixed coding.
+    and more than 64 channels get fixed coding by default, stdout a constant bitrate with it.
 
     With --beam the file size and the decoder stay the same; only the choice of codes is better. The
     choice is for all codebooks together. To decode fewer of them, encode with fewer: that may be

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from .devices import open_loudspeaker, open_microphone
+from .link import Link
 from .meter import Meter
 from .options import (
+    coding_option,
     device_option,
     engine_option,
     model_option,
@@ -31,6 +33,7 @@ from .report import cut_short
 if TYPE_CHECKING:
     from audiocodec.audio import AudioReader, RawFormat, Samples
     from audiocodec.runtime import RuntimeCodec
+    from audiocodec.tokens import TokenHeader
 
 CHUNK_SECONDS = 0.02
 
@@ -51,6 +54,24 @@ CHUNK_SECONDS = 0.02
     help=".wav or .flac to write instead of the loudspeaker; - is a WAV to stdout.",
 )
 @num_codebooks_option
+@coding_option
+@click.option(
+    "--restart",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --coding context: time from one packet that can be decoded alone to the next; so "
+    "long, at most, codes are unknown after a loss.",
+)
+@click.option(
+    "--loss",
+    type=click.FloatRange(0, 100),
+    default=0.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Lose so many packets, at random, as a network would; what they held is concealed.",
+)
 @model_option
 @device_option
 @engine_option
@@ -61,6 +82,9 @@ def command(
     source: str | None,
     target: str | None,
     num_codebooks: int | None,
+    coding: str | None,
+    restart: float,
+    loss: float,
     model: str,
     device: str,
     engine: str,
@@ -76,6 +100,11 @@ def command(
     (wear headphones). stderr shows a level meter and the speed. Ctrl-C ends it. This needs the
     extra `live` (pip install 'audiocodec[live]'), unless both --input and --output are given.
 
+    Between encoder and decoder, codes are packets of 20 ms, as on a network. By default they have
+    fixed coding: a constant bitrate, and a lost packet takes no other with it. With --coding
+    context they take fewer bits; after a loss the codes of the packets up to the next restart are
+    lost too. At the end stderr has the bitrates.
+
     The output has the model's sample rate. A WAV to stdout has no length in its header, because it
     is written while the input is still open.
 
@@ -83,12 +112,14 @@ def command(
     codec stream -n 3
     codec stream --engine onnx
     codec stream --input in.wav --output out.wav
+    codec stream --input in.wav --output out.wav --coding context --restart 0.2 --loss 3
     ffmpeg -i in.mp4 -f wav - | codec stream --input - --output - | aplay
     codec stream --input - --raw 8000 --output call.wav < samples.s16
     """
     if raw and source != PIPE:
         raise click.UsageError("--raw describes stdin: give --input -")
     from audiocodec.audio import RawFormat
+    from audiocodec.tokens import token_header
 
     samples = RawFormat(raw, raw_channels, raw_format) if raw else None
     check_paths(source, target, overwrite)
@@ -104,8 +135,11 @@ def command(
         play = open_output(codec, target, channels, stack)
         meter = Meter(codec.sample_rate)
         stack.callback(meter.close)
-        run(codec, num_codebooks, channels, chunks, play, meter)
+        header = token_header(codec, num_codebooks, channels=channels, coding=coding or "fixed")
+        link = Link(codec, header, max(1, round(restart / CHUNK_SECONDS)), loss / 100)
+        run(codec, header, chunks, play, meter, link)
     remark(meter.summary())
+    remark(link.summary(meter.samples_in / codec.sample_rate))
     if reader and reader.truncated:
         click.echo(cut_short(reader.path, reader.missing_seconds), err=True)
         click.get_current_context().exit(1)
@@ -113,30 +147,30 @@ def command(
 
 def run(
     codec: RuntimeCodec,
-    num_codebooks: int | None,
-    channels: int,
+    header: TokenHeader,
     chunks: Iterator[Samples],
     play: Callable[[Samples], object],
     meter: Meter,
+    link: Link,
 ) -> None:
     """Encode and decode chunks ``[C, n]``, and play as many samples as there were."""
     import torch
 
     from audiocodec.streaming import StreamDecoder, StreamEncoder
 
-    encoder = StreamEncoder(codec, num_codebooks, channels)
-    decoder = StreamDecoder(codec, channels)
+    encoder = StreamEncoder(codec, header.num_codebooks, header.channels)
+    decoder = StreamDecoder(codec, header.channels)
     meter.latency = encoder.latency + decoder.latency
     try:
         for chunk in chunks:
             started = time.perf_counter()
             codes = encoder.push(torch.from_numpy(chunk).unsqueeze(1))
-            decoded = decoder.push(codes)[:, 0].float().cpu().numpy()
+            decoded = link.pass_on(codes, decoder)[:, 0].float().cpu().numpy()
             meter.add(chunk, decoded.shape[1], time.perf_counter() - started)
             play(decoded)
     except KeyboardInterrupt:
         pass  # the usual end of a live stream
-    rest = torch.cat([decoder.push(encoder.flush()), decoder.flush()], dim=-1)
+    rest = torch.cat([link.pass_on(encoder.flush(), decoder), decoder.flush()], dim=-1)
     play(rest[:, 0, : meter.samples_in - meter.samples_out].float().cpu().numpy())
 
 

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from click.testing import CliRunner
+from contexts import random_context
 
 from audiocodec import Codec, CodecError, save_codec
 from audiocodec.training import Recipe
@@ -164,3 +167,17 @@ def test_new_codebooks_leave_less_than_those_of_an_untrained_model(tmp_path: Pat
     assert float(wide) <= float(greedy)
     assert float(new_wide) <= float(new)
     assert math.isfinite(float(bound.rstrip(" |")))
+
+
+def test_packets_are_measured_by_length_and_restart(tmp_path: Path) -> None:
+    codec = Codec(Recipe.from_yaml(ROOT / "recipes" / "tiny.yaml").codec).eval()
+    save_codec(codec, tmp_path / "m")
+    random_context(codec.codebook_sizes).save(tmp_path / "m" / "context.safetensors")
+    soundfile.write(tmp_path / "in.wav", np.random.uniform(-0.5, 0.5, 8000), 16000)
+    words = [str(tmp_path), "--model", str(tmp_path / "m"), "-n", "2"]
+    result = CliRunner().invoke(load("packets").main, words, catch_exceptions=False)
+    rows = [line for line in result.output.splitlines() if line.startswith("| 2 |")]
+    assert len(rows) == 14 + 2
+    for row in rows[:14]:
+        bits, packets, heads = (float(cell) for cell in row.split("|")[5:8])
+        assert bits - 0.01 <= packets < heads

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from audiocodec import CodecError, TokenFile, decode_file, encode_file, evaluate, load_codec
+from audiocodec import (
+    CodecError,
+    TokenFile,
+    decode_file,
+    encode_file,
+    evaluate,
+    load_audio,
+    load_codec,
+)
 from audiocodec.bitrates import encode_to_bitrate
 from audiocodec.bundled import CLIPS, GOLDEN_CLIP
 from audiocodec.runtime import RuntimeCodec
@@ -75,6 +87,43 @@ def test_a_stream_has_fixed_coding_unless_the_other_is_asked_for(bundled: Runtim
         sizes.append(len(memory.getvalue()))
     np.testing.assert_array_equal(*found)
     assert sizes[1] < 0.85 * sizes[0]
+
+
+READER = """
+import hashlib, sys
+import numpy as np
+from audiocodec.tokens import BlockReader, TokenFile
+file = TokenFile(sys.argv[1])
+ways = [
+    file.read(),
+    np.concatenate([file.read(n, min(n + 150, file.num_frames)) for n in
+                    range(0, file.num_frames, 150)], axis=2),
+    np.concatenate([*BlockReader(open(sys.argv[1], "rb")).pieces()], axis=2),
+]
+print(*(hashlib.sha256(codes.tobytes()).hexdigest() for codes in ways), "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("threads", "kernels"), [(1, ""), (2, "Prescott")])
+def test_a_reader_without_torch_finds_the_codes_that_torch_made(
+    bundled: RuntimeCodec, tmp_path: Path, threads: int, kernels: str
+) -> None:
+    """In another process, by other routines of OpenBLAS on other threads, in blocks side by side,
+    alone and through a stream."""
+    encode_file(GOLDEN_CLIP, tmp_path / "a.tok", bundled, 4)
+    audio, _ = load_audio(GOLDEN_CLIP, bundled.sample_rate)
+    codes = bundled.encode(audio[:, None], 4).numpy()
+    with TokenFile(tmp_path / "a.tok") as tokens:
+        assert tokens.header.coding == "context"
+    settings = {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    if kernels:  # those of a processor without AVX, where NumPy comes with OpenBLAS
+        settings["OPENBLAS_CORETYPE"] = kernels
+    command = [sys.executable, "-c", READER, str(tmp_path / "a.tok")]
+    result = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | settings, check=False
+    )
+    expected = hashlib.sha256(codes.tobytes()).hexdigest()
+    assert result.stdout.split() == [expected, expected, expected, "False"], result.stderr
 
 
 def test_an_evaluation_reports_the_bytes_of_its_coding(bundled: RuntimeCodec) -> None:

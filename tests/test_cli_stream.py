@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from contexts import random_context
 
 from audiocodec import load_audio, load_codec
 from audiocodec_cli import meter
@@ -50,6 +53,55 @@ def test_file_to_file_in_live_pieces(
     assert close > 0.95  # a code or two may differ in float32
     assert run(arguments) == 1
     assert "out.wav: is there already; --overwrite" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def coded(model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same model with a context model."""
+    folder = tmp_path_factory.mktemp("coded") / "small"
+    shutil.copytree(model, folder)
+    random_context(load_codec(model).codebook_sizes).save(folder / "context.safetensors")
+    return str(folder)
+
+
+def test_packets_bring_the_same_audio_in_any_coding(
+    here: Path, model: str, coded: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record("in.wav", 16000, channels=2)
+    for coding in ("fixed", "context"):
+        words = ["stream", "--input", "in.wav", "--output", f"{coding}.wav", "--coding", coding]
+        assert run([*words, "--model", coded]) == 0
+        err = capsys.readouterr().err
+        # 2 channels of 4 codebooks of 6 bits, 50 times a second; a head of 5 bytes in each packet.
+        constant = "codes 2.40 kbit/s, with the heads of their packets 4.40"
+        assert (constant in err) == (coding == "fixed")
+    assert Path("fixed.wav").read_bytes() == Path("context.wav").read_bytes()
+    assert run(["stream", "--input", "in.wav", "--output", "a.wav", "--model", model]) == 0
+    assert Path("a.wav").read_bytes() == Path("fixed.wav").read_bytes()
+    arguments = ["stream", "--input", "in.wav", "--output", "b.wav", "--model", model]
+    assert run([*arguments, "--coding", "context"]) == 1
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("error: model small has no context model")
+
+
+def test_lost_packets_are_concealed_up_to_the_next_restart(
+    here: Path, coded: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record("in.wav", 32000)
+    found = {}
+    for coding, restart in (("fixed", "9"), ("context", "0.02"), ("context", "0.2")):
+        words = ["stream", "--input", "in.wav", "--output", "o.wav", "--overwrite"]
+        words += ["--coding", coding, "--restart", restart, "--loss", "5", "--model", coded]
+        assert run(words) == 0
+        line = capsys.readouterr().err.splitlines()[-1]
+        numbers = re.search(r"; (\d+) of 100 packets lost, (\d+) concealed", line)
+        assert numbers, line
+        found[coding, restart] = int(numbers[1]), int(numbers[2])
+    lost = found["fixed", "9"]
+    assert 0 < lost[0] == lost[1] < 15
+    assert found["context", "0.02"] == lost
+    assert lost[1] < found["context", "0.2"][1] <= 10 * lost[0]
+    assert load_audio("o.wav")[0].shape[1] == 32000
 
 
 class Error(Exception):

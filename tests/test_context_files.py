@@ -144,6 +144,26 @@ def test_every_flipped_bit_is_found_or_harmless() -> None:
         np.testing.assert_array_equal(found, CODES[:, :, : found.shape[2]])
 
 
+@pytest.mark.parametrize("coding", ["fixed", "context"])
+def test_every_flipped_bit_of_a_stream_is_found_or_harmless(coding: str) -> None:
+    """Codes that come out before the damage is met are right, however many blocks have arrived."""
+    fixed = replace(HEADER, coding="fixed", context="")
+    data = DATA if coding == "context" else written(fixed, CODES)
+    for place in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[place // 8] ^= 1 << place % 8
+        found, stream = [CODES[:, :, :0]], None
+        try:
+            stream = BlockReader(io.BytesIO(bytes(changed)), context=CONTEXT)
+            found.extend(stream.pieces())
+        except CodecError:
+            pass
+        else:
+            assert stream.truncated
+        codes = np.concatenate(found, axis=2)
+        np.testing.assert_array_equal(codes, CODES[:, :, : codes.shape[2]])
+
+
 def test_a_cut_file_is_read_up_to_the_cut() -> None:
     start = len(HEADER.to_bytes())
     frames = []

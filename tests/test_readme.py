@@ -25,7 +25,7 @@ def test_every_python_block_runs_in_the_order_of_the_page(
     monkeypatch.chdir(tmp_path)
     shutil.copy(clip, "in.wav")
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, object] = {}
     for number, block in enumerate(blocks, 1):
         exec(compile(block, f"README.md, Python block {number}", "exec"), names)
@@ -35,6 +35,8 @@ def test_every_python_block_runs_in_the_order_of_the_page(
     second, codes = torch.as_tensor(names["second"]), torch.as_tensor(names["codes"])
     assert second.shape == (1, 3, 50)
     assert second.equal(codes[:, :3, 50:100].to(second.dtype))
+    received = torch.as_tensor(names["received"].codes)  # type: ignore[attr-defined]
+    assert received.equal(codes[:, :, :1])
 
 
 def test_every_link_and_picture_is_there() -> None:

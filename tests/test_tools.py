@@ -15,6 +15,7 @@ from audiocodec import Codec, CodecError, load_codec, save_codec
 from audiocodec.bundled import CLIPS
 from audiocodec.checkpoint import load_trainable
 from audiocodec.training import Recipe
+from audiocodec.training.context.network import ContextConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -131,6 +132,7 @@ def test_the_chain_of_the_bundled_model_runs(
     monkeypatch.chdir(ROOT)
     printed = invoke("make_speech_16khz", "--smoke", "--out", tmp_path)
     model = load_codec(tmp_path / "speech_16khz")
+    assert model.context is not None and model.default_coding() == "context"
     assert (tmp_path / "speech_16khz" / "golden.tok").is_file()
     assert model.decode(model.encode(speech), speech.shape[-1]).shape == speech.shape
     # The same command again finds everything done.
@@ -145,6 +147,13 @@ def test_the_chain_ends_in_the_shape_of_the_bundled_model() -> None:
     printed = invoke("make_speech_16khz", "--list", "--out", "runs/x")
     commands = [line[2:].split() for line in printed.splitlines() if line.startswith("$ ")]
     assert commands[-1][:2] == ["codec", "verify"]
+    (context,) = [words for words in commands if words[1] == "train-context"]
+    hidden = [int(units) for units in context[context.index("--hidden") + 1].split(",")]
+    network, bundled = ContextConfig(hidden=tuple(hidden)), load_codec("speech_16khz").context
+    assert bundled
+    for stage in range(16):
+        units = len(bundled.tensors[f"stages.{stage}.hidden.bias"])
+        assert network.hidden_units(stage) == units
     trained = [words for words in commands if words[1] == "train"]
     for words in trained:
         text = " ".join(words).replace("'", "")

@@ -4,7 +4,7 @@
     python tools/make_speech_16khz.py TRAIN --out runs/new --device cuda   run them
     python tools/make_speech_16khz.py --smoke --out runs/smoke             try them in seconds
 
-The bundled model was trained from 2026-11-23 to 2026-11-26 while its losses, discriminators and
+The bundled model was trained from 2026-11-23 to 2026-11-28 while its losses, discriminators and
 schedule were developed, so its weights cannot be made again bit for bit. The model card
 (audiocodec/models/speech_16khz/README.md) lists what was run; docs/log.md has the experiments. The
 commands here are the same phases, with the recipes as they are now:
@@ -15,9 +15,13 @@ commands here are the same phases, with the recipes as they are now:
    audio, 14 minutes on an NVIDIA H100. Steps, rates and initialisation steps are those of the
    bundled model.
 3. The average of both results, with codebooks initialised again.
+4. The decoder alone learns to leave out spectral lines: 1600 steps on 24 minutes of speech.
+5. The context model, trained on the tokens of all speech: an hour of one core.
 
-One thing is not repeated: the bundled model's last layer was scaled by 0.4 dB, because its output
-was slightly too quiet.
+The bundled model got its high-pass and codebooks 13 to 16 after phase 3, without training
+(`tools/add_highpass.py`; `tools/initialise_codebooks.py --keep 12 --num-codebooks 16`). The recipes
+have both from the start, so they are no steps here. One thing is not repeated: the bundled model's
+last layer was scaled by 0.4 dB, because its output was slightly too quiet.
 """
 
 from __future__ import annotations
@@ -62,7 +66,12 @@ codec train speech_16khz_adversarial
 
 python tools/average.py OUT/adversarial/model OUT/spectral/model --share 0.3 --out OUT/average/model
 python tools/initialise_codebooks.py OUT/average/model SPEECH
-    --frames 800000 --gain-db -19 13 --out OUT/speech_16khz
+    --frames 800000 --gain-db -19 13 --out OUT/initialised/model
+python tools/limit_lines.py OUT/initialised/model SPEECH
+    --minutes 24 --steps 1600 --every 1600 --rate 5e-5 --out OUT/speech_16khz
+codec train-context OUT/speech_16khz
+    --data SPEECH --minutes 58 --run OUT/context --out OUT/speech_16khz
+    --hidden 240,208,192,176,160,144,136,128,120,112,104,96,96,88
 codec verify --record --model OUT/speech_16khz
 """
 SMOKE_SETTINGS = """
@@ -73,6 +82,7 @@ SMOKE_SETTINGS = """
     --set schedule.initialisation_frames=100 --set schedule.batch_size=1
     --set data.segment_seconds=0.64
 """
+SMOKE_VALUES = {"--frames": "200", "--minutes": "0.02", "--steps": "2", "--every": "2"}
 SMOKE_DISCRIMINATORS = """
     --set discriminators.stft_windows=[256] --set discriminators.periods=[3]
     --set discriminators.stft_channels=2 --set discriminators.period_channels=[2,4]
@@ -88,10 +98,10 @@ def commands(speech: str, out: str, device: str, smoke: bool) -> Iterator[list[s
         if smoke and words[1] == "train":
             words += shlex.split(SMOKE_SETTINGS)
             words += shlex.split(SMOKE_DISCRIMINATORS) if "adversarial" in words[2] else []
-        if words[0] == "codec":
+        if words[0] == "codec" and words[1] != "train-context":  # which is for CPUs
             words += ["--device", device]
-        if smoke and "--frames" in words:
-            words[words.index("--frames") + 1] = "200"
+        for option in SMOKE_VALUES.keys() & words if smoke else ():
+            words[words.index(option) + 1] = SMOKE_VALUES[option]
         yield words
 
 
@@ -108,6 +118,11 @@ def run(words: list[str]) -> None:
         if out is not None and not (out / "fingerprint.txt").is_file():
             importlib.import_module(Path(words[1]).stem).main.main(words[2:], standalone_mode=False)
         return
+    if words[1] == "train-context" and out is not None:
+        if (out / "context.safetensors").is_file():
+            return
+        if (Path(words[words.index("--run") + 1]) / "context.pt").is_file():
+            words = [*words, "--resume"]
     codec = importlib.import_module("audiocodec_cli.main").codec
     with contextlib.redirect_stdout(io.StringIO()) as output:
         codec.main([*words[1:], "--json"], standalone_mode=False)

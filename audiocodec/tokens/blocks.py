@@ -180,6 +180,8 @@ class BlockReader:
             if crc != _block_crc(number, count + data):
                 raise self.damaged(number)
             return Block(data, frames, checked=True)
+        if read_trailer((count + data + crc)[-TRAILER.size :]) is not None:
+            raise self.damaged(number)  # nothing is missing: its frames or its length are wrong
         if len(count + data + crc) == TRAILER.size:
             frames = 0  # more likely a trailer with a damaged mark than a block cut right here
         return Block(data, frames, checked=False)
