@@ -67,7 +67,7 @@ def main(folder: Path, files: int, turns: int, format_name: str) -> None:
                 for name, command in (("tokenize", tokenize), ("encode", [*encode, "fixed"])):
                     found = cost([*command, *jobs], cores)
                     costs.setdefault(f"{name}, {cores} cores", []).append(found)
-                    print(f"{name}, {cores} cores: {found.wall:.1f} s", flush=True)
+                    print(f"{name}, {cores} cores: {found}", flush=True)
     print(f"\n{len(paths)} files, {hours:.2f} h of audio, median of {turns} turns\n")
     print("| | wall s | CPU s | x real time | peak MB |\n| -- | -- | -- | -- | -- |")
     wall = {name: median(each.wall for each in found) for name, found in costs.items()}
