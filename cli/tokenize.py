@@ -193,7 +193,7 @@ def command(
                 cluster = Cluster(address, jobs, model, device, engine, exact)
                 outcome = tokenize_on_ray(corpus, settings, cluster, target, rank, retry, progress)
             else:
-                workers = resolve_jobs(jobs)
+                workers = resolve_jobs(jobs, threads=rank.local_count)
                 outcome = tokenize(corpus, settings, codec, target, rank, workers, retry, progress)
     report(outcome, target, time.perf_counter() - started, as_json)
 
@@ -245,10 +245,11 @@ def report(outcome: Outcome, folder: Path, elapsed: float, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(outcome) | {"elapsed": elapsed}, indent=2))
     elif not quiet():
-        kept = f", {outcome.kept} were there already" if outcome.kept else ""
+        shards = f"{folder}: shards made: {outcome.made}"
+        shards += f", there already: {outcome.kept}" if outcome.kept else ""
         click.echo(
-            f"{outcome.made} shards made{kept}: {outcome.utterances} utterances, "
-            f"{outcome.seconds / 3600:.2f} h of audio, {outcome.seconds / elapsed:.0f}x real time"
+            f"{shards}; {outcome.utterances} utterances, {outcome.seconds / 3600:.2f} h of audio, "
+            f"{outcome.seconds / elapsed:.0f}x real time"
         )
     if outcome.missing:
         remark(f"{outcome.missing} shards, of other parts, are not finished")

@@ -34,6 +34,18 @@ with open("x.s16", "wb") as file:
     file.write(b"S16 " + (16000).to_bytes(4, "little") + bytes(6400))
 audio, _ = load_audio("x.s16")
 assert load_codec("model", engine="bfloat16").encode(audio[None]).shape == (1, 12, 10)
+
+from pathlib import Path
+
+from audiocodec.corpus.opening import open_corpus
+from audiocodec.corpus.rewriting import TokenCorpus
+from audiocodec.corpus.run import tokenize
+from audiocodec.corpus.settings import Settings
+
+Path("list.txt").write_text("x.s16")
+codec, corpus = load_codec("model"), open_corpus(Path("list.txt"))
+tokenize(corpus, Settings.of(codec, corpus, "lines"), codec, Path("lines"))
+assert [row.codes.shape for row in TokenCorpus(Path("lines")).rows(0)] == [(12, 10)]
 """
 
 

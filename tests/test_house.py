@@ -66,6 +66,7 @@ import sys
 from audiocodec_cli.main import run
 status = run({arguments!r})
 heavy = {{"torch", "torchaudio", "numpy", "scipy", "librosa", "pydantic", "matplotlib"}}
+heavy |= {{"pyarrow", "datasets", "transformers", "ray"}}
 print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 sys.exit(status)
 """

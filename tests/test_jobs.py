@@ -19,7 +19,7 @@ import torch
 from audiocodec import Codec, CodecError, save_codec
 from audiocodec.batch.plan import Job, Plan
 from audiocodec.batch.run import run_jobs
-from audiocodec.batch.threads import Stop, on_threads
+from audiocodec.batch.threads import Stop, in_order, on_threads
 from audiocodec_cli.main import run
 
 
@@ -99,6 +99,43 @@ def test_threads_take_few_items_ahead_of_their_turn() -> None:
 
     on_threads(lambda number: number, items(), workers=4, stop=Stop(), collect=collect)
     assert sorted(results) == taken == list(range(200))
+
+
+def test_results_come_in_order_and_few_items_ahead_of_their_turn() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(200):
+            taken.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        time.sleep(0.002 * (number % 7 == 0))
+        return number
+
+    for place, number in enumerate(in_order(work, items(), 4, Stop(), ahead=8)):
+        assert number == place
+        assert len(taken) - number <= 9
+    assert len(taken) == 200
+
+
+def test_an_iterator_that_is_closed_early_stops_its_threads() -> None:
+    stop, cleared = Stop(), []
+
+    def work(number: int) -> int:
+        try:
+            while number:
+                time.sleep(0.001)
+                stop.check()
+        finally:
+            cleared.append(number)
+        return number
+
+    results = in_order(work, range(100), 3, stop, ahead=3)
+    assert next(results) == 0
+    results.close()
+    assert sorted(cleared) == [0, 1, 2, 3][: len(cleared)]
+    assert not any("ThreadPool" in thread.name for thread in threading.enumerate())
 
 
 def test_an_interruption_gives_up_all_jobs() -> None:

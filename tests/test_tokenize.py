@@ -14,6 +14,7 @@ import torch
 
 from audiocodec import CodecError, TokenFile, load_audio, load_codec, save_audio
 from audiocodec.corpus.checking import check_shards
+from audiocodec.corpus.formats.registry import FORMATS
 from audiocodec.corpus.ledger import Ledger
 from audiocodec.corpus.opening import open_corpus
 from audiocodec.corpus.ranks import Rank, find_rank
@@ -24,7 +25,6 @@ from audiocodec.corpus.tokenised import Tokenised
 from audiocodec.runtime import RuntimeCodec
 from audiocodec_cli.main import run
 
-FORMATS = ["parquet", "webdataset", "npy", "tok"]
 SECONDS = [0.31, 1.2, 0.05, 0.9, 2.0, 0.7, 0.4]
 
 
@@ -130,14 +130,14 @@ def test_parquet_opens_in_datasets_and_pyarrow(
     datasets = pytest.importorskip("datasets")
     folder = made(corpus, exact, tmp_path / "out")
     rows = rows_of(folder)
-    opened = datasets.load_dataset(
-        "parquet", data_files=f"{folder}/*.parquet", split="train", cache_dir=str(tmp_path / "hf")
-    )
-    assert len(opened) == len(SECONDS)
-    for row, found in zip(rows, opened.with_format("numpy"), strict=True):
-        np.testing.assert_array_equal(found["codes"], row.codes)
-        assert found["sample_rate"] == 16000
-        assert found["fingerprint"] == exact.fingerprint
+    for source in (["parquet", f"{folder}/*.parquet"], [str(folder), None]):
+        opened = datasets.load_dataset(
+            source[0], data_files=source[1], split="train", cache_dir=str(tmp_path / "hf")
+        )
+        for row, found in zip(rows, opened.with_format("numpy"), strict=True):
+            np.testing.assert_array_equal(found["codes"], row.codes)
+            assert found["sample_rate"] == 16000
+            assert found["fingerprint"] == exact.fingerprint
     metadata = parquet.read_schema(folder / "shard-00000.parquet").metadata
     assert json.loads(metadata[b"audiocodec"])["model"] == exact.name
     table = parquet.read_table(folder / "shard-00000.parquet")
@@ -188,10 +188,10 @@ def test_ranks_together_make_what_one_run_makes(
 
 
 def test_the_rank_is_the_options_or_the_launchers() -> None:
-    torchrun = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
+    torchrun = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
     slurm = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}
     assert find_rank(None, {}) == Rank()
-    assert find_rank(None, torchrun) == Rank(3, 8, "RANK", 1)
+    assert find_rank(None, torchrun) == Rank(3, 8, "RANK", 1, 2)
     assert find_rank(None, slurm) == Rank(0, 2, "SLURM_PROCID")
     assert find_rank("1/3", slurm) == Rank(1, 3, "--shard")
     for wrong in ("2/2", "1", "a/b", "0/0"):
@@ -379,6 +379,13 @@ def test_detokenize_gives_what_decode_gives(
     assert "0 files made, 7 were there already" in capsys.readouterr().out
 
 
+def test_an_id_of_others_shards_leads_nowhere_else() -> None:
+    for id in ("../x", "/etc/x", "a/../../x", ""):
+        with pytest.raises(CodecError, match="the id of an utterance"):
+            Tokenised(id, np.zeros((1, 0), np.uint16), 0).file_name(".wav")
+    assert Tokenised("a/b.c", np.zeros((1, 0), np.uint16), 0).file_name(".wav") == "a/b.c.wav"
+
+
 def test_killed_at_any_moment_and_started_again_the_bytes_are_the_same(
     corpus: Path, model: str, exact: RuntimeCodec, tmp_path: Path
 ) -> None:
@@ -426,6 +433,6 @@ def test_a_shard_needs_nothing_of_the_process(
     for index in (2, 0, 1):
         record = make_shard(elsewhere, index, settings, exact, tmp_path / "out")
         assert Ledger(tmp_path / "out").record(index) == record
-    with Ledger(tmp_path / "out").locked(0, 3):
-        pass
-    assert bytes_of(tmp_path / "out") == whole
+    shards = bytes_of(tmp_path / "out")
+    assert shards == {name: data for name, data in whole.items() if name in shards}
+    assert len(shards) == 7  # three shards, their records and the settings

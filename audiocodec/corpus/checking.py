@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from audiocodec.corpus.formats.registry import shard_format
 from audiocodec.corpus.ledger import ERRORS, FOLDER, Ledger, ShardRecord
 from audiocodec.corpus.output import sha256_of
 from audiocodec.errors import CodecError
@@ -18,11 +19,11 @@ def check_shards(folder: Path, progress: Callable[[int], object] | None = None) 
         progress: called with the number of shards since the last call.
 
     Raises:
-        CodecError: no tokenised corpus, or its settings are damaged.
+        CodecError: no tokenised corpus, its settings are damaged, or its format needs a package.
     """
     ledger = Ledger(folder)
     settings = ledger.settings()
-    known: set[str] = {ERRORS}
+    known = {ERRORS, *shard_format(settings.format).companions}
     for index in range(settings.num_shards):
         try:
             record = ledger.record(index)

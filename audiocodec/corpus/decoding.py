@@ -59,7 +59,7 @@ def detokenize(
             yield from corpus.rows(index)
 
     def decode(row: Tokenised) -> tuple[bool, float]:
-        target = folder / (row.id + suffix)
+        target = folder / row.file_name(suffix)
         seconds = row.num_samples / settings.sample_rate
         if target.exists() and not overwrite:
             return False, seconds

@@ -4,7 +4,7 @@ Each utterance is encoded alone, block by block, as ``codec encode`` does it, se
 threads that also read the audio. Or short utterances of similar length are encoded in padded
 batches (for a GPU), while other threads read those that come next. Which utterances share a batch
 depends on their order and lengths alone, so codes do not depend on time or on the number of
-threads.
+threads; unless a batch has to be halved because memory runs out.
 """
 
 from __future__ import annotations
@@ -132,14 +132,14 @@ class UtteranceEncoder:
     ) -> Iterator[list[_Loaded | Unreadable]]:
         """Lists of utterances that are batched together, in order."""
         window: list[_Loaded | Unreadable] = []
-        held = 0
+        held = 0.0
         for item in loaded:
             window.append(item)
-            if isinstance(item, _Loaded) and item.audio is not None:
-                held += len(item.audio)
+            if isinstance(item, _Loaded):
+                held += self._limit if item.audio is None else len(item.audio)
             if held >= WINDOW * self._limit:
                 yield window
-                window, held = [], 0
+                window, held = [], 0.0
         if window:
             yield window
 

@@ -146,24 +146,24 @@ class Ledger:
             for file in record.files
         )
 
-    def write_errors(self, settings: Settings) -> int:
-        """Write ``errors.jsonl`` from the records; the number of errors.
+    def write_errors(self, settings: Settings) -> tuple[int, int]:
+        """Write ``errors.jsonl`` from the records; the number of finished shards, and of errors.
 
         Several runs may do so at the same time; the last one knows all of the records. A process
         does it when it holds no lock of :meth:`locked` any more: one ends with the other.
         """
         with self.locked(settings.num_shards, settings.num_shards + 1, wait=True):
-            path = self.folder / ERRORS
-            lines = [
-                json.dumps({"shard": record.index, **asdict(error)}, ensure_ascii=False) + "\n"
-                for record in self.records(settings)
-                for error in record.errors
-            ]
+            finished, lines = 0, []
+            for record in self.records(settings):
+                finished += 1
+                for error in record.errors:
+                    facts = {"shard": record.index, **asdict(error)}
+                    lines.append(json.dumps(facts, ensure_ascii=False) + "\n")
             if lines:
                 write_text(self.folder, ERRORS, "".join(lines))
             else:
-                path.unlink(missing_ok=True)
-        return len(lines)
+                (self.folder / ERRORS).unlink(missing_ok=True)
+        return finished, len(lines)
 
     @contextmanager
     def locked(self, start: int, stop: int, wait: bool = False) -> Iterator[None]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from audiocodec.errors import CodecError
 
 VARIABLES = (
-    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun
-    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),  # srun
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),  # torchrun
+    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", ""),  # srun, which binds ranks to cores
 )
 
 
@@ -22,12 +22,14 @@ class Rank:
     Attributes:
         source: where this was said, for messages; empty if nowhere.
         local: the rank among those of this machine, which chooses its GPU.
+        local_count: ranks that share this machine's cores.
     """
 
     index: int = 0
     count: int = 1
     source: str = ""
     local: int = 0
+    local_count: int = 1
 
     def shards(self, num_shards: int) -> range:
         """Its shards: neighbours, and as many as the other ranks have, or one more."""
@@ -42,19 +44,22 @@ def find_rank(shard: str | None = None, environment: Mapping[str, str] = os.envi
     Raises:
         CodecError: no such rank.
     """
-    for rank, size, local in VARIABLES:
+    for rank, size, local, locals in VARIABLES:
         if rank in environment and size in environment:
             found = f"{environment[rank]}/{environment[size]}"
-            place = environment.get(local, "0")
-            local_rank = int(place) if place.isdecimal() else 0
-            return _parse(shard or found, "--shard" if shard else rank, local_rank)
-    return _parse(shard, "--shard", 0) if shard else Rank()
+            numbers = (_number(environment.get(local, "0")), _number(environment.get(locals, "1")))
+            return _parse(shard or found, "--shard" if shard else rank, *numbers)
+    return _parse(shard, "--shard") if shard else Rank()
 
 
-def _parse(text: str, source: str, local: int) -> Rank:
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def _parse(text: str, source: str, local: int = 0, local_count: int = 1) -> Rank:
     match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     if not match or not int(match[1]) < int(match[2]):
         raise CodecError(
             f"{source}: `{text}` is no part of a whole; the parts of four are 0/4, 1/4, 2/4 and 3/4"
         )
-    return Rank(int(match[1]), int(match[2]), source, local)
+    return Rank(int(match[1]), int(match[2]), source, local, max(1, local_count))

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiocodec.corpus.formats.registry import shard_format
 from audiocodec.corpus.ledger import Ledger, ShardRecord
+from audiocodec.corpus.output import write_text
 from audiocodec.corpus.ranks import Rank
 from audiocodec.corpus.rewriting import TokenCorpus, rewrite_shard
 from audiocodec.corpus.settings import Settings
@@ -100,23 +102,29 @@ def make_shards(
     """Make the shards of a rank that are not finished. Errors as in :func:`tokenize`."""
     ledger = Ledger(folder)
     ledger.begin(settings)
+    for name, text in shard_format(settings.format).companions.items():
+        if not (folder / name).is_file():
+            write_text(folder, name, text)
     shards = rank.shards(settings.num_shards)
-    todo = []
+    todo: list[int] = []
+    made = utterances = num_samples = 0
     with ledger.locked(shards.start, shards.stop):
         for index in shards:
             if not (record := finished(ledger, index, retry)):
                 todo.append(index)
             elif progress:
                 progress(record.utterances + len(record.errors), 0.0)
-        made = list(make(todo, settings, folder, progress))
-    errors = ledger.write_errors(settings)
-    done = sum(1 for _ in ledger.records(settings))
+        for record in make(todo, settings, folder, progress):
+            made += 1
+            utterances += record.utterances
+            num_samples += record.num_samples
+    done, errors = ledger.write_errors(settings)
     return Outcome(
-        made=len(made),
-        kept=len(shards) - len(made),
+        made=made,
+        kept=len(shards) - made,
         missing=settings.num_shards - done,
-        utterances=sum(record.utterances for record in made),
-        seconds=sum(record.num_samples for record in made) / settings.sample_rate,
+        utterances=utterances,
+        seconds=num_samples / settings.sample_rate,
         errors=errors,
     )
 

@@ -90,7 +90,7 @@ class Settings:
             codebook_sizes=codec.codebook_sizes[: codec.resolve_num_codebooks(num_codebooks)],
             arithmetic="float64" if exact else f"float32 {engine} {codec.device.type}",
             beam=beam,
-            batch_seconds=batch_seconds,
+            batch_seconds=float(batch_seconds),
         )
 
     @property
@@ -156,8 +156,10 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """Raises:
-        TypeError, KeyError: not the values of :meth:`as_dict`.
+        """The settings that :meth:`as_dict` wrote.
+
+        Raises:
+            TypeError, KeyError: it did not write these.
         """
         return cls(**values | {"codebook_sizes": tuple(values["codebook_sizes"])})
 

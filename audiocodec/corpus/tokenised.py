@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocodec.corpus.utterance import check_id
+from audiocodec.errors import CodecError
+
 Codes = NDArray[np.unsignedinteger[Any]]
 
 
@@ -28,6 +31,17 @@ class Tokenised:
     speaker: str = ""
     text: str = ""
     split: str = ""
+
+    def file_name(self, suffix: str) -> str:
+        """The path of the utterance's own file in a folder.
+
+        Raises:
+            CodecError: it would lie elsewhere; ids come from files that others wrote.
+        """
+        try:
+            return check_id(self.id) + suffix
+        except ValueError as error:
+            raise CodecError(f"the id of an utterance {error}") from None
 
 
 @dataclass(frozen=True)

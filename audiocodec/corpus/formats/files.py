@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from audiocodec.corpus.formats.describing import described, from_description
 from audiocodec.corpus.output import OutputFile, new_file, write_text
@@ -24,6 +24,7 @@ class FilePerUtterance(ABC):
     """A shard format of small files; a subclass says what is in one."""
 
     extra = package = ""
+    companions: ClassVar[dict[str, str]] = {}
     suffix: str
 
     @abstractmethod
@@ -66,7 +67,7 @@ class _Writer:
         self.facts: list[dict[str, Any]] = []
 
     def add(self, row: Tokenised) -> None:
-        name = row.id + self._format.suffix
+        name = row.file_name(self._format.suffix)
         with new_file(self._folder, name, self._made) as file:
             file.write(self._format.to_bytes(row, self._settings))
         self.facts.append({"file": name, **described(row, self._settings)})

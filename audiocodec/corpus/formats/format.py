@@ -28,6 +28,8 @@ class ShardFormat(Protocol):
     """The extra that installs what the format needs; empty if the core will do."""
     package: str
     """The package that needs it."""
+    companions: dict[str, str]
+    """Name -> text of what else lies in the folder."""
 
     def writer(
         self, folder: Path, index: int, settings: Settings, made: list[OutputFile]

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -32,12 +32,24 @@ if TYPE_CHECKING:
 GROUP_CODES = 2**22
 """A row group ends at this many codes: two hours of twelve codebooks, 8 MB in memory."""
 METADATA = b"audiocodec"
+CARD = """---
+configs:
+- config_name: default
+  data_files: shard-*.parquet
+---
+
+Speech tokens, written by `codec tokenize`. Each row is an utterance; `codes` are K codebooks of F
+frames. `codec info` describes this folder, `codec detokenize` turns it into audio, and
+`codec verify` compares its shards with the checksums in `ledger/`.
+"""
+"""The card of a data set, so that ``datasets.load_dataset(FOLDER)`` takes the shards alone."""
 
 
 class Parquet:
     """``shard-00000.parquet`` and so on."""
 
     extra, package = "parquet", "pyarrow"
+    companions: ClassVar[dict[str, str]] = {"README.md": CARD}
 
     @contextmanager
     def writer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ from audiocodec.extras import require_extra
 if TYPE_CHECKING:
     from audiocodec.corpus.formats.format import ShardFormat
 
-FORMATS = {
+FORMATS: dict[str, str | Callable[[], ShardFormat]] = {
     "parquet": "audiocodec.corpus.formats.parquet:Parquet",
     "webdataset": "audiocodec.corpus.formats.webdataset:WebDataset",
     "npy": "audiocodec.corpus.formats.npy:Npy",
     "tok": "audiocodec.corpus.formats.tok:Tok",
 }
-"""Name -> import path of a class with the methods of :class:`ShardFormat`."""
+"""Name -> a class with the methods of :class:`ShardFormat`, or its import path."""
 
 
 def shard_format(name: str) -> ShardFormat:
@@ -28,8 +29,11 @@ def shard_format(name: str) -> ShardFormat:
     """
     if name not in FORMATS:
         raise CodecError(f"format {name}: does not exist; use one of {', '.join(FORMATS)}")
-    module, _, attribute = FORMATS[name].partition(":")
-    format: ShardFormat = getattr(import_module(module), attribute)()
+    make = FORMATS[name]
+    if isinstance(make, str):
+        module, _, attribute = make.partition(":")
+        make = getattr(import_module(module), attribute)
+    format: ShardFormat = make()
     if format.package:
         require_extra(format.package, format.extra, f"the format {name}")
     return format

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class WebDataset:
     """``shard-00000.tar`` and so on."""
 
     extra = package = ""
+    companions: ClassVar[dict[str, str]] = {}
 
     @contextmanager
     def writer(
