@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -220,3 +221,16 @@ v.decode(v.encode(np.zeros((2, 3), int)))
 sys.exit("torch" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_delay_is_that_of_transformers_musicgen() -> None:
+    """There a sequence begins with a column of `pad`, and `pad` stands where ours is filled."""
+    musicgen = pytest.importorskip("transformers.models.musicgen.modeling_musicgen")
+    pad, codes = 2048, torch.randint(0, 2048, (4, 9))
+    model = SimpleNamespace(num_codebooks=4, config=SimpleNamespace(audio_channels=1))
+    prompt = torch.nn.functional.pad(codes, (1, 0), value=pad)
+    build = musicgen.MusicgenForCausalLM.build_delay_pattern_mask
+    _, theirs = build(model, prompt, pad, max_length=4 + 9)
+    ours = PATTERNS["delay"].interleave(codes, fill=pad)
+    assert torch.equal(theirs[:, 1:], ours) and (theirs[:, 0] == pad).all()
+    assert torch.equal(PATTERNS["delay"].deinterleave(theirs[:, 1:], 4), codes)

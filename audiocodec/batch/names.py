@@ -32,7 +32,8 @@ def check_file_name(output: str, suffixes: Sequence[str]) -> None:
     stem = path.with_suffix("") if suffix in FILE_SUFFIXES else path
     names = " or ".join(f"{stem}{own}" for own in suffixes)
     if suffix in FILE_SUFFIXES:
-        what = f"not a {SUFFIX} file" if SUFFIX in suffixes else f"cannot write `{suffix}` audio"
+        kind = "audio" if set(suffixes) & set(READ_SUFFIXES) else "files"
+        what = f"not a {SUFFIX} file" if SUFFIX in suffixes else f"cannot write `{suffix}` {kind}"
         raise CodecError(f"{output}: {what}; name it {names}")
     raise CodecError(f"{output}: a file or a folder? name it {names}, or {output}/ for a folder")
 
