@@ -18,16 +18,20 @@ from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantize
 from audiocodec.quantization.stage import Stage, WholeStage
 
 VECTORS_PER_ENTRY = 8
-"""The last of the vectors that a quantiser is fitted to, unless ``start_vectors`` says more."""
+"""Vectors that the entries are fitted to, for each of them, unless ``start_vectors`` says more."""
+START_STEPS = 1, 50, 200
+"""The forward passes in training mode from which on vectors are collected to fit the entries."""
 
 
 class QuantizerLayer(nn.Module):
     """``num_quantizers`` codebooks of one kind.
 
-    With ``data_start``, a forward pass in training mode fits the entries to the vectors of the
-    first batch, and once again when ``start_vectors`` of them have been seen. From then on they
-    only learn. Until the first fit, evaluation mode is an error rather than random codes. In a
-    distributed run all ranks take what the first one fitted.
+    With ``data_start``, the first forward pass in training mode fits the entries to its vectors.
+    From each of ``start_steps`` on, ``start_vectors`` vectors are collected and the entries are
+    fitted again: an encoder that is trained at the same time changes most in its first steps, and
+    what is fitted to an untrained one is soon far away. After that they only learn. Until the first
+    fit, evaluation mode is an error rather than random codes. In a distributed run all ranks take
+    what the first one fitted.
     """
 
     started: Tensor
@@ -42,6 +46,7 @@ class QuantizerLayer(nn.Module):
         rotation_trick: bool,
         data_start: bool,
         start_vectors: int | None,
+        start_steps: Sequence[int],
         codebook_dims: Sequence[int] = (),
     ) -> None:
         """``codebook``: settings of one codebook; its ``dim`` is ``dim`` unless it says.
@@ -55,6 +60,7 @@ class QuantizerLayer(nn.Module):
             "rotation_trick": rotation_trick,
             "data_start": data_start,
             "start_vectors": start_vectors,
+            "start_steps": start_steps,
         }
         given = {name: value for name, value in codebook.items() if value is not None}
         config = codebook_config(given if codebook["kind"] == "fsq" else {"dim": dim, **given})
@@ -78,7 +84,8 @@ class QuantizerLayer(nn.Module):
         )
         self.register_buffer("started", torch.tensor(not data_start))
         self._fitted = not data_start  # a copy of `started` that no one waits for on a GPU
-        self._waiting = data_start
+        self._steps = 0
+        self._starts = sorted(start_steps) if data_start else []
         self._seen: list[Tensor] = []
         self.register_load_state_dict_post_hook(_take_over)
 
@@ -106,7 +113,7 @@ class QuantizerLayer(nn.Module):
             for tensor in [*self.parameters(), *self.buffers()]:
                 distributed.broadcast(tensor.data, 0)
         self.started.fill_(True)
-        self._fitted, self._waiting, self._seen = True, False, []
+        self._fitted = True
 
     def quantize(
         self, x: Tensor, mask: Tensor | None, num_quantizers: int | None = None
@@ -121,8 +128,14 @@ class QuantizerLayer(nn.Module):
         vectors = rows.flatten(0, -2) if valid is None else rows[valid]
         precision = torch.promote_types(vectors.dtype, torch.float32)
         vectors = vectors.to(precision)
-        if self._waiting:
+        if self.training and self._starts:
             self._start(vectors.detach())
+        elif not self._fitted:
+            raise CodecError(
+                f"{type(self).__name__}: its entries have not been fitted to data; run a batch in "
+                "training mode first, load weights, call initialise(vectors), or choose "
+                "initialisation='random'"
+            )
         in_use = num_quantizers or self.num_quantizers
         if len(vectors):
             output = self.quantizer(vectors.T.unsqueeze(0), in_use)
@@ -199,14 +212,9 @@ class QuantizerLayer(nn.Module):
         return mask.bool()
 
     def _start(self, vectors: Tensor) -> None:
-        """Fit to the first batch, and to the first ``start_vectors`` vectors together."""
-        if not self.training:
-            if not self._fitted:
-                raise CodecError(
-                    f"{type(self).__name__}: its entries have not been fitted to data; run a batch "
-                    "in training mode first, load weights, call initialise(vectors), or choose "
-                    "initialisation='random'"
-                )
+        """Fit to the first batch, and to ``start_vectors`` vectors from each start on."""
+        self._steps += 1
+        if self._fitted and self._steps < self._starts[0]:
             return
         self._seen.append(vectors)
         count = sum(map(len, self._seen))
@@ -214,19 +222,20 @@ class QuantizerLayer(nn.Module):
             least = torch.tensor(count, device=vectors.device)
             distributed.all_reduce(least, distributed.ReduceOp.MIN)
             count = int(least)
-        if count < 2 or (self._fitted and count < self.start_vectors):
-            return
-        seen = self._seen
-        self.initialise(torch.cat(seen))
-        if count < self.start_vectors:
-            self._waiting, self._seen = True, seen
+        enough = count >= self.start_vectors
+        if enough or (count >= 2 and not self._fitted):
+            self.initialise(torch.cat(self._seen))
+        if enough:
+            self._seen = []
+            self._starts = [step for step in self._starts if step > self._steps]
 
 
 def _take_over(layer: nn.Module, _: object) -> None:
     """Of loaded weights: they have been fitted already, or not."""
     assert isinstance(layer, QuantizerLayer)
     layer._fitted = bool(layer.started)
-    layer._waiting, layer._seen = not layer._fitted, []
+    if layer._fitted:
+        layer._starts, layer._seen = [], []
 
 
 def _ranks() -> int:

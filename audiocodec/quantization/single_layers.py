@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from audiocodec.quantization.layer import QuantizerLayer
+from audiocodec.quantization.layer import START_STEPS, QuantizerLayer
 
 
 class SingleLayer(QuantizerLayer):
@@ -57,6 +57,7 @@ class SimVQ(SingleLayer):
         transform: Literal["full", "diagonal", "orthogonal"] = "full",
         initialisation: Literal["kmeans", "whitened", "random"] = "kmeans",
         start_vectors: int | None = None,
+        start_steps: Sequence[int] = START_STEPS,
     ) -> None:
         """``initialisation="random"`` is the paper's, with ``W = I``; the others fit to data.
 
@@ -80,6 +81,7 @@ class SimVQ(SingleLayer):
             rotation_trick=rotation_trick,
             data_start=initialisation != "random",
             start_vectors=start_vectors,
+            start_steps=start_steps,
         )
 
 
@@ -98,6 +100,7 @@ class VQ(SingleLayer):
         input_to_quantize_commit_loss_weight: float = 0.25,
         initialisation: Literal["kmeans", "random"] = "kmeans",
         start_vectors: int | None = None,
+        start_steps: Sequence[int] = START_STEPS,
     ) -> None:
         codebook = {
             "kind": "vq",
@@ -115,6 +118,7 @@ class VQ(SingleLayer):
             rotation_trick=rotation_trick,
             data_start=initialisation != "random",
             start_vectors=start_vectors,
+            start_steps=start_steps,
         )
 
 
@@ -134,6 +138,7 @@ class EMAVQ(SingleLayer):
         reset_threshold: float = 0.02,
         initialisation: Literal["kmeans", "random"] = "kmeans",
         start_vectors: int | None = None,
+        start_steps: Sequence[int] = START_STEPS,
     ) -> None:
         """``reset_threshold``: entries used less than this share of even use are reset; 0: none.
 
@@ -157,6 +162,7 @@ class EMAVQ(SingleLayer):
             rotation_trick=rotation_trick,
             data_start=initialisation != "random",
             start_vectors=start_vectors,
+            start_steps=start_steps,
         )
 
 
@@ -179,6 +185,7 @@ class FSQ(SingleLayer):
         bound: Literal["clamp", "tanh"] = "clamp",
         initialisation: Literal["fitted", "published"] = "fitted",
         start_vectors: int | None = None,
+        start_steps: Sequence[int] = START_STEPS,
     ) -> None:
         """``dim``: of ``x``; more than ``len(levels)`` goes through a projection."""
         codebook = {
@@ -197,4 +204,5 @@ class FSQ(SingleLayer):
             rotation_trick=rotation_trick,
             data_start=initialisation != "published",
             start_vectors=start_vectors,
+            start_steps=start_steps,
         )
