@@ -1,4 +1,4 @@
-"""Models by name, folder or repository of the Hugging Face Hub, and models published there.
+"""Models by name, folder or repository of the Hugging Face Hub, and models published there:
 
     codec = RuntimeCodec.from_pretrained("owner/name")      # or a bundled name, or a folder
     codec.save_pretrained("folder")

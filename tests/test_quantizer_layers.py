@@ -279,6 +279,22 @@ def test_half_precision_stays() -> None:
     assert torch.equal(indices, layer(x.float())[1])
 
 
+@pytest.mark.parametrize(
+    ("script", "arguments", "lines"),
+    [
+        ("examples/image_vqvae.py", ["--size", "32", "--steps", "20", "--seeds", "1"], 8),
+        ("benchmarks/moe_shared_map.py", ["--steps", "5", "--seeds", "1"], 9),
+    ],
+)
+def test_the_scripts_on_images_run(script: str, arguments: list[str], lines: int) -> None:
+    pytest.importorskip("sklearn")
+    path = Path(__file__).resolve().parents[1] / script
+    result = subprocess.run(
+        [sys.executable, str(path), *arguments], capture_output=True, text=True, check=True
+    )
+    assert len(result.stdout.splitlines()) == lines
+
+
 def test_the_import_is_light() -> None:
     program = """
 import sys

@@ -1,4 +1,4 @@
-"""Codebooks, the residual stack that is made of them, and both as layers of other networks.
+"""Codebooks, the residual stack that is made of them, and both as layers of other networks:
 
     from audiocodec.quantization import ResidualSimVQ
 

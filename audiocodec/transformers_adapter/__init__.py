@@ -1,4 +1,4 @@
-"""The codec as an audio tokenizer of Transformers, called like EnCodec, DAC and Mimi.
+"""The codec as an audio tokenizer of Transformers, called like EnCodec, DAC and Mimi:
 
     import audiocodec.transformers_adapter                       # registers the classes below
     from transformers import AutoFeatureExtractor, AutoModel
