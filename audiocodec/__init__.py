@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .errors import CodecError
     from .evaluation import evaluate
     from .files import decode_file, encode_file
+    from .runtime import RuntimeCodec
     from .streaming import StreamDecoder, StreamEncoder
     from .tokens import (
         TokenFile,
@@ -41,6 +42,7 @@ _HOME = {
     "Codec": "codec",
     "CodecConfig": "codec",
     "CodecError": "errors",
+    "RuntimeCodec": "runtime",
     "StreamDecoder": "streaming",
     "StreamEncoder": "streaming",
     "TokenFile": "tokens",
@@ -64,6 +66,7 @@ __all__ = [
     "Codec",
     "CodecConfig",
     "CodecError",
+    "RuntimeCodec",
     "StreamDecoder",
     "StreamEncoder",
     "TokenFile",

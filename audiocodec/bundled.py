@@ -5,7 +5,8 @@ from pathlib import Path
 MODELS = Path(__file__).parent / "models"
 CLIPS = Path(__file__).parent / "clips"
 GOLDEN_CLIP = CLIPS / "female.flac"
-"""The clip whose exact codes a model folder may record."""
+"""The clip whose exact codes a model folder may record, in :data:`GOLDEN_NAME`."""
+GOLDEN_NAME = "golden.tok"
 
 
 def bundled_models() -> list[str]:

@@ -29,6 +29,10 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 FINGERPRINT_NAME = "fingerprint.txt"
 NAME_NAME = "name.txt"
+MODEL_TYPE = "audiocodec"
+"""What ``config.json`` states as ``model_type``, by which Transformers recognises the model."""
+TRANSFORMERS_KEYS = {"architectures", "dtype", "torch_dtype", "return_dict", "transformers_version"}
+"""Further keys that Transformers may write into ``config.json``."""
 FULL_PRECISION = "quantizer.", "encoder.highpass."
 """Beginnings of the names of tensors that are stored in float32 always."""
 
@@ -92,7 +96,8 @@ def load_codec(
             )
         codec.eval().requires_grad_(False)
         context = folder / CONTEXT_NAME
-        return RuntimeCodec(codec, make_engine(codec), context if context.is_file() else None)
+        context_file = context if context.is_file() else None
+        return RuntimeCodec(codec, make_engine(codec), context_file, folder)
 
 
 def load_trainable(model: str | Path, device: str | torch.device = "cpu") -> Codec:
@@ -129,7 +134,8 @@ def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(codec.config.model_dump(mode="json"), indent=2) + "\n"
+    settings = {"model_type": MODEL_TYPE, **codec.config.model_dump(mode="json")}
+    text = json.dumps(settings, indent=2) + "\n"
     tensors = {
         name: value.detach().cpu().to(torch.float32 if name.startswith(FULL_PRECISION) else dtype)
         for name, value in codec.state_dict().items()
@@ -217,7 +223,22 @@ def _read_config(folder: Path) -> CodecConfig:
         values = json.loads(text)
     except ValueError:
         raise CodecError(f"{folder / CONFIG_NAME}: not valid JSON") from None
-    return CodecConfig.from_mapping(values, source=str(folder / CONFIG_NAME))
+    return codec_config(values, source=str(folder / CONFIG_NAME))
+
+
+def codec_config(values: object, source: str) -> CodecConfig:
+    """The configuration that a ``config.json`` holds, beside what Transformers keeps there.
+
+    Raises:
+        CodecError: of another kind of model, or a key or value that is refused.
+    """
+    if not isinstance(values, dict):
+        raise CodecError(f"{source}: a configuration is a JSON object, not {values!r:.40}")
+    kind = values.get("model_type", MODEL_TYPE)
+    if kind != MODEL_TYPE:
+        raise CodecError(f"{source}: a model of type {kind}, not {MODEL_TYPE}")
+    ours = {k: v for k, v in values.items() if k not in {*TRANSFORMERS_KEYS, "model_type"}}
+    return CodecConfig.from_mapping(ours, source=source)
 
 
 def _read_bytes(path: Path) -> bytes:

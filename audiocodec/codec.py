@@ -28,6 +28,7 @@ from audiocodec.errors import CodecError
 from audiocodec.modules.highpass import HighPass
 from audiocodec.modules.mdct import initialise_mdct
 from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
+from audiocodec.pretrained import Pretrained
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.tokens import rates
 from audiocodec.tokens.context import ContextModel
@@ -59,7 +60,7 @@ class CodecConfig(Config):
         }
 
 
-class CodecProperties:
+class CodecProperties(Pretrained):
     """What follows from a codec's configuration alone, in training and in use."""
 
     name: str

@@ -70,3 +70,51 @@ def stand_in(name: str, **attributes: object) -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+
+
+def import_transformers(purpose: str) -> ModuleType:
+    """Import transformers, beside a torchaudio that does not load by itself too.
+
+    Where torchaudio is installed, transformers imports it.
+
+    Args:
+        purpose: as in :func:`import_extra`.
+
+    Raises:
+        CodecError: transformers is not installed.
+    """
+    if importlib.util.find_spec("torchaudio") is not None:
+        import_torchaudio()
+    return import_extra("transformers", "transformers", purpose)
+
+
+def import_torchaudio() -> ModuleType:
+    """Import torchaudio, with or without its compiled extension.
+
+    The wheels of torchaudio load that extension when they are imported, and fail with a CPU-only or
+    a newer torch. The Python part runs without the extension, as it does in builds without it, so
+    an empty module replaces it.
+
+    Raises:
+        CodecError: torchaudio is not installed.
+    """
+    try:
+        return importlib.import_module("torchaudio")
+    except ModuleNotFoundError as error:
+        if error.name == "torchaudio":
+            raise CodecError(
+                "torchaudio is not installed: pip install 'audiocodec[corpora]'"
+            ) from None
+    except (ImportError, OSError, RuntimeError):
+        pass
+    for name in [n for n in sys.modules if n == "torchaudio" or n.startswith("torchaudio.")]:
+        del sys.modules[name]
+    replacement = ModuleType("torchaudio._extension")
+    replacement.__dict__.update(
+        _IS_TORCHAUDIO_EXT_AVAILABLE=False,
+        _IS_ALIGN_AVAILABLE=False,
+        fail_if_no_align=lambda function: function,
+        _load_lib=lambda library: False,
+    )
+    sys.modules["torchaudio._extension"] = replacement
+    return importlib.import_module("torchaudio")

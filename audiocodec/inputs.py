@@ -134,3 +134,9 @@ def _tensor(value: Any, rule: str) -> Tensor:
     # In this machine's byte order, without negative strides, and writable, as PyTorch wants it.
     array = np.require(value, kind.newbyteorder("="), ["C", "W", "E"])
     return torch.from_numpy(array)
+
+
+def check_beam(beam: int) -> None:
+    """Raise :class:`CodecError` for a beam width below 1."""
+    if beam < 1:
+        raise CodecError(f"beam: 1 or more, not {beam}")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from audiocodec.codec import Codec, CodecProperties, decode_whole, encode_whole
 from audiocodec.errors import CodecError
 from audiocodec.inference import inference
-from audiocodec.inputs import audio_tensor, code_tensor, resampled
+from audiocodec.inputs import audio_tensor, check_beam, code_tensor, resampled
 from audiocodec.modules.conv import (
     StreamState,
     has_weight_norm,
@@ -81,15 +81,21 @@ class RuntimeCodec(CodecProperties):
         codec: names, configuration and quantiser are taken from it, as they are now.
         engine: computes the encoder and decoder of ``codec``; by default PyTorch.
         context: file of the context model of its tokens, which is read when it is first needed.
+        folder: the model folder that ``codec`` was read from.
 
     Raises:
         NotFiniteError: a codebook of ``codec`` has entries that are not finite.
     """
 
     def __init__(
-        self, codec: Codec, engine: Engine | None = None, context: Path | None = None
+        self,
+        codec: Codec,
+        engine: Engine | None = None,
+        context: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._context_path = context
+        self.folder = folder
         self.name = codec.name
         self.fingerprint = codec.fingerprint
         self.config = codec.config
@@ -217,6 +223,16 @@ class RuntimeCodec(CodecProperties):
         """Audio, as in :meth:`encode`, -> latents ``[B, D, F]``, before they are quantised."""
         return self._latents(audio_tensor(audio).to(self.device, self.dtype))
 
+    @inference
+    def quantized(self, codes: Tensor | np.ndarray[Any, Any]) -> Tensor:
+        """Codes, as in :meth:`decode`, -> the latents ``[B, D, F]`` that they stand for."""
+        return self.tables.decode(code_tensor(codes, self.codebook_sizes).to(self.device))
+
+    @inference
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Latents ``[B, D, F]``, quantised or not, -> audio ``[B, 1, F * hop_length]``."""
+        return decode_whole(self.engine.decode, latents.to(self.device, self.dtype), self)
+
     def _latents(self, audio: Tensor) -> Tensor:
         return encode_whole(self.engine.encode, audio, self)
 
@@ -236,9 +252,3 @@ def _count(part: nn.Module) -> int:
     """Numbers in the weights and buffers of ``part``, without the lengths of weight norm."""
     tensors = part.state_dict().items()
     return sum(value.numel() for name, value in tensors if not name.endswith(".original0"))
-
-
-def check_beam(beam: int) -> None:
-    """Raise :class:`CodecError` for a beam width below 1."""
-    if beam < 1:
-        raise CodecError(f"beam: 1 or more, not {beam}")

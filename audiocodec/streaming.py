@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from audiocodec.errors import CodecError
 from audiocodec.inference import inference
-from audiocodec.inputs import audio_tensor, code_tensor
+from audiocodec.inputs import audio_tensor, check_beam, code_tensor
 from audiocodec.modules.conv import StateShapes, StreamState
-from audiocodec.runtime import RuntimeCodec, check_beam
+from audiocodec.runtime import RuntimeCodec
 
 FADE = 0.7
 """Factor from one lost frame to the next: -3 dB, so -15 dB in a tenth of a second."""

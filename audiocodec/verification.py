@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.audio import AudioReader, find_audio, load_audio
-from audiocodec.bundled import CLIPS, GOLDEN_CLIP
+from audiocodec.bundled import CLIPS, GOLDEN_CLIP, GOLDEN_NAME
 from audiocodec.checkpoint import find_model, load_codec, state_fingerprint, stated_fingerprint
 from audiocodec.errors import CodecError
 from audiocodec.files import encode_file
@@ -28,7 +28,6 @@ from audiocodec.streaming import StreamEncoder
 from audiocodec.tokens import TokenFile
 from audiocodec.tokens.header import FIXED
 
-GOLDEN_NAME = "golden.tok"
 SECONDS = 10.0
 """Used of each file, at most."""
 BATCH = 8

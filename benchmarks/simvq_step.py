@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from audiocodec.quantization.simvq import SimVQ, SimVQConfig
-from audiocodec.quantization.vq import VQ, VQConfig
+from audiocodec.quantization.simvq import SimVQCodebook, SimVQConfig
+from audiocodec.quantization.vq import VQCodebook, VQConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE = 0.1
@@ -33,7 +33,7 @@ class Step(NamedTuple):
     chosen: Tensor
 
 
-def step(codebook: SimVQ | VQ, vectors: Tensor) -> Step:
+def step(codebook: SimVQCodebook | VQCodebook, vectors: Tensor) -> Step:
     """One step of SGD on the codebook's loss for ``vectors [N, d]``."""
     codes = codebook.nearest(vectors)
     entries = codebook.lookup(codes)
@@ -42,7 +42,7 @@ def step(codebook: SimVQ | VQ, vectors: Tensor) -> Step:
     before = codebook.table().detach().clone()
     gradient = entries.grad
     assert gradient is not None
-    if isinstance(codebook, SimVQ):
+    if isinstance(codebook, SimVQCodebook):
         learned = codebook.transform  # the equation's case: `W` alone, without the bias
         predicted = -RATE * codebook.frozen @ (codebook.frozen[codes].T @ gradient)
     else:
@@ -59,8 +59,8 @@ def steps(size: int = 1024, dim: int = 12, count: int = 48) -> dict[str, Step]:
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     vectors = torch.randn(count, dim, dtype=torch.float64, generator=generator)
-    simvq = SimVQ(SimVQConfig(size=size, dim=dim, initialisation="random")).double()
-    plain = VQ(VQConfig(size=size, dim=dim)).double()
+    simvq = SimVQCodebook(SimVQConfig(size=size, dim=dim, initialisation="random")).double()
+    plain = VQCodebook(VQConfig(size=size, dim=dim)).double()
     plain.entries.data.copy_(simvq.table().detach())
     return {"VQ": step(plain, vectors), "SimVQ, C frozen": step(simvq, vectors)}
 

@@ -14,14 +14,14 @@ from audiocodec import Codec, CodecConfig, CodecError, load_codec
 from audiocodec.checkpoint import save_codec
 from audiocodec.errors import NotFiniteError
 from audiocodec.quantization.codebook import CodebookConfig, TableCodebook
-from audiocodec.quantization.ema_vq import EMAVQ, EMAVQConfig
+from audiocodec.quantization.ema_vq import EMAVQCodebook, EMAVQConfig
 from audiocodec.quantization.estimators import rotation_trick
 from audiocodec.quantization.family import CODEBOOKS, build_codebook, codebook_config
-from audiocodec.quantization.fsq import FSQ, PUBLISHED_LEVELS, FSQConfig
+from audiocodec.quantization.fsq import PUBLISHED_LEVELS, FSQCodebook, FSQConfig
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.quantization.search import InferenceTables
-from audiocodec.quantization.simvq import SimVQ, SimVQConfig
-from audiocodec.quantization.vq import VQ, VQConfig
+from audiocodec.quantization.simvq import SimVQCodebook, SimVQConfig
+from audiocodec.quantization.vq import VQCodebook, VQConfig
 from audiocodec.runtime import RuntimeCodec
 
 
@@ -87,7 +87,7 @@ def make(stages: int = 3, **codebook: object) -> ResidualQuantizer:
 
 
 def test_an_entry_is_the_moving_average_of_the_vectors_that_chose_it() -> None:
-    codebook = EMAVQ(EMAVQConfig(size=2, dim=1, decay=0.75, reset_threshold=0))
+    codebook = EMAVQCodebook(EMAVQConfig(size=2, dim=1, decay=0.75, reset_threshold=0))
     codebook.entries.copy_(torch.tensor([[0.0], [10.0]]))
     codebook.update_online(torch.tensor([[1.0], [2.0], [3.0], [9.0]]), torch.tensor([0, 0, 0, 1]))
     # Counts are shares of even use: 3 of 4 vectors are 1.5 of it, 1 of 4 is .5.
@@ -98,7 +98,7 @@ def test_an_entry_is_the_moving_average_of_the_vectors_that_chose_it() -> None:
 
 
 def test_an_entry_that_is_not_chosen_stays_exactly_where_it_is() -> None:
-    codebook = EMAVQ(EMAVQConfig(size=8, dim=3, reset_threshold=0))
+    codebook = EMAVQCodebook(EMAVQConfig(size=8, dim=3, reset_threshold=0))
     before = codebook.entries.clone()
     codebook.update_online(torch.randn(20, 3), torch.randint(4, (20,)))
     assert torch.equal(codebook.entries[4:], before[4:])
@@ -114,7 +114,7 @@ def test_a_dead_entry_is_alive_after_the_step(settings: dict[str, object]) -> No
     codebook = quantizer.stages[0].codebook
     latents = torch.randn(1, 8, 100)
     with torch.no_grad():
-        table = codebook.entries if isinstance(codebook, EMAVQ) else codebook.frozen
+        table = codebook.entries if isinstance(codebook, EMAVQCodebook) else codebook.frozen
         table[3], table[7] = 1e3, -1e3  # nobody's nearest
         codebook.usage.counts[[3, 7]] = 0.001
     dead = torch.tensor([3, 7])
@@ -184,7 +184,9 @@ def test_a_resumed_codebook_goes_on_as_one_that_never_stopped(kind: str) -> None
 
 
 def test_an_orthogonal_map_keeps_distances_while_it_learns() -> None:
-    codebook = SimVQ(SimVQConfig(size=16, dim=4, transform="orthogonal", initialisation="random"))
+    codebook = SimVQCodebook(
+        SimVQConfig(size=16, dim=4, transform="orthogonal", initialisation="random")
+    )
     optimizer = torch.optim.Adam(codebook.parameters(), 0.05)
     before = codebook.table().detach()
     for _ in range(10):
@@ -199,7 +201,7 @@ def test_an_orthogonal_map_keeps_distances_while_it_learns() -> None:
 
 @pytest.mark.parametrize("init", ["gaussian", "uniform"])
 def test_frozen_tables_are_drawn_with_the_same_spread(init: str) -> None:
-    codebook = SimVQ(SimVQConfig(size=4096, dim=9, distribution=init))
+    codebook = SimVQCodebook(SimVQConfig(size=4096, dim=9, distribution=init))
     assert codebook.frozen.std().item() == pytest.approx(1 / 3, rel=0.03)
 
 
@@ -216,7 +218,7 @@ def test_a_default_simvq_stores_what_it_always_stored() -> None:
 def test_a_code_stands_for_the_bounded_and_rounded_vector(
     levels: tuple[int, ...], bound: str
 ) -> None:
-    codebook = FSQ(FSQConfig(levels=levels, bound=bound, initialisation="published"))
+    codebook = FSQCodebook(FSQConfig(levels=levels, bound=bound, initialisation="published"))
     vectors = 2 * torch.randn(500, len(levels))
     rounded = codebook.lookup(codebook.nearest(vectors)).detach()
     for column, count in enumerate(levels):
@@ -244,7 +246,7 @@ def test_every_code_of_a_grid_is_another_entry() -> None:
 
 def test_a_grid_moves_to_its_data() -> None:
     vectors = torch.randn(2000, 3) * torch.tensor([1.0, 5.0, 0.2]) + torch.tensor([0.0, 9.0, -1.0])
-    codebook = FSQ(FSQConfig(levels=(8, 6, 5)))
+    codebook = FSQCodebook(FSQConfig(levels=(8, 6, 5)))
     codebook.initialise(vectors, seeded())
     left = (codebook.lookup(codebook.nearest(vectors)) - vectors).square().mean(0) / vectors.var(0)
     # Max 1960, table I: a uniform quantiser of a Gaussian leaves .0374 at 8 levels, .0799 at 5.
@@ -392,7 +394,7 @@ def test_models_from_before_there_was_a_choice_still_load() -> None:
 
 def test_vq_agrees_with_a_peer() -> None:
     peers = pytest.importorskip("vector_quantize_pytorch")
-    ours = VQ(VQConfig(size=64, dim=5))
+    ours = VQCodebook(VQConfig(size=64, dim=5))
     theirs = peers.VectorQuantize(dim=5, codebook_size=64, commitment_weight=0.25).eval()
     theirs._codebook.embed.data.copy_(ours.entries.detach().unsqueeze(0))
     vectors = torch.randn(200, 5)
@@ -403,7 +405,7 @@ def test_vq_agrees_with_a_peer() -> None:
 
 def test_simvq_agrees_with_a_peer() -> None:
     peers = pytest.importorskip("vector_quantize_pytorch")
-    ours = SimVQ(SimVQConfig(size=64, dim=5, initialisation="random"))
+    ours = SimVQCodebook(SimVQConfig(size=64, dim=5, initialisation="random"))
     theirs = peers.SimVQ(dim=5, codebook_size=64, rotation_trick=False)
     with torch.no_grad():
         ours.transform.copy_(torch.randn(5, 5))
@@ -423,7 +425,7 @@ def test_simvq_agrees_with_a_peer() -> None:
 @pytest.mark.parametrize("levels", [(8, 6, 5), (8, 5, 5, 5), (3, 7)])
 def test_fsq_agrees_with_a_peer(levels: tuple[int, ...]) -> None:
     peers = pytest.importorskip("vector_quantize_pytorch")
-    ours = FSQ(FSQConfig(levels=levels, bound="tanh", initialisation="published"))
+    ours = FSQCodebook(FSQConfig(levels=levels, bound="tanh", initialisation="published"))
     vectors = 2 * torch.randn(300, len(levels))
     quantized, codes = peers.FSQ(list(levels))(vectors.unsqueeze(0))
     assert torch.equal(ours.nearest(vectors), codes[0].long())

@@ -13,7 +13,7 @@ from audiocodec.quantization.kmeans import kmeans
 from audiocodec.quantization.nearest import least_few_of_rows, nearest_entries
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.quantization.search import InferenceTables
-from audiocodec.quantization.simvq import SimVQ, SimVQConfig
+from audiocodec.quantization.simvq import SimVQCodebook, SimVQConfig
 
 KINDS: list[dict[str, object]] = [
     {"kind": "vq"},
@@ -140,7 +140,7 @@ def test_every_kind_learns(settings: dict[str, object]) -> None:
 def test_whitened_start_takes_over_mean_and_covariance() -> None:
     mixing = torch.randn(3, 3)
     vectors = torch.randn(5000, 3) @ mixing + torch.tensor([5.0, -1.0, 0.0])
-    codebook = SimVQ(SimVQConfig(size=20_000, dim=3, initialisation="whitened"))
+    codebook = SimVQCodebook(SimVQConfig(size=20_000, dim=3, initialisation="whitened"))
     codebook.initialise(vectors, seeded())
     torch.testing.assert_close(codebook.table().mean(0), vectors.mean(0), rtol=0, atol=0.1)
     torch.testing.assert_close(
@@ -180,7 +180,7 @@ def test_kmeans_in_two_storeys_is_as_good_for_other_vectors(
 
 def test_one_step_moves_entries_that_were_not_chosen_as_the_equation_says() -> None:
     """Su, kexue.fm/archives/10519: with SGD on W, de_i = -lr c_i sum_j c_j^T dL/de_j."""
-    codebook = SimVQ(SimVQConfig(size=32, dim=4, initialisation="random")).double()
+    codebook = SimVQCodebook(SimVQConfig(size=32, dim=4, initialisation="random")).double()
     vectors = torch.randn(3, 4, dtype=torch.float64)
     codes = codebook.nearest(vectors)
     entries = codebook.lookup(codes)

@@ -25,7 +25,7 @@ def test_every_python_block_runs_in_the_order_of_the_page(
     monkeypatch.chdir(tmp_path)
     shutil.copy(clip, "in.wav")
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     names: dict[str, object] = {}
     for number, block in enumerate(blocks, 1):
         exec(compile(block, f"README.md, Python block {number}", "exec"), names)

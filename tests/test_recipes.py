@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from audiocodec.bundled import MODELS
+from audiocodec.checkpoint import codec_config
 from audiocodec.codec import CodecConfig
 from audiocodec.config import read_yaml
 from audiocodec.training import Recipe
@@ -18,7 +19,7 @@ RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 def bundled() -> CodecConfig:
     """The configuration of the bundled model."""
     values = read_yaml(MODELS / "speech_16khz" / "config.json")  # JSON is YAML
-    return CodecConfig.from_mapping(values)
+    return codec_config(values, source="speech_16khz")
 
 
 def recipe(name: str) -> Recipe:

@@ -74,7 +74,11 @@ class Codebook(nn.Module):
         return self.commitment_weight * commitment + self.codebook_weight * codebook
 
     def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
-        """Fit the entries to data ``[N, d]`` before they are first used. Default: nothing."""
+        """Fit the entries to data ``[N, d]`` before they are first used. Default: nothing.
+
+        Whoever owns the codebook calls it, in a codec the training run. Until then the entries are
+        random. (The layers in :mod:`.single_layers` call it themselves.)
+        """
 
     def update_online(self, vectors: Tensor, codes: Tensor) -> None:
         """Learn from ``vectors [N, d]``, N > 0, and the ``codes [N]`` chosen for them, without a

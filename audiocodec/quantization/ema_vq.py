@@ -24,7 +24,7 @@ class EMAVQConfig(CodebookConfig):
     )
 
 
-class EMAVQ(TableCodebook):
+class EMAVQCodebook(TableCodebook):
     """Each entry is the moving average of the vectors that chose it; no gradient moves it."""
 
     Config: ClassVar[type[CodebookConfig]] = EMAVQConfig

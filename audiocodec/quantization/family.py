@@ -5,16 +5,16 @@ from typing import Any
 
 from audiocodec.errors import CodecError
 from audiocodec.quantization.codebook import Codebook, CodebookConfig
-from audiocodec.quantization.ema_vq import EMAVQ
-from audiocodec.quantization.fsq import FSQ
-from audiocodec.quantization.simvq import SimVQ
-from audiocodec.quantization.vq import VQ
+from audiocodec.quantization.ema_vq import EMAVQCodebook
+from audiocodec.quantization.fsq import FSQCodebook
+from audiocodec.quantization.simvq import SimVQCodebook
+from audiocodec.quantization.vq import VQCodebook
 
 CODEBOOKS: dict[str, type[Codebook]] = {
-    "vq": VQ,
-    "ema_vq": EMAVQ,
-    "simvq": SimVQ,
-    "fsq": FSQ,
+    "vq": VQCodebook,
+    "ema_vq": EMAVQCodebook,
+    "simvq": SimVQCodebook,
+    "fsq": FSQCodebook,
 }
 
 

@@ -70,7 +70,7 @@ class FSQConfig(CodebookConfig):
         return {**super().computation(), "levels": self.levels, "bound": self.bound}
 
 
-class FSQ(Codebook):
+class FSQCodebook(Codebook):
     """A grid whose spread and offset are learned; its table is never written down."""
 
     Config: ClassVar[type[CodebookConfig]] = FSQConfig
@@ -144,7 +144,7 @@ class FSQ(Codebook):
 class FrozenGrid(FrozenCodebook):
     """A grid in use: values are rounded, not compared with every entry."""
 
-    def __init__(self, grid: FSQ) -> None:
+    def __init__(self, grid: FSQCodebook) -> None:
         self._grid = deepcopy(grid).requires_grad_(False)
         every = torch.arange(grid.size, device=grid.spread.device)
         super().__init__(grid.lookup(every))

@@ -71,6 +71,8 @@ class Quantized:
     loss: Tensor
     """Scalar: commitment and codebook losses, averaged over the stages in use, as shares of the
     latents' energy at initialisation."""
+    stage_losses: Tensor
+    """``[K]``: those of each stage, in the latents' own units."""
     residual_energy: Tensor
     """``[K + 1]``: mean square before the first stage and after each, as shares of the latents'
     energy at initialisation."""
@@ -94,12 +96,14 @@ class ResidualQuantizer(nn.Module):
     center: Tensor
     energy: Tensor
 
-    def __init__(self, latent_dim: int, config: ResidualQuantizerConfig) -> None:
+    def __init__(
+        self, latent_dim: int, config: ResidualQuantizerConfig, stage: type[Stage] = Stage
+    ) -> None:
         super().__init__()
         self.num_codebooks = config.num_codebooks
         self.latent_dim = latent_dim
         self.estimate = ESTIMATORS[config.estimator]
-        stages = nn.ModuleList(Stage(latent_dim, codebook) for codebook in config.stages)
+        stages = nn.ModuleList(stage(latent_dim, codebook) for codebook in config.stages)
         self.stages = cast(list[Stage], stages)
         self.register_buffer("center", torch.zeros(latent_dim, 1))
         self.register_buffer("energy", torch.ones(()))
@@ -163,6 +167,7 @@ class ResidualQuantizer(nn.Module):
             latents=self.estimate(latents, self._join(used)),
             codes=torch.stack([step.codes for step in steps], dim=1),
             loss=torch.stack(losses).sum() / stages_in_use / self.energy,
+            stage_losses=torch.stack(losses),
             residual_energy=torch.stack([x.detach().square().mean() for x in residuals])
             / self.energy,
         )
@@ -171,6 +176,7 @@ class ResidualQuantizer(nn.Module):
     def initialise(self, latents: Tensor, generator: torch.Generator, keep: int = 0) -> None:
         """Initialise every stage on latents ``[N, D]``, each on the residual of those before it.
 
+        A training run calls this (:mod:`audiocodec.training.initialisation`); nothing else does.
         The first ``keep`` stages, and with them center and energy, stay as they are.
         """
         if not keep:

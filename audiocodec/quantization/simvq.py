@@ -30,7 +30,8 @@ class SimVQConfig(CodebookConfig):
     initialisation: Literal["random", "whitened", "kmeans"] = "kmeans"
     """``random``: ``C`` as drawn, ``W = I``, whatever the data. ``whitened``: ``W`` and ``b`` such
     that the entries have the data's mean and covariance; where ``W`` can only rotate, ``C`` takes
-    the covariance. ``kmeans``: ``C`` is the k-means centres of the data, ``W = I``."""
+    the covariance. ``kmeans``: ``C`` is the k-means centres of the data, ``W = I``. Entries are
+    random until :meth:`Codebook.initialise` is called."""
     reset_threshold: Annotated[float, pydantic.Field(ge=0, lt=1)] = pydantic.Field(
         0.0, description="entries used less than this share of even use are reset; 0: never"
     )
@@ -42,7 +43,7 @@ class SimVQConfig(CodebookConfig):
         return {**super().computation(), "transform": self.transform}
 
 
-class SimVQ(TableCodebook):
+class SimVQCodebook(TableCodebook):
     """Entries ``C W + b``; by default only ``W`` and ``b`` are learned."""
 
     Config: ClassVar[type[CodebookConfig]] = SimVQConfig

@@ -16,7 +16,7 @@ class VQConfig(CodebookConfig):
     initialisation: Literal["random", "kmeans"] = "kmeans"
 
 
-class VQ(TableCodebook):
+class VQCodebook(TableCodebook):
     """Only entries that were chosen receive a gradient; the others stay where they are."""
 
     Config: ClassVar[type[CodebookConfig]] = VQConfig

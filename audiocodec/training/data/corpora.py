@@ -1,23 +1,21 @@
 """Public corpora by name: used as they are on the disk, or downloaded, checked and unpacked.
 
 torchaudio's dataset class downloads if torchaudio is installed (extra ``corpora``), otherwise pooch
-does (extra ``train``). This is the only module that imports torchaudio, and only to download.
+does (extra ``train``).
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import shutil
 import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from audiocodec.audio import find_audio
 from audiocodec.errors import CodecError
-from audiocodec.extras import import_extra
+from audiocodec.extras import import_extra, import_torchaudio
 
 OPENSLR = "https://www.openslr.org/resources/12/"
 
@@ -76,38 +74,6 @@ def librispeech(root: str | Path, subsets: Sequence[str], download: bool = False
             _download_librispeech(parent, subset)
         files += find_audio(folder)
     return files
-
-
-def import_torchaudio() -> ModuleType:
-    """Import torchaudio, with or without its compiled extension.
-
-    The wheels of torchaudio load that extension when they are imported, and fail with a CPU-only or
-    a newer torch. The Python part runs without the extension, as it does in builds without it, so
-    an empty module replaces it.
-
-    Raises:
-        CodecError: torchaudio is not installed.
-    """
-    try:
-        return importlib.import_module("torchaudio")
-    except ModuleNotFoundError as error:
-        if error.name == "torchaudio":
-            raise CodecError(
-                "torchaudio is not installed: pip install 'audiocodec[corpora]'"
-            ) from None
-    except (ImportError, OSError, RuntimeError):
-        pass
-    for name in [n for n in sys.modules if n == "torchaudio" or n.startswith("torchaudio.")]:
-        del sys.modules[name]
-    replacement = ModuleType("torchaudio._extension")
-    replacement.__dict__.update(
-        _IS_TORCHAUDIO_EXT_AVAILABLE=False,
-        _IS_ALIGN_AVAILABLE=False,
-        fail_if_no_align=lambda function: function,
-        _load_lib=lambda library: False,
-    )
-    sys.modules["torchaudio._extension"] = replacement
-    return importlib.import_module("torchaudio")
 
 
 def _download_librispeech(root: Path, subset: str) -> None:
