@@ -36,6 +36,7 @@ from audiocodec.checkpoint import (
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.extras import import_extra
+from audiocodec.modelcard import model_card
 from audiocodec.paths import replacing, writing
 from audiocodec.pretrained import Pretrained
 from audiocodec.runtime import RuntimeCodec
@@ -50,25 +51,6 @@ COPIED = CONFIG_NAME, WEIGHTS_NAME, CONTEXT_NAME, GOLDEN_NAME, CARD_NAME, FINGER
 DOWNLOAD = {"revision", "cache_dir", "token", "force_download", "local_files_only"}
 """The arguments by name of :func:`fetch_model`."""
 Model = TypeVar("Model", bound=Pretrained)
-
-CARD = """---
-library_name: audiocodec
-pipeline_tag: audio-to-audio
-tags:
-- neural-audio-codec
-- speech-tokens
----
-
-"""
-USE = """# {name}
-
-```python
-from audiocodec import RuntimeCodec
-
-codec = RuntimeCodec.from_pretrained("OWNER/{name}")
-codes = codec.encode(audio)  # float [B, 1, T] at {sample_rate} Hz -> int64 [B, K, F]
-```
-"""
 
 
 def fetch_model(
@@ -169,6 +151,7 @@ def push_to_hub(
     codec: Pretrained,
     repo_id: str,
     *,
+    source: Path | None = None,
     commit_message: str = "Push model using audiocodec",
     private: bool | None = None,
     token: str | None = None,
@@ -177,7 +160,8 @@ def push_to_hub(
 ) -> str:
     """Publish a codec as a repository of the Hugging Face Hub; returns the commit's address.
 
-    The arguments are those of ``huggingface_hub.ModelHubMixin.push_to_hub``.
+    ``source``: see :func:`save_pretrained`. The others are arguments of
+    ``huggingface_hub.ModelHubMixin.push_to_hub``.
 
     Raises:
         CodecError: huggingface_hub is not installed, or the Hub refused.
@@ -186,14 +170,10 @@ def push_to_hub(
     hub = import_extra("huggingface_hub", "hub", "push_to_hub")
     with tempfile.TemporaryDirectory(prefix="audiocodec-") as temporary:
         folder = Path(temporary)
-        save_pretrained(codec, folder)
+        save_pretrained(codec, folder, source)
         card = folder / CARD_NAME
-        if card.is_file():
-            text = card.read_text(encoding="utf-8")
-        else:
-            text = USE.format(name=codec.name, sample_rate=codec.sample_rate)
-        if not text.startswith("---\n"):
-            card.write_text(CARD + text, encoding="utf-8")
+        text = card.read_text(encoding="utf-8") if card.is_file() else ""
+        _write(card, model_card(codec.name, codec.sample_rate, text))
         try:
             api = hub.HfApi(token=token)
             repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id

@@ -21,15 +21,17 @@ from torch.nn import functional as F
 from audiocodec.quantization import EMAVQ, VQ, SimVQ
 
 DIM = 16
-QUANTIZERS: dict[str, Callable[[int], nn.Module]] = {
-    "VQ, random": lambda size: VQ(DIM, size, channel_first=True, initialisation="random"),
-    "EMA-VQ, random": lambda size: EMAVQ(
+QUANTIZERS: dict[str, Callable[..., nn.Module]] = {
+    "VQ, random": lambda size, **_: VQ(DIM, size, channel_first=True, initialisation="random"),
+    "EMA-VQ, random": lambda size, **_: EMAVQ(
         DIM, size, channel_first=True, initialisation="random", reset_threshold=0
     ),
-    "SimVQ, random": lambda size: SimVQ(DIM, size, channel_first=True, initialisation="random"),
-    "VQ, data": lambda size: VQ(DIM, size, channel_first=True),
-    "EMA-VQ, data": lambda size: EMAVQ(DIM, size, channel_first=True),
-    "SimVQ, data": lambda size: SimVQ(DIM, size, channel_first=True),
+    "SimVQ, random": lambda size, **_: SimVQ(
+        DIM, size, channel_first=True, initialisation="random"
+    ),
+    "VQ, data": lambda size, **start: VQ(DIM, size, channel_first=True, **start),
+    "EMA-VQ, data": lambda size, **start: EMAVQ(DIM, size, channel_first=True, **start),
+    "SimVQ, data": lambda size, **start: SimVQ(DIM, size, channel_first=True, **start),
 }
 
 
@@ -65,11 +67,11 @@ def digits() -> tuple[Tensor, Tensor]:
     return images[:1500], images[1500:]
 
 
-def train(name: str, size: int, seed: int, steps: int) -> dict[str, float]:
-    """Train one model; what became of it."""
+def train(name: str, size: int, seed: int, steps: int, **start: object) -> dict[str, float]:
+    """Train one model; what became of it. ``start``: of the quantisers fitted to data."""
     torch.manual_seed(seed)
     images, held_out = digits()
-    model = VQVAE(QUANTIZERS[name](size))
+    model = VQVAE(QUANTIZERS[name](size, **start))
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     curve = []
     start = time.perf_counter()
@@ -102,13 +104,17 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs="+", default=[256, 1024, 4096], help="entries")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--start-steps", type=int, nargs="+", default=[1, 50, 200])
     options = parser.parse_args()
+    start = {"start_steps": options.start_steps}
     columns = "size", "quantiser", "usage", "perplexity", "error after a tenth", "held-out error"
     print("|", " | ".join([*columns, "loss", "s"]), "|")
     print("| -- " * 8 + "|")
     for size in options.size:
         for name in QUANTIZERS:
-            runs = [train(name, size, seed, options.steps) for seed in range(options.seeds)]
+            runs = [
+                train(name, size, seed, options.steps, **start) for seed in range(options.seeds)
+            ]
             mean = {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}
             errors = [run["error"] for run in runs]
             print(

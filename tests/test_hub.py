@@ -148,6 +148,15 @@ def test_what_is_published_opens_again(
     assert codec.push_to_hub("me/speech", token="x") == "https://hub/me/speech/commit/1"
     trainable.name = "tiny"
     trainable.push_to_hub("me/tiny", branch="next", private=True)
+    pytest.importorskip("transformers")
+    from audiocodec.transformers_adapter import AudioCodecModel
+
+    model = AudioCodecModel.from_pretrained("speech_16khz", device_map={"": "cpu"}).double()
+    model.push_to_hub("me/adapter")
+    model.save_pretrained(tmp_path / "saved", push_to_hub=True, repo_id="me/saved")
+    assert model.dtype == torch.float64
+    assert FakeHub.uploads["me/adapter"] == FakeHub.uploads["me/speech"]
+    assert FakeHub.uploads["me/saved"] == FakeHub.uploads["me/speech"]
     for repository, files in FakeHub.uploads.items():
         for name, content in files.items():
             (tmp_path / repository).mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from audiocodec.checkpoint import load_trainable
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.extras import import_transformers
-from audiocodec.hub import DOWNLOAD, fetch_model, model_name, save_pretrained
+from audiocodec.hub import DOWNLOAD, fetch_model, model_name, push_to_hub, save_pretrained
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.transformers_adapter.config import AudioCodecConfig
 from audiocodec.transformers_adapter.masks import lengths_of
@@ -63,7 +63,7 @@ class AudioCodecModel(PreTrainedModel):  # type: ignore[misc]
         config: AudioCodecConfig | None = None,
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
-        device_map: str | torch.device | None = None,
+        device_map: str | torch.device | dict[str, Any] | None = None,
         **options: Any,
     ) -> AudioCodecModel:
         """The model of a bundled name, a folder or a repository of the Hugging Face Hub, in
@@ -77,7 +77,9 @@ class AudioCodecModel(PreTrainedModel):  # type: ignore[misc]
         """
         model = pretrained_model_name_or_path
         folder = fetch_model(model, **{name: options[name] for name in DOWNLOAD & options.keys()})
-        codec = load_trainable(folder, "cpu" if device_map in (None, "auto") else device_map)
+        devices = set(device_map.values()) if isinstance(device_map, dict) else {device_map}
+        device = devices.pop() if len(devices) == 1 else None
+        codec = load_trainable(folder, "cpu" if device in (None, "auto") else device)
         codec.name = model_name(model, folder)
         wanted = dtype or torch_dtype
         if wanted not in (None, "auto"):
@@ -92,10 +94,13 @@ class AudioCodecModel(PreTrainedModel):  # type: ignore[misc]
         ``push_to_hub=True`` publishes it, with the options of ``push_to_hub``. See
         :func:`audiocodec.hub.save_pretrained`.
         """
-        save_pretrained(self.codec.float(), save_directory, self.folder)
+        save_pretrained(self.codec, save_directory, self.folder)
         if options.pop("push_to_hub", False):
-            name = options.pop("repo_id", Path(save_directory).name)
-            self.push_to_hub(name, **options)
+            self.push_to_hub(options.pop("repo_id", None) or Path(save_directory).name, **options)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish it, see :func:`audiocodec.hub.push_to_hub`."""
+        return push_to_hub(self.codec, repo_id, source=self.folder, **options)
 
     @torch.no_grad()
     def encode(
