@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,11 @@ from test_context_files import HEADER, draw_codes, written
 from torch.utils.data import DataLoader
 
 from audiocodec import CodecError, save_codes
+from audiocodec.corpus.formats.registry import FORMATS
+from audiocodec.corpus.ledger import Ledger
+from audiocodec.corpus.settings import Settings
+from audiocodec.corpus.shard import write_shard
+from audiocodec.corpus.tokenised import Tokenised
 from audiocodec.patterns import Vocabulary
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokendata import Collator, Segment, TokenSegments, TokenStream, open_token_data
@@ -222,3 +227,53 @@ def test_the_python_of_the_page_runs(
     assert names["batch"]["input_ids"].shape[1] == 4
     np.testing.assert_array_equal(names["codes"], codes[0, :4, :97])
     assert len(list(names["stream"])) == 2
+
+
+def tokenised(folder: Path, format: str) -> Path:
+    """The utterances of :data:`CODES` in three shards, as ``codec tokenize`` writes them."""
+    settings = Settings(
+        format=format,
+        shard_size=2,
+        corpus="0",
+        utterances=len(CODES),
+        model="m",
+        fingerprint=FIXED.fingerprint,
+        sample_rate=16000,
+        hop_length=320,
+        codebook_sizes=FIXED.codebook_sizes,
+        arithmetic="float64",
+    )
+    Ledger(folder).begin(settings)
+
+    def rows(start: int, stop: int) -> Generator[Tokenised, None, None]:
+        for id, codes in list(CODES.items())[start:stop]:
+            codes = codes.astype(settings.dtype)
+            yield Tokenised(id, codes, 320 * codes.shape[1], text=f"text of {id}")
+
+    for index in range(settings.num_shards):
+        write_shard(rows(*settings.slice(index)), index, settings, folder)
+    return folder
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_shards_of_codec_tokenize_are_a_source(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, format: str
+) -> None:
+    shards = tokenised(tmp_path_factory.mktemp("out"), format)
+    found, due = TokenSegments(shards, frames=10), TokenSegments(folder, frames=10)
+    assert [place(found[n]) for n in range(len(found))] == [place(due[n]) for n in range(len(due))]
+    for number in range(len(due)):
+        assert torch.equal(found[number].codes, due[number].codes)
+    assert found[0].text == "text of a/1"
+    VOCABULARY.check(found.data)
+    streams = [places(TokenStream(shards, 10, rank=rank, world_size=3)) for rank in range(3)]
+    assert sorted(place for stream in streams for place in stream) == sorted(
+        place(due[n]) for n in range(len(due))
+    )
+
+
+def test_a_shard_that_is_not_finished_is_named(tmp_path: Path) -> None:
+    shards = tokenised(tmp_path / "out", "npy")
+    (shards / "ledger" / "shard-00001.json").unlink()
+    with pytest.raises(CodecError, match="shard-00001 is not finished"):
+        TokenSegments(shards)

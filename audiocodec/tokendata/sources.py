@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocodec.corpus.ledger import Ledger
+from audiocodec.corpus.rewriting import TokenCorpus
 from audiocodec.errors import CodecError
 from audiocodec.tokens import TokenFile, TokenHeader, find_tokens
 from audiocodec.tokens.context import ContextModel
@@ -110,8 +112,30 @@ class TokenFiles:
             yield TokenFileUtterance(id, of_channel.astype(narrow))
 
 
+class TokenShards:
+    """What ``codec tokenize`` wrote, in any of its formats.
+
+    Raises:
+        CodecError: ``folder`` holds no such corpus, or its format needs a package that is not
+            installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._corpus = TokenCorpus(Path(folder))
+        settings = self._corpus.settings
+        self.place = self._corpus.folder
+        self.model, self.fingerprint = settings.model, settings.fingerprint
+        self.codebook_sizes = settings.codebook_sizes
+
+    def __len__(self) -> int:
+        return self._corpus.settings.num_shards
+
+    def read(self, shard: int) -> Iterator[CodedUtterance]:
+        yield from self._corpus.rows(shard)
+
+
 def open_token_data(path: str | Path, context: ContextModel | None = None) -> TokenData:
-    """The codes at a path: a ``.tok`` file, or a folder of them.
+    """The codes at a path: what ``codec tokenize`` wrote, a ``.tok`` file, or a folder of them.
 
     Args:
         context: as in :class:`~audiocodec.TokenFile`.
@@ -119,4 +143,6 @@ def open_token_data(path: str | Path, context: ContextModel | None = None) -> To
     Raises:
         CodecError: nothing of that kind is there.
     """
+    if Ledger(Path(path)).exists():
+        return TokenShards(path)
     return TokenFiles(path, context)
