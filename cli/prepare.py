@@ -46,7 +46,7 @@ def command(
     codec prepare shards/ shards.jsonl          WebDataset tars or Parquet files
     jq -c 'select(.silence < 0.5 and .clipped == 0)' corpus.jsonl > good.jsonl
     """
-    from audiocodec.corpus.preparing.run import prepare
+    from audiocodec.corpus.preparing.run import ESCAPE, prepare
     from audiocodec.errors import CodecError
     from audiocodec.paths import replacing
 
@@ -59,7 +59,7 @@ def command(
     if stats:
         text = json.dumps(totals.as_dict(), indent=2, ensure_ascii=False) + "\n"
         with replacing(Path(stats)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors=ESCAPE)
     if not quiet():
         click.echo(totals.table())
     for line in totals.unreadable:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiocodec.corpus import reading
 from audiocodec.corpus.opening import open_corpus
 from audiocodec.corpus.reading import read_audio
 from audiocodec.corpus.sources.corpus import Corpus
@@ -179,6 +180,29 @@ def test_the_audio_of_an_utterance_is_what_the_file_holds(here: Path) -> None:
     np.testing.assert_array_equal(rounded, audio)
 
 
+def test_parts_in_ascending_order_are_decoded_in_one_pass(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio = save(here / "a.wav", 1, seconds=30, rate=22050)
+    save(here / "b.wav", 2, seconds=3, rate=22050)
+    parts = [Utterance("a", "a.wav", offset=n * 0.7, duration=0.7) for n in range(40)]
+    alone = []
+    for item in parts:  # another file in between, so that each is read from the beginning
+        alone.append(read_audio(item, RATE))
+        read_audio(Utterance("b", "b.wav"), RATE)
+    opened = []
+    original = reading.open_audio
+    monkeypatch.setattr(reading, "open_audio", lambda item: opened.append(1) or original(item))
+    for item, expected in zip(parts, alone, strict=True):
+        np.testing.assert_array_equal(read_audio(item, RATE), expected)
+    assert len(opened) == 1
+    rest = read_audio(Utterance("a", "a.wav", offset=29.5), 22050)
+    np.testing.assert_array_equal(rest, audio[round(29.5 * 22050) :])
+    np.testing.assert_array_equal(read_audio(parts[3], RATE), alone[3])  # back again
+    save(here / "a.wav", 5, seconds=31, rate=22050)  # replaced meanwhile
+    assert not np.array_equal(read_audio(parts[4], RATE), alone[4])
+
+
 def test_channels_are_averaged_and_the_rate_is_changed(here: Path) -> None:
     audio = samples(1, seconds=1, channels=2, rate=24000)
     soundfile.write("a.wav", audio, 24000)
@@ -194,6 +218,8 @@ def test_an_utterance_that_cannot_be_read_says_why(here: Path) -> None:
         (Utterance("b", "b.wav"), "no such file"),
         (Utterance("a", "a.wav", offset=1.0), "ends at 1.00 s, before"),
         (Utterance("a", "a.wav", offset=0.5, duration=1.0), "ends at 1.00 s, before"),
+        (Utterance("a", "a.wav", offset=3.0), "ends at 1.00 s, before"),
+        (Utterance("a", "a.wav", offset=0.5, duration=1e-6), "has no samples"),
         (Utterance("e", "empty.wav"), "has no samples"),
     ]:
         with pytest.raises(CodecError, match=reason) as caught:

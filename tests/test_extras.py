@@ -22,12 +22,12 @@ WITHOUT_EXTRAS = """
 import sys
 EXTRAS = {"pesq", "pystoi", "librosa", "numba", "sklearn", "scipy", "joblib", "matplotlib", "av",
           "tensorboard", "torchaudio", "pooch", "onnx", "onnxruntime", "sounddevice", "distillmos",
-          "resemblyzer", "faster_whisper"}
+          "resemblyzer", "faster_whisper", "pyarrow", "pandas", "ray"}
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
 def find_core(name, path=None, target=None):
     return None if name.partition(".")[0] in EXTRAS else find(name, path, target)
-PathFinder.find_spec = find_core
+PathFinder.find_spec = staticmethod(find_core)  # dill calls it on an instance
 from audiocodec_cli.main import run
 """
 
@@ -103,6 +103,8 @@ for arguments in (
         (["export", "--onnx", "graphs"], "onnx", "onnx"),
         (["encode", "a.wav", "b.tok", "--engine", "onnx"], "onnx", "onnx"),
         (["stream"], "sounddevice", "live"),
+        (["tokenize", "a.wav", "out"], "pyarrow", "parquet"),
+        (["tokenize", "a.wav", "out", "--format", "npy", "--runner", "ray"], "pandas", "ray"),
     ],
 )
 def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(

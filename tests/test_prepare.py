@@ -131,6 +131,13 @@ def test_equal_files_are_duplicates_and_equal_parts_of_one_file_too(here: Path) 
     assert [entry["duration"] for entry in lines(here / "out.jsonl")] == [1, 1, 0.5, 0.5, 0.5]
 
 
+def test_text_that_is_not_whole_stays_json(here: Path) -> None:
+    write(here / "a.wav", 1)
+    (here / "in.jsonl").write_text('{"path": "a.wav", "text": "x\\ud800y"}')
+    assert codec_prepare("in.jsonl", "out.jsonl").exit_code == 0
+    assert lines(here / "out.jsonl")[0]["text"] == "x\ud800y"
+
+
 def test_members_of_a_tar_keep_their_places(here: Path) -> None:
     data = write(here / "a.wav", 1)
     with tarfile.open("in.tar", "w") as tar:

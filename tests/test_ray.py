@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from audiocodec import load_audio, load_codec, save_audio
 from audiocodec.corpus.opening import open_corpus
 from audiocodec.corpus.run import tokenize
 from audiocodec.corpus.settings import Settings
+from audiocodec_cli.main import run
 
 pytest.importorskip("ray", reason="not installed: ray (extra `ray`)")
 pytest.importorskip("pandas", reason="not installed: pandas (extra `ray`)")
@@ -141,3 +143,15 @@ def test_a_killed_driver_leaves_shards_that_the_same_command_completes(
     assert process.returncode == 1, output
     assert "were there already" in output
     assert files(place / "again") == local
+
+
+def test_an_address_without_a_cluster_is_one_line_and_nothing_is_begun(
+    place: Path, model: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tokenize", str(place / "in"), str(place / "none"), "--model", model]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # nobody listens
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        assert run([*words, "--runner", "ray", "--address", address]) == 1
+    assert capfd.readouterr().err.startswith(f"error: --address {address}: no Ray cluster there (")
+    assert not (place / "none").exists()

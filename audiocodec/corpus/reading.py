@@ -1,18 +1,22 @@
-"""The audio of an utterance."""
+"""The audio of an utterance.
+
+A file of which a part was read stays open until its thread reads another one: parts in ascending
+order are then decoded in one pass, and not each from the beginning of an hour. What is read does
+not depend on it.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import threading
 from collections.abc import Iterator
-from io import BytesIO
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
 
-from audiocodec.audio.reader import AudioReader
 from audiocodec.audio.resampling import Resampler
 from audiocodec.audio.source import Samples
-from audiocodec.corpus.sources import parquet, webdataset
+from audiocodec.corpus.audiofiles import open_audio
+from audiocodec.corpus.sources.state import file_state
 from audiocodec.corpus.utterance import Utterance
 from audiocodec.errors import CodecError
 
@@ -38,84 +42,108 @@ def audio_blocks(utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
     Raises:
         CodecError: as :func:`read_audio`, at the block where it shows.
     """
-    with open_audio(utterance) as reader:
-        yield from _resampled(reader, utterance, sample_rate)
+    with audio_of(utterance) as file:
+        try:
+            resampler = Resampler(file.sample_rate, sample_rate, channels=1)
+        except (ValueError, RuntimeError) as error:
+            raise CodecError(
+                f"{utterance.place}: {file.sample_rate} Hz cannot be resampled to {sample_rate} Hz "
+                f"({error})"
+            ) from None
+        for part in file.cut(utterance):
+            yield resampler.push(part.mean(axis=0, keepdims=True))[0]
+        yield resampler.flush()[0]
 
 
-def open_audio(utterance: Utterance) -> AudioReader:
-    """The audio file that an utterance is, or is a part of.
+class PartReader:
+    """Reads parts of the audio file of an utterance, in ascending order.
+
+    ``sample_rate`` (Hz) and ``channels`` are the file's.
 
     Raises:
         CodecError: it cannot be read.
     """
-    return AudioReader(_Member(utterance) if utterance.member else utterance.path)
-
-
-class _Member(BytesIO):
-    """An audio file in a tar or Parquet file, with its name for messages."""
 
     def __init__(self, utterance: Utterance) -> None:
-        super().__init__(_member_bytes(utterance))
-        self.name = utterance.place
+        self._file = _key(utterance)
+        self._reader = open_audio(utterance)
+        self.sample_rate, self.channels = self._reader.info.sample_rate, self._reader.info.channels
+        self._blocks = self._reader.blocks(seconds=1)
+        self._block: Samples = np.zeros((self.channels, 0), np.float32)
+        self._at = 0  # the position of the block, in samples
+
+    def close(self) -> None:
+        self._reader.__exit__()
+
+    def has_ahead(self, utterance: Utterance) -> bool:
+        """Whether the utterance is a part of this file that :meth:`cut` has not passed."""
+        ahead = round(utterance.offset * self.sample_rate) >= self._at
+        return ahead and self._file == _key(utterance)
+
+    def cut(self, utterance: Utterance) -> Iterator[Samples]:
+        """The samples ``[C, n]``, ``n > 0``, at the file's rate, in blocks of at most a second.
+
+        Raises:
+            CodecError: as :func:`read_audio`.
+        """
+        rate = self.sample_rate
+        start = round(utterance.offset * rate)
+        stop = None if utterance.duration is None else start + round(utterance.duration * rate)
+        empty = True
+        while True:
+            first, end = start - self._at, None if stop is None else stop - self._at
+            part = self._block[:, max(0, first) : end]
+            if part.shape[1]:
+                empty = False
+                yield part
+            reached = self._at + self._block.shape[1]
+            if stop is not None and reached >= stop:
+                break
+            if (block := next(self._blocks, None)) is None:
+                break
+            self._at, self._block = reached, block
+        if reached == 0 or (empty and reached > start):
+            raise CodecError(f"{utterance.place}: has no samples")
+        if empty or (stop is not None and reached < stop - round(SLACK_SECONDS * rate)):
+            raise CodecError(
+                f"{utterance.place}: ends at {reached / rate:.2f} s, before the utterance does; "
+                "correct the manifest, or replace the file"
+            )
 
 
-def checksum(utterance: Utterance) -> str:
-    """SHA-256 of the audio file that an utterance is, or is a part of, in hexadecimal.
+_kept = threading.local()
+
+
+@contextmanager
+def audio_of(utterance: Utterance) -> Iterator[PartReader]:
+    """A reader of the utterance's audio: the one that its thread used last, where that serves.
 
     Raises:
         CodecError: it cannot be read.
     """
-    if utterance.member:
-        return hashlib.sha256(_member_bytes(utterance)).hexdigest()
+    reader: PartReader | None = getattr(_kept, "reader", None)
+    _kept.reader = None
+    if reader is not None and not reader.has_ahead(utterance):
+        reader.close()
+        reader = None
+    reader = reader or PartReader(utterance)
     try:
-        with open(utterance.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        reason = error.strerror or error
-        raise CodecError(f"{utterance.path}: cannot be read ({reason})") from None
+        yield reader
+    except BaseException:
+        reader.close()
+        raise
+    other, _kept.reader = _kept.reader, None
+    if other is not None:
+        other.close()
+    if utterance.duration is None:  # it was read to its end
+        reader.close()
+    else:
+        _kept.reader = reader
 
 
-def _member_bytes(utterance: Utterance) -> bytes:
-    inside_parquet = Path(utterance.path).suffix.lower() == ".parquet"
-    read = parquet.read_row if inside_parquet else webdataset.read_member
-    return read(utterance.path, utterance.member)
-
-
-def cut_blocks(reader: AudioReader, utterance: Utterance) -> Iterator[Samples]:
-    """The samples ``[C, n]`` of an utterance at its file's own rate, in blocks of at most a second.
-
-    Raises:
-        CodecError: as :func:`read_audio`.
-    """
-    rate = reader.info.sample_rate
-    start = round(utterance.offset * rate)
-    stop = None if utterance.duration is None else start + round(utterance.duration * rate)
-    at = 0
-    for block in reader.blocks(seconds=1):
-        part = block[:, max(0, start - at) : None if stop is None else stop - at]
-        if part.shape[1]:
-            yield part
-        at += block.shape[1]
-        if stop is not None and at >= stop:
-            break
-    if at == 0:
-        raise CodecError(f"{utterance.place}: has no samples")
-    if at <= start or (stop is not None and at < stop - round(SLACK_SECONDS * rate)):
-        raise CodecError(
-            f"{utterance.place}: ends at {at / rate:.2f} s, before the utterance does; correct "
-            "the manifest, or replace the file"
-        )
-
-
-def _resampled(reader: AudioReader, utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
-    """The samples ``[n]`` of the utterance, block by block."""
-    rate = reader.info.sample_rate
+def _key(utterance: Utterance) -> object:
+    """What is the same for all parts of a file."""
     try:
-        resampler = Resampler(rate, sample_rate, channels=1)
-    except (ValueError, RuntimeError) as error:
-        raise CodecError(
-            f"{utterance.place}: {rate} Hz cannot be resampled to {sample_rate} Hz ({error})"
-        ) from None
-    for part in cut_blocks(reader, utterance):
-        yield resampler.push(part.mean(axis=0, keepdims=True))[0]
-    yield resampler.flush()[0]
+        return utterance.path, utterance.member, file_state(utterance.path)
+    except CodecError:
+        return None  # it cannot be opened either, with a better message

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from audiocodec.batch.threads import Stop, on_threads
+from audiocodec.batch.threads import Stop, in_order
 from audiocodec.corpus.opening import open_corpus
 from audiocodec.corpus.preparing.layouts import with_known
 from audiocodec.corpus.preparing.scan import Scan, scan
@@ -18,8 +18,10 @@ from audiocodec.errors import CodecError
 from audiocodec.paths import replacing
 from audiocodec.progress import progress_bar
 
-Result = tuple[int, Utterance, Scan | str]
-"""The number of an utterance, the utterance, and what it is or why it cannot be read."""
+ESCAPE = "backslashreplace"
+"""Halves of surrogate pairs, which JSON can hold and UTF-8 cannot, become JSON's escapes."""
+AHEAD = 16
+"""Utterances for each thread that may be read before one of them, a long one, is."""
 
 
 def prepare(source: Path, target: Path, jobs: int = 1) -> Totals:
@@ -38,49 +40,32 @@ def prepare(source: Path, target: Path, jobs: int = 1) -> Totals:
     totals = Totals()
     folder = os.path.dirname(os.path.abspath(target))
 
-    def read(item: tuple[int, Utterance]) -> Result:
-        number, utterance = item
+    def read(utterance: Utterance) -> tuple[Utterance, Scan | str]:
         try:
-            return number, with_known(utterance), scan(utterance)
+            return with_known(utterance), scan(utterance)
         except CodecError as error:
-            return number, utterance, str(error)
+            return utterance, str(error)
 
     with (
         replacing(target) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
+        temporary.open("w", encoding="utf-8", newline="\n", errors=ESCAPE) as file,
         progress_bar(len(corpus), "utterances") as bar,
+        closing(
+            in_order(read, corpus.utterances(0, len(corpus)), jobs, Stop(), AHEAD * jobs)
+        ) as results,
     ):
-        collect = _in_order(file, folder, totals, lambda: bar.update(1))
-        items = enumerate(corpus.utterances(0, len(corpus)))
-        on_threads(read, items, max(1, min(jobs, len(corpus))), Stop(), collect)
-        if not totals.utterances:
-            raise CodecError(f"{source}: nothing in it can be read; {totals.unreadable[0]}")
-        file.flush()
-        os.fsync(file.fileno())
-    return totals
-
-
-def _in_order(
-    file: IO[str], folder: str, totals: Totals, after: Callable[[], object]
-) -> Callable[[Result], None]:
-    """What takes results in any order, and writes and counts them in that of the corpus."""
-    waiting: dict[int, Result] = {}
-    at = 0
-
-    def collect(result: Result) -> None:
-        nonlocal at
-        waiting[result[0]] = result
-        while at in waiting:
-            _, utterance, found = waiting.pop(at)
-            at += 1
+        for utterance, found in results:
             if isinstance(found, str):
                 totals.add_unreadable(utterance, found)
             else:
                 totals.add(utterance, found)
                 file.write(json.dumps(_entry(utterance, found, folder), ensure_ascii=False) + "\n")
-        after()
-
-    return collect
+            bar.update(1)
+        if not totals.utterances:
+            raise CodecError(f"{source}: nothing in it can be read; {totals.unreadable[0]}")
+        file.flush()
+        os.fsync(file.fileno())
+    return totals
 
 
 def _entry(utterance: Utterance, found: Scan, folder: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiocodec.audio.source import Samples
-from audiocodec.corpus.reading import checksum, cut_blocks, open_audio
+from audiocodec.corpus.audiofiles import checksum
+from audiocodec.corpus.reading import audio_of
 from audiocodec.corpus.utterance import Utterance
 
 SILENCE_DB = -50.0
@@ -54,9 +55,9 @@ def scan(utterance: Utterance) -> Scan:
     """
     digest = checksum(utterance)
     num_samples = silent = clipped = 0
-    with open_audio(utterance) as reader:
-        rate, channels = reader.info.sample_rate, reader.info.channels
-        for block in cut_blocks(reader, utterance):
+    with audio_of(utterance) as file:
+        rate, channels = file.sample_rate, file.channels
+        for block in file.cut(utterance):
             num_samples += block.shape[1]
             silent += _silent(block, max(1, round(FRAME_SECONDS * rate)))
             clipped += _clipped(block)

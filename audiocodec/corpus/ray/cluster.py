@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from audiocodec.errors import CodecError
-from audiocodec.extras import import_extra
+from audiocodec.extras import import_extra, require_extra
 
 OBJECT_STORE_BYTES = 100 * 2**20
 """Of a cluster that is started here. What passes it are numbers of shards and their records."""
+CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,25 @@ class Cluster:
         return self.device.startswith("cuda")
 
 
+def check_cluster(cluster: Cluster) -> None:
+    """Check that Ray is installed and somebody listens at the address.
+
+    Raises:
+        CodecError: not so.
+    """
+    import_extra("pandas", "ray", "--runner ray")  # Ray Data needs it, and `ray` alone has it not
+    require_extra("ray", "ray", "--runner ray")
+    host, _, port = cluster.address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:  # Ray itself tries for ten minutes and longer
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise _unreachable(cluster, error) from None
+
+
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[Any]:
     """The package ``ray``, connected to the cluster; one that is started here ends at the end."""
-    import_extra("pandas", "ray", "--runner ray")  # Ray Data needs it, and `ray` alone has it not
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     # Ray warns that actors could not be restarted after the end of the process that is the owner
     # of their arguments: this one, with which they end.
@@ -76,7 +93,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
 def _reason(error: BaseException, cluster: Cluster) -> str:
     """What Ray says, in one line; what one of our actors said."""
     if isinstance(error, ConnectionError):
-        return f"--address {cluster.address}: no Ray cluster there; start one with ray start --head"
+        return str(_unreachable(cluster, error))
     text = str(error)
     for line in reversed(text.splitlines()):
         if "CodecError: " in line:
@@ -85,4 +102,12 @@ def _reason(error: BaseException, cluster: Cluster) -> str:
     return (
         f"--runner ray: {type(error).__name__}: {lines[0] if lines else 'no reason is known'}; the "
         "finished shards are kept, and the same command goes on"
+    )
+
+
+def _unreachable(cluster: Cluster, error: BaseException) -> CodecError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return CodecError(
+        f"--address {cluster.address}: no Ray cluster there ({reason}); start one with ray start "
+        "--head, or leave --address out"
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from audiocodec.corpus.ledger import FOLDER, ShardRecord
 from audiocodec.corpus.ranks import Rank
 from audiocodec.corpus.ray.actors import Attempts, ShardMaker, Task
-from audiocodec.corpus.ray.cluster import Cluster, connected
+from audiocodec.corpus.ray.cluster import Cluster, check_cluster, connected
 from audiocodec.corpus.run import Outcome, make_shards
 from audiocodec.corpus.settings import Settings
 from audiocodec.corpus.shard import Progress
@@ -71,6 +71,7 @@ def tokenize_on_ray(
             for place in touched:  # what actors that were killed left
                 sweep(place, again=True)
 
+    check_cluster(cluster)
     return make_shards(make, settings, folder, rank, retry, progress)
 
 
