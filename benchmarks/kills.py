@@ -80,6 +80,7 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         seconds = killing.whole(Path(scratch, "whole"))
         expected = files(Path(scratch, "whole"))
+        whole = len([name for name in expected if name.startswith("ledger/shard")])
         print(f"undisturbed: {len(expected)} files in {seconds:.1f} s", flush=True)
         while done < kills:
             passes += 1
@@ -97,6 +98,8 @@ def main(
                     f"kill {done} after {after:.1f} s: {held} shards, {len(parts)} parts left",
                     flush=True,
                 )
+                if held == whole:
+                    break
             killing.whole(out)
             found = files(out)
             names = sorted(

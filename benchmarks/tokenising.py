@@ -1,9 +1,10 @@
 """`codec tokenize` on one and on two cores, beside `codec encode` of the same files, in turns.
 
     python benchmarks/tokenising.py TRAIN/part0 --files 200
+    python benchmarks/tokenising.py VALIDATION --files 30 --turns 5      on a busy machine
 
-Wall-clock time from a cold start, with the loading of the model; CPU time; and the peak of the
-resident memory. The last lines are ratios of the medians.
+First the work alone, in this process: wall-clock seconds, and ratios of the medians. Then each as a
+command from a cold start: wall-clock and CPU seconds, and the peak of the resident memory.
 """
 
 from __future__ import annotations
@@ -13,71 +14,87 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import click
+import torch
 
-from audiocodec import find_audio
+from audiocodec import encode_file, find_audio, load_codec
 from audiocodec.audio import audio_info
+from audiocodec.batch.threads import Stop, on_threads
+from audiocodec.corpus.opening import open_corpus
+from audiocodec.corpus.run import tokenize
+from audiocodec.corpus.settings import Settings
+from audiocodec.runtime import RuntimeCodec
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Wall-clock and CPU seconds, and the peak memory in MB, of a process."""
-
-    wall: float
-    cpu: float
-    peak: float
-
-
-def cost(arguments: list[str], cores: int) -> Cost:
-    """Run `codec` with ``arguments``, bound to the first ``cores`` cores where that is possible."""
-    process = subprocess.Popen([sys.executable, "-m", "audiocodec_cli", "-q", *arguments])
-    if hasattr(os, "sched_setaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))[:cores]
-        os.sched_setaffinity(process.pid, allowed)
+def tokenize_seconds(codec: RuntimeCodec, listed: Path, out: Path, workers: int) -> float:
+    corpus = open_corpus(listed)
     started = time.perf_counter()
+    tokenize(corpus, Settings.of(codec, corpus), codec, out, workers=workers)
+    return time.perf_counter() - started
+
+
+def encode_seconds(codec: RuntimeCodec, paths: Sequence[Path], out: Path, workers: int) -> float:
+    out.mkdir()
+
+    def encode(path: Path) -> None:
+        encode_file(path, out / f"{path.stem}.tok", codec, coding="fixed")
+
+    started = time.perf_counter()
+    on_threads(encode, paths, workers, Stop(), lambda _: None)
+    return time.perf_counter() - started
+
+
+def command(arguments: list[str]) -> tuple[float, float, float]:
+    """Wall-clock and CPU seconds, and the peak memory in MB, of `codec`."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "audiocodec_cli", "-q", *arguments])
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - started
     if os.waitstatus_to_exitcode(status):
         raise click.ClickException(f"codec {' '.join(arguments)} failed")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--files", default=200, show_default=True, help="How many, the first ones.")
 @click.option("--turns", default=3, show_default=True)
-@click.option("--format", "format_name", default="parquet", show_default=True)
-def main(folder: Path, files: int, turns: int, format_name: str) -> None:
+@click.option("--commands/--no-commands", default=True, help="Also as commands.")
+def main(folder: Path, files: int, turns: int, commands: bool) -> None:
+    torch.set_num_threads(1)
     paths = [path.resolve() for path in find_audio(folder)[:files]]
     hours = sum(audio_info(path).seconds for path in paths) / 3600
-    costs: dict[str, list[Cost]] = {}
+    print(f"{len(paths)} files, {60 * hours:.1f} min of audio", flush=True)
+    codec = load_codec("speech_16khz")
+    found: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         listed = Path(scratch, "files.txt")
         listed.write_text("".join(f"{path}\n" for path in paths))
         for turn in range(turns):
-            for cores in (1, 2):
-                jobs = ["--jobs", str(cores)]
-                out = str(Path(scratch, f"{cores}-{turn}"))
-                tokenize = ["tokenize", str(listed), f"{out}-shards", "--format", format_name]
-                encode = ["encode", "--files-from", str(listed), f"{out}-files", "--coding"]
-                for name, command in (("tokenize", tokenize), ("encode", [*encode, "fixed"])):
-                    found = cost([*command, *jobs], cores)
-                    costs.setdefault(f"{name}, {cores} cores", []).append(found)
-                    print(f"{name}, {cores} cores: {found}", flush=True)
-    print(f"\n{len(paths)} files, {hours:.2f} h of audio, median of {turns} turns\n")
-    print("| | wall s | CPU s | x real time | peak MB |\n| -- | -- | -- | -- | -- |")
-    wall = {name: median(each.wall for each in found) for name, found in costs.items()}
-    for name, found in costs.items():
-        cpu, peak = median(each.cpu for each in found), max(each.peak for each in found)
-        speed = 3600 * hours / wall[name]
-        print(f"| {name} | {wall[name]:.1f} | {cpu:.1f} | {speed:.0f} | {peak:.0f} |")
-    one, two = wall["tokenize, 1 cores"], wall["tokenize, 2 cores"]
-    print(f"\ntwo cores against one: {one / two:.2f}x")
-    print(f"tokenize against encode on two cores: {wall['encode, 2 cores'] / two:.2f}x")
+            for workers in (1, 2):
+                out = Path(scratch, f"{turn}-{workers}")
+                tokenized = tokenize_seconds(codec, listed, out, workers)
+                encoded = encode_seconds(codec, paths, out.with_suffix(".tok"), workers)
+                found.setdefault(("tokenize", workers), []).append(tokenized)
+                found.setdefault(("encode", workers), []).append(encoded)
+                print(f"{workers} cores: tokenize {tokenized:.1f} s, encode {encoded:.1f} s")
+        middle = {key: median(seconds) for key, seconds in found.items()}
+        one, two = middle["tokenize", 1], middle["tokenize", 2]
+        print(f"tokenize, two cores against one: {one / two:.2f}x")
+        print(f"tokenize against encode, one core: {middle['encode', 1] / one:.2f}x", end="")
+        print(f", two cores: {middle['encode', 2] / two:.2f}x", flush=True)
+        for workers in (1, 2) if commands else ():
+            out, jobs = f"{scratch}/{workers}", ["--jobs", str(workers)]
+            first = command(["tokenize", str(listed), out, *jobs])
+            second = command(["encode", "--files-from", str(listed), f"{out}.tok", *jobs])
+            for name, (wall, cpu, peak) in (("tokenize", first), ("encode", second)):
+                print(
+                    f"codec {name} {' '.join(jobs)}: {wall:.0f} s, CPU {cpu:.0f} s, {peak:.0f} MB"
+                )
 
 
 if __name__ == "__main__":

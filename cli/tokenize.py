@@ -116,10 +116,11 @@ def command(
 ) -> None:
     """Turn a corpus into shards of tokens.
 
-    IN is a folder of audio files or a JSONL manifest (path, and optionally id, offset, duration,
-    speaker, text, split). Audio is mixed to mono at the model's rate. OUT is a new folder, or one
-    that the same command began: finished shards are kept, and the rest is made. The result is the
-    same to the byte, however often the command was interrupted, and with any number of jobs.
+    IN is a folder of audio files, a list of paths (.txt), a JSONL manifest (path, and optionally
+    id, offset, duration, speaker, text, split), or WebDataset .tar or Parquet files, alone or in a
+    folder. Audio is mixed to mono at the model's rate. OUT is a new folder, or one that the same
+    command began: finished shards are kept, and the rest is made. The result is the same to the
+    byte, however often the command was interrupted, and with any number of jobs.
 
     OUT/errors.jsonl has the utterances that could not be read, with the reason. They do not stop
     the others; the exit status is 1. OUT/ledger has the settings, and a checksum for each shard:

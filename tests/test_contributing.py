@@ -55,16 +55,17 @@ from audiocodec.corpus.rewriting import TokenCorpus
 from audiocodec.corpus.run import tokenize
 from audiocodec.corpus.settings import Settings
 
-Path("list.txt").write_text("x.s16")
-codec, corpus = load_codec("model"), open_corpus(Path("list.txt"))
+Path("wav.scp").write_text("ann-1 x.s16\\n")
+codec, corpus = load_codec("model"), open_corpus(Path("wav.scp"))
 tokenize(corpus, Settings.of(codec, corpus, "lines"), codec, Path("lines"))
-assert [row.codes.shape for row in TokenCorpus(Path("lines")).rows(0)] == [(12, 10)]
+rows = list(TokenCorpus(Path("lines")).rows(0))
+assert [(row.id, row.codes.shape) for row in rows] == [("ann-1", (12, 10))]
 """
 
 
 def test_the_examples_run_and_can_be_used(tmp_path: Path) -> None:
     """In a process of their own, because they register what the other tests must not see."""
-    assert len(BLOCKS) >= 8
+    assert len(BLOCKS) >= 10
     result = subprocess.run(
         [sys.executable, "-c", "\n".join([*BLOCKS, USE])],
         cwd=tmp_path,

@@ -16,6 +16,7 @@ from typing import BinaryIO
 from audiocodec.corpus.sources.state import check_state, file_state
 from audiocodec.corpus.utterance import UniqueIds, Utterance
 from audiocodec.errors import CodecError
+from audiocodec.progress import progress_bar
 
 
 class LinesCorpus(ABC):
@@ -33,9 +34,12 @@ class LinesCorpus(ABC):
         digest = hashlib.blake2b(digest_size=16)
         ids = UniqueIds()
         self._state = file_state(self.path)
-        with self._open() as file:
+        megabytes = self._state[0] / 1e6
+        with self._open() as file, progress_bar(megabytes, "MB", "planning") as bar:
             position = 0
             for number, line in enumerate(file, 1):
+                if number % 10_000 == 0:
+                    bar.update(position / 1e6 - bar.n)
                 if not line.isspace():
                     ids.add(self._utterance(line, number).id)
                     digest.update(line.rstrip(b"\r\n") + b"\n")

@@ -23,6 +23,7 @@ from audiocodec.corpus.sources.manifest import text_of
 from audiocodec.corpus.sources.state import State, check_state, file_state
 from audiocodec.corpus.utterance import UniqueIds, Utterance, check_id
 from audiocodec.errors import CodecError
+from audiocodec.progress import progress_bar
 
 _METADATA = ("txt", "json", "cls")
 
@@ -47,14 +48,16 @@ class WebDatasetCorpus:
         self._tars, self._starts = array("I"), array("Q")
         digest = hashlib.blake2b(digest_size=16)
         ids = UniqueIds()
-        for number in range(len(files)):
-            for start, utterances in self._samples(number, 0):
-                for item in utterances:
-                    ids.add(item.id)
-                    facts = [item.id, start, item.member, item.speaker, item.text, item.split]
-                    digest.update(json.dumps(facts).encode() + b"\n")
-                    self._tars.append(number)
-                    self._starts.append(start)
+        with progress_bar(len(files), "tars", "planning") as bar:
+            for number in range(len(files)):
+                for start, utterances in self._samples(number, 0):
+                    for item in utterances:
+                        ids.add(item.id)
+                        facts = [item.id, start, item.member, item.speaker, item.text, item.split]
+                        digest.update(json.dumps(facts).encode() + b"\n")
+                        self._tars.append(number)
+                        self._starts.append(start)
+                bar.update(1)
         if not self._starts:
             raise CodecError(
                 f"{root}: no audio in these tars (looked for {' '.join(READ_SUFFIXES)})"
