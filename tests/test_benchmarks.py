@@ -181,3 +181,13 @@ def test_packets_are_measured_by_length_and_restart(tmp_path: Path) -> None:
     for row in rows[:14]:
         bits, packets, heads = (float(cell) for cell in row.split("|")[5:8])
         assert bits - 0.01 <= packets < heads
+
+
+def test_a_long_file_takes_fewer_bytes_with_context_coding() -> None:
+    script = load("coding")
+    result = CliRunner().invoke(script.main, [str(CLIPS), "-n", "1", "--jobs", "1"])
+    assert result.exit_code == 0, result.output
+    row = result.stdout.splitlines()[-1].split("|")
+    fixed, context = float(row[2]), float(row[3])
+    assert 0.6 * fixed < context < 0.8 * fixed
+    assert 1.1 < float(row[5]) < 1.5  # PESQ with one codebook
