@@ -134,7 +134,7 @@ def test_an_iterator_that_is_closed_early_stops_its_threads() -> None:
     results = in_order(work, range(100), 3, stop, ahead=3)
     assert next(results) == 0
     results.close()
-    assert sorted(cleared) == [0, 1, 2, 3][: len(cleared)]
+    assert set(cleared) <= {0, 1, 2, 3}  # the others never began
     assert not any("ThreadPool" in thread.name for thread in threading.enumerate())
 
 
