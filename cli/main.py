@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import-codes": ("importcodes", "Turn codes of other programs into token files."),
     "info": ("info", "Say what token files, models or audio files hold."),
     "verify": ("verify", "Check that a model is undamaged and computes the same codes everywhere."),
+    "plot": ("plot", "Draw what the codec makes of a recording."),
     "export": ("export", "Write a model as ONNX graphs, for programs without PyTorch."),
     "stream": ("stream", "Run live audio through the codec."),
     "demo": ("demo", "Try the bundled model on a bundled clip."),

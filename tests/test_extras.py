@@ -97,6 +97,7 @@ for arguments in (
     ("arguments", "package", "extra"),
     [
         (["demo"], "pesq", "eval"),
+        (["plot", "a.wav"], "matplotlib", "eval"),
         (["evaluate", "a.wav"], "pesq", "eval"),
         (["evaluate", "a.wav", "--mos"], "pesq", "eval"),
         (["train", "tiny", "--set", "data.root=."], "tensorboard", "train"),

@@ -18,6 +18,7 @@ COMMANDS = [
     "decode",
     "info",
     "verify",
+    "plot",
     "export",
     "stream",
     "demo",
