@@ -69,7 +69,7 @@ def draw_spectrograms(signals: Mapping[str, Signal], sample_rate: int) -> "Figur
     image = None
     for panel, title, spectrum in zip(panels[0], signals, spectra, strict=False):
         image = _show_spectrum(panel, spectrum, sample_rate, spectra[0])
-        panel.set_title(title, fontsize=10)
+        panel.set_title(title, fontsize=10, parse_math=False)
         panel.set_xlabel("s")
         panel.set_ylabel("Hz" if panel is panels[0][0] else "")
     if image is not None:
@@ -89,7 +89,7 @@ def draw_coding(coding: Coding) -> "Figure":
     parts += [1.0] if coding.errors is not None else []
     size = (11.0, 1.15 * sum(parts) + 0.8)
     figure, grid = subplots(len(parts), 1, size, sharex=True, height_ratios=parts)
-    figure.suptitle(coding.title.replace("$", r"\$"), fontsize=11)
+    figure.suptitle(coding.title, fontsize=11, parse_math=False)
     panels = iter(grid[:, 0])
     _show_waveforms(next(panels), known, coding)
     spectra = [_spectrum(signal, coding.sample_rate) for signal in known.values()]

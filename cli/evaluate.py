@@ -49,10 +49,12 @@ def parse_metrics(ctx: click.Context, param: click.Parameter, value: str | None)
     return names
 
 
-def check_csv(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse a CSV that cannot be written before anything is computed."""
+def check_output(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before anything is computed."""
     if value is not None and (value.is_dir() or not value.absolute().parent.is_dir()):
-        raise CodecError(f"--csv {value}: is a folder, or its folder does not exist; name a file")
+        raise CodecError(
+            f"{param.opts[0]} {value}: is a folder, or its folder does not exist; name a file"
+        )
     return value
 
 
@@ -60,7 +62,7 @@ csv_option = click.option(
     "--csv",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    callback=check_csv,
+    callback=check_output,
     help="Write the scores of every file here, one line each.",
 )
 
@@ -114,6 +116,14 @@ def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @coding_option
 @csv_option
 @click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="PAGE.html",
+    callback=check_output,
+    help="Write an HTML page: tables, charts, and the worst and best files to hear and see. All is "
+    "in the one file.",
+)
+@click.option(
     "--save",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -130,13 +140,16 @@ def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "failures."
 )
 @threads_option()
+@click.pass_context
 def command(
+    ctx: click.Context,
     sources: tuple[str, ...],
     models: tuple[str, ...],
     num_codebooks: tuple[int, ...] | None,
     beam: int,
     coding: str | None,
     csv: Path | None,
+    report: Path | None,
     save: Path | None,
     overwrite: bool,
     device: str,
@@ -164,6 +177,7 @@ def command(
     codec evaluate held_out/                               the bundled model
     codec evaluate held_out/ -n 1,3,6,12 --csv scores.csv  every file's scores
     codec evaluate held_out/ --model speech_16khz --model runs/mine/model
+    codec evaluate held_out/ --report report.html          a page with charts and audio
     codec evaluate held_out/ -n 6 --save listen            decoded audio in listen/MODEL/6
     codec evaluate held_out/ --metrics distill_mos --json > scores.json
     """
@@ -172,6 +186,10 @@ def command(
     from audiocodec.checkpoint import load_codec
     from audiocodec.evaluation import compare
 
+    if report is not None:
+        from audiocodec.evaluation.page import check_page
+
+        check_page("codec evaluate --report")
     use_threads(threads)
     device = resolve_device(device)
     codecs = [load_codec(model, device) for model in models]
@@ -191,12 +209,19 @@ def command(
         jobs=jobs,
         save=save,
         overwrite=overwrite,
+        stage_bits=report is not None,
         progress=True,
     )
     result = comparison if len(models) > 1 else comparison.evaluations[0]
     click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())
     if csv is not None:
         result.write_csv(csv)
+    if report is not None:
+        from audiocodec.evaluation.examples import find_examples
+        from audiocodec.evaluation.page import write_page
+
+        examples = find_examples(codecs, comparison.evaluations, progress=True)
+        write_page(report, comparison, examples, ["codec", *ctx.find_root().obj])
     for failure in result.unreadable.values():
         click.echo(f"error: {failure}", err=True)
     return 1 if result.unreadable else 0

@@ -98,6 +98,7 @@ for arguments in (
     [
         (["demo"], "pesq", "eval"),
         (["plot", "a.wav"], "matplotlib", "eval"),
+        (["evaluate", "a.wav", "--report", "a.html"], "matplotlib", "eval"),
         (["evaluate", "a.wav"], "pesq", "eval"),
         (["evaluate", "a.wav", "--mos"], "pesq", "eval"),
         (["train", "tiny", "--set", "data.root=."], "tensorboard", "train"),

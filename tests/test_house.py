@@ -24,6 +24,7 @@ COMMANDS = [
     "demo",
     "evaluate",
     "score",
+    "compare",
     "train",
     "train-context",
     "transcode",

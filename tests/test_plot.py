@@ -48,7 +48,7 @@ def test_audio_and_its_tokens_have_the_same_codes_and_reconstruction(
     pair = whole.reconstruction[None], whole.reference[None]
     distance = score_pair(*pair, saved.sample_rate)[1]["log_mel_distance"]
     assert np.mean(both.errors) == pytest.approx(distance, rel=1e-3)
-    assert alone.bits["fixed"].tolist() == [16.0] * whole.codes.shape[1]
+    assert alone.bits["fixed"].tolist() == [12.0] * whole.codes.shape[1]
     assert panels(alone) == ["waveform", "reconstruction Hz", "codes codebook", "bits per frame"]
     assert {"reference Hz", "log-mel error, dB"} == set(panels(both)) - set(panels(alone))
 

@@ -99,11 +99,15 @@ def compare(
     jobs: int | None = None,
     save: str | Path | None = None,
     overwrite: bool = False,
+    stage_bits: bool = False,
     progress: bool = False,
 ) -> Comparison:
     """:func:`evaluate` several codecs on the same files, one after another.
 
     Codecs of the same name are distinguished by the first digits of their fingerprints.
+
+    Args:
+        stage_bits: count the bits of each codebook under the context model too, which takes time.
 
     Raises:
         CodecError: as :func:`evaluate`, or there is no codec. The arguments are checked before
@@ -130,6 +134,7 @@ def compare(
                 beam=beam,
                 coding=coding or codec.default_coding(),
                 threads=threads,
+                context_bits=np.zeros(counts[-1]) if stage_bits and codec.context else None,
             )
         )
     files, unreadable = find_sources(sources)
