@@ -38,17 +38,17 @@ def test_small_differences_in_every_file_are_seen_where_means_overlap(
     found = json.loads(capsys.readouterr().out)["differences"]
     verdicts = {(each["second"], each["first"], each["score"]): each for each in found}
     stoi = verdicts["new", "old", "stoi"]
-    assert stoi["verdict"] == "new is better"
+    assert stoi["verdict"] == "second is better"
     assert stoi["difference"]["mean"] == pytest.approx(0.01, abs=1e-3)
     assert stoi["difference"]["ci95"] < 0.002 < np.std(files) / np.sqrt(12)
-    assert verdicts["new", "old", "log_mel_distance"]["verdict"] == "new is better"
-    assert verdicts["new", "old", "payload_kbps"]["verdict"] == "new takes less"
+    assert verdicts["new", "old", "log_mel_distance"]["verdict"] == "second is better"
+    assert verdicts["new", "old", "payload_kbps"]["verdict"] == "second takes less"
     assert verdicts["same", "old", "stoi"]["verdict"] == "not distinguishable"
     assert verdicts["same", "old", "payload_kbps"]["verdict"] == "not distinguishable"
     assert run(["compare", "a.csv", "b.csv"]) == 0
     line = next(x for x in capsys.readouterr().out.splitlines() if " STOI " in x)
     assert line.split()[:5] == ["3", "STOI", "12", "0.600", "0.610"]
-    assert line.endswith("new is better")
+    assert line.endswith("second is better")
 
 
 def test_only_files_in_common_are_compared_and_that_is_said(
@@ -65,6 +65,14 @@ def test_only_files_in_common_are_compared_and_that_is_said(
     write("c.csv", "m", [0.6, 0.8], first=7)
     with pytest.raises(CodecError, match="no file and number of codebooks in common"):
         find_differences([*read_scores("a.csv"), *read_scores("c.csv")])
+
+
+def test_another_codec_is_compared_with_each_number_of_codebooks(here: Path) -> None:
+    write("a.csv", "ours", [0.5, 0.6, 0.7])
+    Path("b.csv").write_text("file,stoi\n0.wav,0.4\n1.wav,0.5\n2.wav,0.6\n")
+    (stoi,) = find_differences([*read_scores("a.csv"), *read_scores("b.csv")]).found
+    assert (stoi.first, stoi.second, stoi.num_codebooks) == ("ours", "b", 3)
+    assert (stoi.score, stoi.verdict) == ("stoi", "first is better")
 
 
 def test_one_file_has_no_verdict(here: Path) -> None:

@@ -25,15 +25,17 @@ def draw_quality(evaluations: Sequence[Evaluation]) -> Figure:
     """Each score against the kbps of the codes in the token files: means and 95 % intervals."""
     figure, panels = _panels(evaluations)
     for metric, panel in panels.items():
+        lines: dict[str, list[tuple[float, float, float]]] = {}
         for evaluation in evaluations:
-            points = []
+            # A baseline such as opus:6k is a point of the line of its codec.
+            name = evaluation.model if evaluation.code_counts else evaluation.model.split(":")[0]
             for count in evaluation.num_codebooks:
                 kbps, mean = (evaluation.mean(name, count) for name in ("payload_kbps", metric))
                 if kbps and mean:
-                    points.append((kbps.mean, mean.mean, mean.ci95 or 0.0))
-            if points:
-                x, y, half = zip(*points, strict=True)
-                panel.errorbar(x, y, half, marker="o", capsize=3, label=_safe(evaluation.model))
+                    lines.setdefault(name, []).append((kbps.mean, mean.mean, mean.ci95 or 0.0))
+        for name, points in lines.items():
+            x, y, half = zip(*sorted(points), strict=True)
+            panel.errorbar(x, y, half, marker="o", capsize=3, label=_safe(name))
         panel.set(xlabel="kbps per channel", ylabel=METRICS[metric].title, xlim=(0, None))
         panel.grid(alpha=0.3)
     _legend(figure, panels.values(), len(evaluations))
@@ -50,7 +52,8 @@ def draw_distributions(evaluations: Sequence[Evaluation]) -> Figure:
             for count in evaluation.num_codebooks:
                 rows = [row for row in evaluation.rows if row.num_codebooks == count]
                 values.append([row.scores[metric] for row in rows if metric in row.scores])
-                labels.append(f"{_safe(evaluation.model)}\n{count}" if several else str(count))
+                name = _safe(evaluation.model)
+                labels.append(f"{name} {count or ''}" if several else str(count))
         panel.boxplot(values, widths=0.6, medianprops={"color": "C1"}, flierprops={"markersize": 3})
         panel.set_xticks(range(1, len(labels) + 1), labels, fontsize=7 if several else 9)
         panel.tick_params(axis="x", rotation=90 if several else 0)
@@ -64,6 +67,8 @@ def draw_codebooks(evaluations: Sequence[Evaluation]) -> Figure:
     figure, grid = subplots(1, 2, (9.0, 2.8), sharex=True)
     used, even = grid[0]
     for evaluation in evaluations:
+        if not evaluation.code_counts:
+            continue
         found = evaluation.codebooks()
         numbers = range(1, len(found) + 1)
         label = _safe(evaluation.model)

@@ -74,7 +74,7 @@ class Comparison:
         parts = [[title_line(each) for each in evaluations], *mean_tables(evaluations)]
         if remarks := self.remarks():
             parts.append(remarks)
-        parts += [[each.model, *codebook_table(each)] for each in evaluations]
+        parts += [[each.model, *codebook_table(each)] for each in evaluations if each.code_counts]
         if self.failures:
             parts.append(failure_lines(self.failures))
         return "\n\n".join("\n".join(part) for part in parts)

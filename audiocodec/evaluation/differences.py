@@ -37,12 +37,17 @@ class System:
     Attributes:
         name: to show; of several with one name, the source is added.
         source: the CSV or folder.
-        scores: for each number of codebooks (None where it is not known) and file, scores by name.
+        scores: for each number of codebooks (None for other codecs) and file, scores by name.
     """
 
     name: str
     source: str
     scores: dict[int | None, dict[str, dict[str, float]]] = field(default_factory=dict)
+
+    @property
+    def any_count(self) -> dict[str, dict[str, float]]:
+        """The scores of another codec; of a model, none."""
+        return self.scores.get(None, {})
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,12 @@ class Difference:
         if not self.distinguishable:
             return "not distinguishable"
         higher = self.difference.mean > 0
-        better = "lower" if self.score in RATES else METRICS[self.score].better
-        if not better:
-            return f"{self.second} is {'higher' if higher else 'lower'}"
         if self.score in RATES:
-            return f"{self.second} takes {'more' if higher else 'less'}"
-        return f"{self.second if higher == (better == 'higher') else self.first} is better"
+            return "second takes more" if higher else "second takes less"
+        better = METRICS[self.score].better
+        if not better:
+            return "second is higher" if higher else "second is lower"
+        return f"{'second' if higher == (better == 'higher') else 'first'} is better"
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def read_scores(path: str | Path) -> list[System]:
                 system = systems.setdefault(
                     f"{model} {row.get('fingerprint')}", System(model, str(path))
                 )
-                count = int(row["num_codebooks"]) if row.get("num_codebooks") else None
+                count = int(row.get("num_codebooks") or 0) or None
                 system.scores.setdefault(count, {})[row["file"]] = found
     except OSError as error:
         raise CodecError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -186,8 +191,8 @@ def _compare(
 ) -> list[Difference]:
     """Differences in the numbers of codebooks, files and scores that both have."""
     found = []
-    for count in [count for count in first.scores if count in second.scores]:
-        ours, theirs = first.scores[count], second.scores[count]
+    for count in _shared_counts(first, second):
+        ours, theirs = (system.scores.get(count, system.any_count) for system in (first, second))
         shared = [file for file in ours if file in theirs]
         if shared and len(shared) < max(len(ours), len(theirs)):
             number = "" if count is None else f" with {count} codebooks"
@@ -205,6 +210,13 @@ def _compare(
                 ours_mean, theirs_mean = np.mean(pairs, axis=0).tolist()
                 found.append(Difference(*labels, count, score, ours_mean, theirs_mean, mean))
     return found
+
+
+def _shared_counts(first: System, second: System) -> list[int | None]:
+    """The numbers of codebooks to compare; another codec is compared with each of a model."""
+    if first.any_count:
+        return list(second.scores)
+    return [count for count in first.scores if second.any_count or count in second.scores]
 
 
 def _labels(systems: Sequence[System]) -> list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-import torch
 from numpy.typing import NDArray
 
 from audiocodec.audio import load_audio
+from audiocodec.evaluation.baselines import Baseline
 from audiocodec.evaluation.metrics import METRICS
 from audiocodec.evaluation.result import Evaluation
 from audiocodec.progress import progress_bar
@@ -61,7 +61,7 @@ class Examples:
 
 
 def find_examples(
-    codecs: Sequence[RuntimeCodec],
+    codecs: Sequence[RuntimeCodec | Baseline],
     evaluations: Sequence[Evaluation],
     *,
     most: int = MOST,
@@ -73,7 +73,7 @@ def find_examples(
     evaluated. Each model codes with the most codebooks that were evaluated for it.
 
     Args:
-        codecs: those that were evaluated.
+        codecs: those that were evaluated, baselines too.
         evaluations: their results, in the same order.
         most: files of either kind.
         progress: show a progress bar on stderr.
@@ -107,18 +107,24 @@ def find_examples(
 
 
 def _signals(
-    file: Path, codecs: Sequence[RuntimeCodec], evaluations: Sequence[Evaluation], rate: int
+    file: Path,
+    codecs: Sequence[RuntimeCodec | Baseline],
+    evaluations: Sequence[Evaluation],
+    rate: int,
 ) -> dict[str, Signal]:
     reference, _ = load_audio(file, rate)
     signals = {"reference": reference[0, : round(SECONDS * rate)].numpy()}
     for codec, evaluation in zip(codecs, evaluations, strict=True):
         audio, _ = load_audio(file, codec.sample_rate)
         count = evaluation.num_codebooks[-1]
-        with torch.inference_mode():
+        if isinstance(codec, Baseline):
+            decoded = codec.code(audio[0].numpy()).reconstruction
+        else:
             codes = codec.encode(audio[:1, None], count, evaluation.beam)
             decoded = codec.decode(codes, audio.shape[1])[0, 0].float().cpu().numpy()
         decoded = decoded[: round(SECONDS * codec.sample_rate)]
         if codec.sample_rate != rate:
             decoded = soxr.resample(decoded, codec.sample_rate, rate)
-        signals[f"{evaluation.model}, codebooks: {count}"] = decoded
+        label = evaluation.model + (f", codebooks: {count}" if count else "")
+        signals[label] = decoded
     return signals

@@ -101,7 +101,11 @@ def _content(
         "quality": _picture(draw_quality(shown)),
         "distributions": _picture(draw_distributions(shown)),
         "codebooks": _picture(draw_codebooks(shown)),
-        "bits": [(each.model, _picture(draw_bits(each))) for each in comparison.evaluations],
+        "bits": [
+            (each.model, _picture(draw_bits(each)))
+            for each in comparison.evaluations
+            if each.code_counts
+        ],
         "ranking": _ranking(examples) if examples else "",
         "examples": _examples(examples) if examples else [],
         "failures": comparison.failures,

@@ -73,7 +73,7 @@ def mean_legend(evaluation: Evaluation) -> str:
 
 
 def _mean_cells(evaluation: Evaluation, num_codebooks: int) -> list[str]:
-    cells = [str(num_codebooks)]
+    cells = [str(num_codebooks or "-")]
     for rate in ("payload_kbps", "file_kbps"):
         mean = evaluation.mean(rate, num_codebooks)
         cells.append(f"{mean.mean:.2f}" if mean else "-")
