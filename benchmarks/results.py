@@ -16,33 +16,20 @@ from __future__ import annotations
 
 import csv
 import math
-import shutil
-import statistics
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import click
-import numpy as np
-import soundfile
-import soxr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from audiocodec import evaluate, find_audio, load_audio, load_codec
-from audiocodec.evaluation.metrics import select_metrics
-from audiocodec.evaluation.rows import ScoredFile
-from audiocodec.evaluation.scoring import Pair, score_pairs
+from audiocodec import find_audio, load_codec
+from audiocodec.evaluation import Evaluation, compare
+from audiocodec.evaluation.baselines import Baseline, parse_baseline
 from audiocodec.tokens.header import FIXED
 
 HERE = Path(__file__).parent
-RATE = 16_000
-Audio = np.ndarray
 
 
 class Point(NamedTuple):
@@ -58,111 +45,57 @@ class Point(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True)
-class Peer:
-    """A codec with a command line: the programs it needs, and a function that codes a clip."""
-
-    system: str
-    needs: tuple[str, str]
-    setting: str
-    code: Callable[[str, Audio, Path], tuple[Audio, int]]
-    """``(setting, audio [T], scratch folder)`` -> the decoded audio, bytes of payload."""
+SYSTEMS = {"opus": "Opus 1.3", "speex": "Speex", "codec2": "Codec2"}
+BASELINES = "opus:6k opus:9k opus:12k speex:0 speex:1 speex:2 speex:3 "
+BASELINES += "codec2:700C codec2:1600 codec2:3200"
 
 
-def run(*words: object, **options: object) -> None:
-    subprocess.run([str(word) for word in words], check=True, capture_output=True, **options)
+def installed_baselines() -> list[Baseline]:
+    """The baselines whose programs are installed; a line on stderr for each of the others."""
+    found = [parse_baseline(name) for name in BASELINES.split()]
+    for baseline in found:
+        if baseline.missing:
+            click.echo(baseline.missing, err=True)
+    return [baseline for baseline in found if not baseline.missing]
 
 
-def ogg_packets(path: Path) -> Iterator[int]:
-    """The sizes of an Ogg file's packets (RFC 3533: pages of segments of up to 255 bytes)."""
-    data, at, size = path.read_bytes(), 0, 0
-    while data[at : at + 4] == b"OggS":
-        lacing = data[at + 27 : at + 27 + data[at + 26]]
-        for segment in lacing:
-            size += segment
-            if segment < 255:
-                yield size
-                size = 0
-        at += 27 + len(lacing) + sum(lacing)
-
-
-def through_ogg(encode: list[object], decode: list[object], audio: Audio, folder: Path) -> Audio:
-    soundfile.write(folder / "in.wav", audio, RATE, "PCM_16")
-    run(*encode, cwd=folder)
-    run(*decode, cwd=folder)
-    back, rate = soundfile.read(folder / "out.wav", dtype="float32")
-    return back if rate == RATE else soxr.resample(back, rate, RATE)
-
-
-def opus(setting: str, audio: Audio, folder: Path) -> tuple[Audio, int]:
-    encode = ["opusenc", "--speech", "--bitrate", setting, "in.wav", "coded"]
-    back = through_ogg(encode, ["opusdec", "--rate", RATE, "coded", "out.wav"], audio, folder)
-    return back, sum(list(ogg_packets(folder / "coded"))[2:])
-
-
-def speex(setting: str, audio: Audio, folder: Path) -> tuple[Audio, int]:
-    encode = ["speexenc", "--wideband", "--quality", setting, "in.wav", "coded"]
-    back = through_ogg(encode, ["speexdec", "coded", "out.wav"], audio, folder)
-    return back, sum(list(ogg_packets(folder / "coded"))[2:])
-
-
-def codec2(setting: str, audio: Audio, folder: Path) -> tuple[Audio, int]:
-    narrow = soxr.resample(audio, RATE, RATE // 2)
-    (folder / "in.raw").write_bytes((narrow.clip(-1, 1) * 32767).astype("<i2").tobytes())
-    run("c2enc", setting, folder / "in.raw", folder / "coded")
-    run("c2dec", setting, folder / "coded", folder / "out.raw")
-    back = np.fromfile(folder / "out.raw", "<i2").astype(np.float32) / 32768
-    return soxr.resample(back, RATE // 2, RATE), (folder / "coded").stat().st_size
-
-
-PEERS = [
-    *(Peer("Opus 1.3", ("opusenc", "opusdec"), kbps, opus) for kbps in ("6", "9", "12")),
-    *(Peer("Speex", ("speexenc", "speexdec"), quality, speex) for quality in "0123"),
-    *(Peer("Codec2", ("c2enc", "c2dec"), mode, codec2) for mode in ("700C", "1600", "3200")),
-]
-
-
-def measure_peer(peer: Peer, clips: dict[Path, Audio], jobs: int, mos: bool) -> Point:
-    """Code and score all clips with one setting of another codec."""
-    pairs, payload, worked = [], 0, 0.0
-    for path, audio in clips.items():
-        with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter()
-            back, size = peer.code(peer.setting, audio, Path(folder))
-            worked += time.perf_counter() - began
-        payload += size
-        fitted = np.zeros_like(audio)
-        fitted[: len(back)] = back[: len(audio)]
-        row = ScoredFile(str(path), len(audio) / RATE, 1)
-        pairs.append(Pair(row, fitted[None], audio[None], RATE))
-    metrics = select_metrics(("distill_mos",) if mos else ())
-    rows = list(score_pairs(pairs, metrics, jobs))
-    seconds = sum(row.seconds for row in rows)
-
-    def mean(score: str) -> float | None:
-        values = [row.scores[score] for row in rows if score in row.scores]
-        return statistics.mean(values) if values else None
-
+def baseline_point(scores: Evaluation) -> Point:
+    """The means of another codec with one setting."""
+    means = {
+        name: scores.mean(name, 0) if name in (*scores.metrics, "payload_kbps") else None
+        for name in ("payload_kbps", "pesq_wb", "stoi", "distill_mos")
+    }
+    kbps, *rest = (found.mean if found else None for found in means.values())
+    works = (scores.real_time_factor(work, 0) for work in ("encode", "decode"))
     return Point(
-        peer.system,
-        8e-3 * payload / seconds,
-        mean("pesq_wb"),
-        mean("stoi"),
-        mean("distill_mos"),
-        worked / seconds,
+        SYSTEMS[scores.model.partition(":")[0]],
+        math.nan if kbps is None else kbps,
+        *rest,
+        sum(factor or 0.0 for factor in works),
         "run here (time includes starting the commands)",
     )
 
 
-def measure_model(model: str, files: list[Path], counts: tuple[int, ...], mos: bool) -> list[Point]:
-    """Evaluate a model with several numbers of codebooks, and with each coding that it has.
+def measure(
+    model: str, files: list[Path], counts: tuple[int, ...], mos: bool, jobs: int
+) -> list[Point]:
+    """Evaluate other codecs, and a model with several numbers of codebooks and each of its codings.
 
     The scores are computed once: both codings hold the same codes.
     """
     codec = load_codec(model)
     metrics = ("distill_mos",) if mos else ()
     coding = codec.default_coding()
-    scores = evaluate(codec, files, counts, metrics=metrics, coding=coding, progress=True)
+    scores, *others = compare(
+        [codec],
+        files,
+        counts,
+        metrics=metrics,
+        coding=coding,
+        jobs=jobs,
+        baselines=installed_baselines(),
+        progress=True,
+    ).evaluations
 
     def mean(score: str, count: int) -> float | None:
         found = scores.mean(score, count)
@@ -193,7 +126,7 @@ def measure_model(model: str, files: list[Path], counts: tuple[int, ...], mos: b
         kbps = codec.bitrate(count) / 1000
         cost = factor(count) if coding == FIXED else None
         points.append(point(count, f"{name}, {FIXED} coding", kbps, cost))
-    return points
+    return points + [baseline_point(each) for each in others]
 
 
 def published() -> list[Point]:
@@ -300,14 +233,7 @@ def pictures(points: list[Point], folder: Path) -> None:
 def main(clips: Path, model: str, counts: str, mos: bool, jobs: int, out: Path) -> None:
     """Compare a model with other codecs on CLIPS."""
     files = find_audio(clips)
-    points = measure_model(model, files, tuple(map(int, counts.split(","))), mos)
-    audio = {path: load_audio(path, RATE)[0][0].numpy() for path in files}
-    for peer in PEERS:
-        if missing := [name for name in peer.needs if shutil.which(name) is None]:
-            click.echo(f"{peer.system} {peer.setting}: skipped, no {missing[0]} here", err=True)
-            continue
-        points.append(measure_peer(peer, audio, jobs, mos))
-        click.echo(f"{peer.system} {peer.setting}: done", err=True)
+    points = measure(model, files, tuple(map(int, counts.split(","))), mos, jobs)
     points += published()
     print(f"{len(files)} clips of {clips.name}\n\n{table(points)}")
     pictures(points, out)

@@ -42,6 +42,13 @@ def parse_counts(
     return counts
 
 
+def split_words(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    """`("a b", "c")` -> ("a", "b", "c")."""
+    return tuple(word for words in value for word in words.split())
+
+
 def parse_metrics(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """`a,b` -> ("a", "b"), checked before anything is computed."""
     names = tuple(name.strip() for name in value.split(",")) if value else ()
@@ -49,10 +56,12 @@ def parse_metrics(ctx: click.Context, param: click.Parameter, value: str | None)
     return names
 
 
-def check_csv(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse a CSV that cannot be written before anything is computed."""
+def check_output(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before anything is computed."""
     if value is not None and (value.is_dir() or not value.absolute().parent.is_dir()):
-        raise CodecError(f"--csv {value}: is a folder, or its folder does not exist; name a file")
+        raise CodecError(
+            f"{param.opts[0]} {value}: is a folder, or its folder does not exist; name a file"
+        )
     return value
 
 
@@ -60,7 +69,7 @@ csv_option = click.option(
     "--csv",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    callback=check_csv,
+    callback=check_output,
     help="Write the scores of every file here, one line each.",
 )
 
@@ -110,9 +119,26 @@ def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="N,N,...",
     help="Numbers of codebooks to use. Default: one, a quarter, half and all.",
 )
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    callback=split_words,
+    metavar="CODEC:SETTING...",
+    help="Other codecs on the same files: opus:6k, speex:4, codec2:3200. Several in one argument "
+    "with spaces, or repeat it. One whose programs are not installed is skipped.",
+)
 @beam_option
 @coding_option
 @csv_option
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="PAGE.html",
+    callback=check_output,
+    help="Write an HTML page: tables, charts, and the worst and best files to hear and see. All is "
+    "in the one file.",
+)
 @click.option(
     "--save",
     type=click.Path(path_type=Path),
@@ -130,13 +156,17 @@ def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "failures."
 )
 @threads_option()
+@click.pass_context
 def command(
+    ctx: click.Context,
     sources: tuple[str, ...],
     models: tuple[str, ...],
     num_codebooks: tuple[int, ...] | None,
+    baselines: tuple[str, ...],
     beam: int,
     coding: str | None,
     csv: Path | None,
+    report: Path | None,
     save: Path | None,
     overwrite: bool,
     device: str,
@@ -155,7 +185,8 @@ def command(
     A delay of up to 50 ms is removed before scoring.
 
     With several --model, all models code the same files, and a mean is over the files that have
-    the score for every model.
+    the score for every model. So do --baseline codecs, at 16 kHz; their kbps are of the packets
+    alone, and their speed includes starting their programs.
 
     A file that cannot be read is an error line. The others are scored, and the exit code is 1. A
     score that a file does not have (silence has no PESQ) is listed below the table.
@@ -164,6 +195,8 @@ def command(
     codec evaluate held_out/                               the bundled model
     codec evaluate held_out/ -n 1,3,6,12 --csv scores.csv  every file's scores
     codec evaluate held_out/ --model speech_16khz --model runs/mine/model
+    codec evaluate held_out/ --baseline "opus:6k opus:9k codec2:3200 speex:4"
+    codec evaluate held_out/ --report report.html          a page with charts and audio
     codec evaluate held_out/ -n 6 --save listen            decoded audio in listen/MODEL/6
     codec evaluate held_out/ --metrics distill_mos --json > scores.json
     """
@@ -171,7 +204,17 @@ def command(
 
     from audiocodec.checkpoint import load_codec
     from audiocodec.evaluation import compare
+    from audiocodec.evaluation.baselines import parse_baseline
 
+    parsed = [parse_baseline(text) for text in dict.fromkeys(baselines)]
+    installed = [baseline for baseline in parsed if not baseline.missing]
+    for baseline in parsed:
+        if baseline.missing:
+            click.echo(f"warning: {baseline.missing}", err=True)
+    if report is not None:
+        from audiocodec.evaluation.page import check_page
+
+        check_page("codec evaluate --report")
     use_threads(threads)
     device = resolve_device(device)
     codecs = [load_codec(model, device) for model in models]
@@ -191,12 +234,20 @@ def command(
         jobs=jobs,
         save=save,
         overwrite=overwrite,
+        stage_bits=report is not None,
+        baselines=installed,
         progress=True,
     )
-    result = comparison if len(models) > 1 else comparison.evaluations[0]
+    result = comparison if len(comparison.evaluations) > 1 else comparison.evaluations[0]
     click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())
     if csv is not None:
         result.write_csv(csv)
+    if report is not None:
+        from audiocodec.evaluation.examples import find_examples
+        from audiocodec.evaluation.page import write_page
+
+        examples = find_examples([*codecs, *installed], comparison.evaluations, progress=True)
+        write_page(report, comparison, examples, ["codec", *ctx.find_root().obj])
     for failure in result.unreadable.values():
         click.echo(f"error: {failure}", err=True)
     return 1 if result.unreadable else 0

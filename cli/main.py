@@ -34,11 +34,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import-codes": ("importcodes", "Turn codes of other programs into token files."),
     "info": ("info", "Say what token files, models or audio files hold."),
     "verify": ("verify", "Check that a model is undamaged and computes the same codes everywhere."),
+    "plot": ("plot", "Draw what the codec makes of a recording."),
     "export": ("export", "Write a model as ONNX graphs, for programs without PyTorch."),
     "stream": ("stream", "Run live audio through the codec."),
     "demo": ("demo", "Try the bundled model on a bundled clip."),
     "evaluate": ("evaluate", "Score models on audio files: quality, bitrate and speed."),
     "score": ("score", "Score decoded audio files against their references, of any codec."),
+    "compare": ("compare", "Say which of several evaluations differ, and by how much."),
     "train": ("train", "Train a codec from a recipe."),
     "train-context": ("traincontext", "Train what makes a model's token files smaller."),
 }
@@ -126,7 +128,8 @@ def run(arguments: list[str] | None = None) -> int:
     usage; 130 interrupted by Ctrl-C; 141 when the reader of our output went away.
     """
     try:
-        status = codec.main(args=arguments, prog_name="codec", standalone_mode=False)
+        words = sys.argv[1:] if arguments is None else arguments  # a report repeats them
+        status = codec.main(words, prog_name="codec", standalone_mode=False, obj=tuple(words))
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except CodecError as error:

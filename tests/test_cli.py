@@ -84,6 +84,7 @@ def test_json_is_one_object_with_the_keys_that_help_names(
         "verify": ["in.wav", "--model", model],
         "evaluate": ["in.wav", "--model", model, "-n", "1", "--jobs", "1"],
         "score": ["in.wav", "in.wav", "--jobs", "1"],
+        "compare": ["--reference", "in.wav", "in.wav", "b/in.wav", "--jobs", "1"],
         "train-context": [model, "--data", "out", "--steps", "1", "--run", "r", "--out", "c"],
     }
     for name, arguments in calls.items():

@@ -98,6 +98,8 @@ for arguments in (
     ("arguments", "package", "extra"),
     [
         (["demo"], "pesq", "eval"),
+        (["plot", "a.wav"], "matplotlib", "eval"),
+        (["evaluate", "a.wav", "--report", "a.html"], "matplotlib", "eval"),
         (["evaluate", "a.wav"], "pesq", "eval"),
         (["evaluate", "a.wav", "--mos"], "pesq", "eval"),
         (["train", "tiny", "--set", "data.root=."], "tensorboard", "train"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from audiocodec.evaluation.coding import warm_up
     from audiocodec.evaluation.comparison import Comparison
+    from audiocodec.evaluation.inspection import inspect_file, plot_file
     from audiocodec.evaluation.metrics import METRICS, Metric, ScoreError
     from audiocodec.evaluation.pairs import PairScores, score_files
     from audiocodec.evaluation.result import Evaluation
@@ -36,6 +37,8 @@ _MODULES = {
     "compare": "run",
     "default_num_codebooks": "run",
     "evaluate": "run",
+    "inspect_file": "inspection",
+    "plot_file": "inspection",
     "score_files": "pairs",
     "score_pair": "scoring",
     "warm_up": "coding",
@@ -53,6 +56,8 @@ __all__ = [
     "compare",
     "default_num_codebooks",
     "evaluate",
+    "inspect_file",
+    "plot_file",
     "score_files",
     "score_pair",
     "warm_up",

@@ -18,6 +18,7 @@ from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.scoring import Pair
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokens import TokenFile, TokenWriter, token_header
+from audiocodec.tokens.context.bits import bits_of_codes
 from audiocodec.tokens.stats import count_codes
 
 UNSAVED = "0" * 16  # the fingerprint in the token files of a codec that was never saved
@@ -44,7 +45,7 @@ def num_threads(threads: int) -> Iterator[None]:
 def code_file(codec: RuntimeCodec, file: Path, evaluation: Evaluation) -> list[Pair[Row]]:
     """Encode and decode a file with each number of codebooks of ``evaluation``.
 
-    Its codes are added to ``evaluation.code_counts``.
+    Its codes are added to ``evaluation.code_counts``, and their bits to ``context_bits``.
 
     Returns:
         For each number of codebooks, the reconstruction ``[C, T]``, the reference at the codec's
@@ -63,6 +64,10 @@ def code_file(codec: RuntimeCodec, file: Path, evaluation: Evaluation) -> list[P
     file_counts = count_codes(all_codes.numpy(), codec.codebook_sizes)
     for total, new in zip(evaluation.code_counts, file_counts, strict=True):
         total += new
+    if evaluation.context_bits is not None and codec.context is not None:
+        block_frames = token_header(codec, counts[-1], fingerprint=UNSAVED).block_frames
+        bits = bits_of_codes(all_codes.numpy(), block_frames, codec.context)
+        evaluation.context_bits += bits.sum(axis=(0, 2))
     pairs: list[Pair[Row]] = []
     for count in counts:
         codes, encode_time = all_codes[:, :count], all_time

@@ -72,25 +72,30 @@ class Comparison:
         """Means for each model and number of codebooks, then each model's codebook usage."""
         evaluations = self.equal_files()
         parts = [[title_line(each) for each in evaluations], *mean_tables(evaluations)]
+        if remarks := self.remarks():
+            parts.append(remarks)
+        parts += [[each.model, *codebook_table(each)] for each in evaluations if each.code_counts]
+        if self.failures:
+            parts.append(failure_lines(self.failures))
+        return "\n\n".join("\n".join(part) for part in parts)
+
+    def remarks(self) -> list[str]:
+        """Lines on means over fewer files than all, and on models of different sample rates."""
+        evaluations = self.evaluations
+        if len(evaluations) == 1:
+            return []
         total = len({row.file for each in evaluations for row in each.rows})
         fewer: dict[int, list[str]] = {}
         for metric, files in self.shared().items():
             if len(files) < total:
                 fewer.setdefault(len(files), []).extend(metric_titles([metric]))
-        if fewer:
-            parts.append(
-                [
-                    f"{count} of {total} files have {', '.join(titles)} for every model: means "
-                    "over these"
-                    for count, titles in fewer.items()
-                ]
-            )
+        lines = [
+            f"{count} of {total} files have {', '.join(titles)} for every model: means over these"
+            for count, titles in fewer.items()
+        ]
         if len({each.sample_rate for each in evaluations}) > 1:
-            parts.append(_rate_remark(evaluations[0].metrics))
-        parts += [[each.model, *codebook_table(each)] for each in evaluations]
-        if self.failures:
-            parts.append(failure_lines(self.failures))
-        return "\n\n".join("\n".join(part) for part in parts)
+            lines += _rate_remark(evaluations[0].metrics)
+        return lines
 
     def write_csv(self, path: str | Path) -> None:
         """Write all rows of all models, as :meth:`Evaluation.write_csv` does.

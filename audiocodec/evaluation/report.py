@@ -45,24 +45,35 @@ def title_line(evaluation: Evaluation) -> str:
 
 def mean_tables(evaluations: Sequence[Evaluation]) -> list[list[str]]:
     """The table of means and its legend. Several models are named in a first column."""
-    first = evaluations[0]
     several = len(evaluations) > 1
-    head = ["n", "kbps", "in file", *metric_titles(first.metrics), "encode", "decode"]
-    lines = [["model"] * several + head]
+    lines = mean_lines(evaluations)
+    legend = mean_legend(evaluations[0]).replace(" of the codes and", " of the\ncodes and")
+    return [columns(lines, left=several, keep=2 + several), legend.splitlines()]
+
+
+def mean_lines(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+    """The cells of the table of means, titles first. Several models are in a first column."""
+    several = len(evaluations) > 1
+    titles = metric_titles(evaluations[0].metrics)
+    lines = [["model"] * several + ["n", "kbps", "in file", *titles, "encode", "decode"]]
     for evaluation in evaluations:
         for count in evaluation.num_codebooks:
             lines.append([evaluation.model] * several + _mean_cells(evaluation, count))
-    threads = "one CPU thread" if first.threads == 1 else f"{first.threads} CPU threads"
-    legend = [
-        MEAN_LEGEND + " kbps per channel, of the",
-        "codes and of the whole token file; x: times faster than real time, "
-        + (threads if first.device == "cpu" else first.device),
-    ]
-    return [columns(lines, left=several, keep=2 + several), legend]
+    return lines
+
+
+def mean_legend(evaluation: Evaluation) -> str:
+    """What the columns of :func:`mean_lines` are."""
+    threads = evaluation.threads
+    where = "one CPU thread" if threads == 1 else f"{threads} CPU threads"
+    return (
+        MEAN_LEGEND + " kbps per channel, of the codes and of the whole token file; x: times "
+        "faster than real time, " + (where if evaluation.device == "cpu" else evaluation.device)
+    )
 
 
 def _mean_cells(evaluation: Evaluation, num_codebooks: int) -> list[str]:
-    cells = [str(num_codebooks)]
+    cells = [str(num_codebooks or "-")]
     for rate in ("payload_kbps", "file_kbps"):
         mean = evaluation.mean(rate, num_codebooks)
         cells.append(f"{mean.mean:.2f}" if mean else "-")

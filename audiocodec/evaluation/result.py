@@ -34,6 +34,8 @@ class Evaluation:
         beam: beam width of the search for codes.
         coding: of the token files that the codes went through.
         threads: CPU threads that the model ran on.
+        context_bits: the bits that the codes of each codebook take under the model's context model
+            in all files, float64 ``[K]``; None if they were not counted.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Evaluation:
     beam: int = 1
     coding: str = FIXED
     threads: int = 1
+    context_bits: NDArray[np.float64] | None = None
 
     def mean(self, name: str, num_codebooks: int) -> Mean | None:
         """The mean of a metric, or of a field of :class:`Row`, over the files that have it."""
@@ -78,6 +81,12 @@ class Evaluation:
     def perplexity(self) -> list[float]:
         """For each codebook, its perplexity over all files, 1 to its size."""
         return [stats.perplexity(counts) for counts in self.code_counts]
+
+    def bits_by_stage(self) -> list[float] | None:
+        """For each codebook, the mean bits of a code under the context model."""
+        if self.context_bits is None:
+            return None
+        return (self.context_bits / max(1, int(self.code_counts[0].sum()))).tolist()
 
     def codebooks(self) -> list[dict[str, Any]]:
         """For each codebook, its ``size``, ``usage`` and ``perplexity``."""

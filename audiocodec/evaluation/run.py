@@ -14,13 +14,15 @@ processes. The two take turns, so that scoring does not change the measured spee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
+from audiocodec.evaluation.baselines import Baseline
 from audiocodec.evaluation.coding import code_file, num_threads, warm_up
 from audiocodec.evaluation.comparison import Comparison
 from audiocodec.evaluation.metrics import Metric, check_installed, select_metrics
@@ -99,11 +101,18 @@ def compare(
     jobs: int | None = None,
     save: str | Path | None = None,
     overwrite: bool = False,
+    stage_bits: bool = False,
+    baselines: Sequence[Baseline] = (),
     progress: bool = False,
 ) -> Comparison:
     """:func:`evaluate` several codecs on the same files, one after another.
 
     Codecs of the same name are distinguished by the first digits of their fingerprints.
+
+    Args:
+        stage_bits: count the bits of each codebook under the context model too, which takes time.
+        baselines: other codecs, whose evaluations follow those of ``codecs``, with 0 as the number
+            of codebooks.
 
     Raises:
         CodecError: as :func:`evaluate`, or there is no codec. The arguments are checked before
@@ -130,17 +139,23 @@ def compare(
                 beam=beam,
                 coding=coding or codec.default_coding(),
                 threads=threads,
+                context_bits=np.zeros(counts[-1]) if stage_bits and codec.context else None,
             )
+        )
+    for baseline in baselines:
+        evaluations.append(
+            Evaluation(baseline.name, "", baseline.sample_rate, "cpu", (0,), tuple(selected), [])
         )
     files, unreadable = find_sources(sources)
     saved = SavedAudio(Path(save), files) if save is not None else None
     if saved:
         saved.check(evaluations, overwrite)
-    for codec, evaluation in zip(codecs, evaluations, strict=True):
+    coders: list[RuntimeCodec | Baseline] = [*codecs, *baselines]
+    for coder, evaluation in zip(coders, evaluations, strict=True):
         evaluation.unreadable.update(unreadable)
         total = len(files) * len(evaluation.num_codebooks)
         with progress_bar(total, "scores", f"evaluate {evaluation.model}", progress) as bar:
-            for row in _rows(codec, list(files), evaluation, selected, jobs, saved):
+            for row in _rows(coder, list(files), evaluation, selected, jobs, saved):
                 evaluation.rows.append(row)
                 bar.update()
         if not evaluation.rows:
@@ -164,7 +179,7 @@ def _labels(codecs: Sequence[RuntimeCodec]) -> list[str]:
 
 
 def _rows(
-    codec: RuntimeCodec,
+    codec: RuntimeCodec | Baseline,
     files: list[Path],
     evaluation: Evaluation,
     metrics: Mapping[str, Metric],
@@ -172,14 +187,19 @@ def _rows(
     saved: SavedAudio | None,
 ) -> Iterator[Row]:
     """Code some files, score them, and so on, so that the audio of only these is in memory."""
-    with num_threads(evaluation.threads):
-        warm_up(codec)
+    code: Callable[[Path], list[Pair[Row]]]
+    if isinstance(codec, Baseline):
+        code = codec.code_file
+    else:
+        with num_threads(evaluation.threads):
+            warm_up(codec)
+        code = partial(code_file, codec, evaluation=evaluation)
     for start in range(0, len(files), FILES_PER_TURN * jobs):
         pairs: list[Pair[Row]] = []
         with num_threads(evaluation.threads):
             for file in files[start : start + FILES_PER_TURN * jobs]:
                 try:
-                    coded = code_file(codec, file, evaluation)
+                    coded = code(file)
                 except CodecError as error:
                     evaluation.unreadable[str(file)] = str(error)
                     continue

@@ -44,6 +44,7 @@ class Metric:
             imported at first use.
         title: of the metric's column in tables, with the unit.
         format: of a score in tables, as in :func:`format`.
+        better: whether a ``"higher"`` or a ``"lower"`` score is better, or neither (``""``).
         fixed_rate: the function resamples both signals to one sample rate, so models of different
             sample rates can be compared.
         aligned: compute the score after a delay of up to 50 ms is removed.
@@ -58,6 +59,7 @@ class Metric:
     function: str | MetricFunction
     title: str
     format: str = ".2f"
+    better: str = "higher"
     fixed_rate: bool = False
     aligned: bool = True
     optional: bool = False
@@ -106,6 +108,7 @@ METRICS: dict[str, Metric] = {
         "audiocodec.evaluation.metrics.log_mel:log_mel_distance",
         title="log-mel dB",
         format=".2f",
+        better="lower",
         package="librosa",
         extra="eval",
     ),
@@ -131,6 +134,7 @@ METRICS: dict[str, Metric] = {
         "audiocodec.evaluation.metrics.words:word_errors",
         title="word errors %",
         format=".1f",
+        better="lower",
         fixed_rate=True,
         optional=True,
         package="faster_whisper",
@@ -142,6 +146,7 @@ METRICS: dict[str, Metric] = {
             f"audiocodec.evaluation.metrics.pitch:{name}",
             title=title,
             format=".1f",
+            better="lower",
             fixed_rate=True,
             optional=True,
             package="librosa",
@@ -159,6 +164,7 @@ METRICS: dict[str, Metric] = {
             f"audiocodec.evaluation.metrics.bands:band_{kind}",
             title=f"{title} {name.replace('_', '-')} dB",
             format=signed,
+            better="lower" if kind == "error" else "",
             fixed_rate=True,
             optional=True,
             package="librosa",
@@ -179,6 +185,7 @@ METRICS: dict[str, Metric] = {
             "audiocodec.evaluation.metrics.lines:lines",
             title=f"{spacing} Hz {name}",
             format="+.1f",
+            better="",
             fixed_rate=True,
             optional=True,
             package="librosa",
