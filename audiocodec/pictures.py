@@ -26,6 +26,10 @@ COLUMNS = 2400
 """Of a drawn waveform: a longer one is drawn as its least and greatest sample in each of these."""
 
 
+BESIDE = 4
+"""Spectrograms in a row."""
+
+
 @dataclass(frozen=True)
 class Coding:
     """What :func:`draw_coding` draws of one channel of a coded recording.
@@ -57,23 +61,27 @@ class Coding:
 
 
 def draw_spectrograms(signals: Mapping[str, Signal], sample_rate: int) -> "Figure":
-    """One spectrogram ``[T]`` for each title, left to right, in the order given.
+    """One spectrogram ``[T]`` for each title, four in a row, in the order given.
 
     Frequency axes and the colour scale (0 to -80 dB under the loudest point of the first signal,
     the reference) are shared, so that what is missing looks missing. The figure belongs to the
     caller and to no window: save it with ``figure.savefig(path)``.
     """
     spectra = [_spectrum(signal, sample_rate) for signal in signals.values()]
-    count = max(1, len(spectra))
-    figure, panels = subplots(1, count, (4.2 * count, 3.6), sharey=True)
+    columns = min(max(1, len(spectra)), BESIDE)
+    rows = max(1, -(-len(spectra) // columns))
+    figure, grid = subplots(rows, columns, (4.2 * columns, 3.6 * rows), sharey=True)
+    panels: list[Axes] = grid.ravel().tolist()
     image = None
-    for panel, title, spectrum in zip(panels[0], signals, spectra, strict=False):
+    for panel, title, spectrum in zip(panels, signals, spectra, strict=False):
         image = _show_spectrum(panel, spectrum, sample_rate, spectra[0])
         panel.set_title(title, fontsize=10, parse_math=False)
         panel.set_xlabel("s")
-        panel.set_ylabel("Hz" if panel is panels[0][0] else "")
+        panel.set_ylabel("Hz" if panel in panels[::columns] else "")
+    for panel in panels[len(spectra) :]:
+        panel.set_visible(False)
     if image is not None:
-        figure.colorbar(image, ax=panels[0][-1], format="%d dB")
+        figure.colorbar(image, ax=grid[:, -1].tolist(), format="%d dB")
     return figure
 
 

@@ -129,7 +129,7 @@ def run(arguments: list[str] | None = None) -> int:
     """
     try:
         words = sys.argv[1:] if arguments is None else arguments  # a report repeats them
-        status = codec.main(words, prog_name="codec", standalone_mode=False, obj=tuple(words))
+        status = codec.main(args=words, prog_name="codec", standalone_mode=False, obj=tuple(words))
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except CodecError as error:

@@ -28,7 +28,7 @@ def draw_quality(evaluations: Sequence[Evaluation]) -> Figure:
         lines: dict[str, list[tuple[float, float, float]]] = {}
         for evaluation in evaluations:
             # A baseline such as opus:6k is a point of the line of its codec.
-            name = evaluation.model if evaluation.code_counts else evaluation.model.split(":")[0]
+            name = evaluation.model.split(":")[0] if evaluation.is_baseline else evaluation.model
             for count in evaluation.num_codebooks:
                 kbps, mean = (evaluation.mean(name, count) for name in ("payload_kbps", metric))
                 if kbps and mean:
@@ -67,7 +67,7 @@ def draw_codebooks(evaluations: Sequence[Evaluation]) -> Figure:
     figure, grid = subplots(1, 2, (9.0, 2.8), sharex=True)
     used, even = grid[0]
     for evaluation in evaluations:
-        if not evaluation.code_counts:
+        if evaluation.is_baseline:
             continue
         found = evaluation.codebooks()
         numbers = range(1, len(found) + 1)

@@ -71,16 +71,17 @@ class Comparison:
     def table(self) -> str:
         """Means for each model and number of codebooks, then each model's codebook usage."""
         evaluations = self.equal_files()
-        parts = [[title_line(each) for each in evaluations], *mean_tables(evaluations)]
+        models = [each for each in evaluations if not each.is_baseline]
+        parts = [[title_line(each) for each in models], *mean_tables(evaluations)]
         if remarks := self.remarks():
             parts.append(remarks)
-        parts += [[each.model, *codebook_table(each)] for each in evaluations if each.code_counts]
+        parts += [[each.model, *codebook_table(each)] for each in models]
         if self.failures:
             parts.append(failure_lines(self.failures))
         return "\n\n".join("\n".join(part) for part in parts)
 
     def remarks(self) -> list[str]:
-        """Lines on means over fewer files than all, and on models of different sample rates."""
+        """Lines on means over fewer files than all, different sample rates, and other codecs."""
         evaluations = self.evaluations
         if len(evaluations) == 1:
             return []
@@ -95,6 +96,10 @@ class Comparison:
         ]
         if len({each.sample_rate for each in evaluations}) > 1:
             lines += _rate_remark(evaluations[0].metrics)
+        if others := [each.model for each in evaluations if each.is_baseline]:
+            lines.append(
+                f"{', '.join(others)}: kbps of the packets; the speed includes starting programs"
+            )
         return lines
 
     def write_csv(self, path: str | Path) -> None:

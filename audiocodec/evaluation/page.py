@@ -88,10 +88,11 @@ def _content(
 ) -> dict[str, Any]:
     """What the template shows."""
     shown = comparison.equal_files() if len(comparison.evaluations) > 1 else comparison.evaluations
+    models = [each for each in comparison.evaluations if not each.is_baseline]
     head, *rows = mean_lines(shown)
     return {
-        "models": [title_line(each) for each in comparison.evaluations],
-        "title": "Evaluation of " + ", ".join(each.model for each in comparison.evaluations),
+        "models": [title_line(each) for each in models],
+        "title": "Evaluation of " + ", ".join(each.model for each in models),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": shlex.join(command),
         "head": head,
@@ -101,11 +102,7 @@ def _content(
         "quality": _picture(draw_quality(shown)),
         "distributions": _picture(draw_distributions(shown)),
         "codebooks": _picture(draw_codebooks(shown)),
-        "bits": [
-            (each.model, _picture(draw_bits(each)))
-            for each in comparison.evaluations
-            if each.code_counts
-        ],
+        "bits": [(each.model, _picture(draw_bits(each))) for each in models],
         "ranking": _ranking(examples) if examples else "",
         "examples": _examples(examples) if examples else [],
         "failures": comparison.failures,

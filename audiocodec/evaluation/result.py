@@ -52,6 +52,11 @@ class Evaluation:
     threads: int = 1
     context_bits: NDArray[np.float64] | None = None
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether another codec was evaluated, which has no codebooks of ours."""
+        return not self.code_counts
+
     def mean(self, name: str, num_codebooks: int) -> Mean | None:
         """The mean of a metric, or of a field of :class:`Row`, over the files that have it."""
         rows = [row for row in self.rows if row.num_codebooks == num_codebooks]
