@@ -8,6 +8,7 @@ import pydantic
 from audiocodec.bundled import bundled_models
 from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
+from audiocodec.durations import parse_duration
 from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig
 from audiocodec.training.discriminators import DiscriminatorConfig
 from audiocodec.training.losses.config import LossConfig
@@ -17,6 +18,11 @@ MOST_STEPS = 10**9
 
 Steps = Annotated[int, pydantic.Field(ge=1, le=MOST_STEPS)]
 Step = Annotated[int, pydantic.Field(ge=0, le=MOST_STEPS)]
+Duration = Annotated[
+    float,
+    pydantic.BeforeValidator(lambda x: parse_duration(x) if isinstance(x, str) else x),
+    pydantic.Field(gt=0, le=1e8),
+]
 Rate = Annotated[float, pydantic.Field(gt=0, le=1)]
 Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
@@ -39,9 +45,17 @@ class OptimizerConfig(Config):
 
 
 class ScheduleConfig(Config):
-    """The length of a run, the batch size, and the steps at which something happens."""
+    """The length of a run, the batch size, and the steps at which something happens.
+
+    With a ``budget`` all of these steps are shares of the time: step 300 of 6000 comes after 5 %
+    of it, and so do warm-up, phases, validations and averages of weights (``training/budget.py``).
+    Only ``log_every`` counts training steps.
+    """
 
     steps: Steps
+    budget: Duration | None = pydantic.Field(
+        None, description="time of the whole run, e.g. 25m; steps are then shares of it"
+    )
     batch_size: Annotated[int, pydantic.Field(ge=1, le=65_536)] = 8
     initialisation_steps: tuple[Step, ...] = pydantic.Field(
         (300,),
