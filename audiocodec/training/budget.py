@@ -30,11 +30,12 @@ budget. The schedule stands at its beginning meanwhile."""
 RECENT_STEPS = 20
 """The time of a step is a mean over the last ones, without the slowest."""
 
-RESERVE = 1.3
+RESERVE = 1.5
 """Times the measured validation and checkpoint: kept for the end of the run."""
 
-LEAST_STEPS = 10
-"""A budget must have time for so many more steps, when the first ones are done."""
+LEAST_STEPS, LEAST_SHARE = 10, 0.1
+"""A budget must have time for so many steps after the first ones, and a resumed run for as many if
+this share of its schedule is to come."""
 
 INTERRUPTION_SHARE = 0.02
 """Largest share of the time for validations, and for checkpoints. Between them is more time."""
@@ -129,7 +130,7 @@ class BudgetPace(Pace):
 
     def end_step(self) -> None:
         self._read_clock()
-        is_last = self._is_measured and self._left < self._step_seconds
+        is_last = self._checked and self._left < self._step_seconds
         self.place(self.steps if is_last else self.position + self.advance, self.advance)
 
     def _read_clock(self) -> None:
@@ -173,22 +174,24 @@ class BudgetPace(Pace):
         self._interrupted += self._finished[what] - began
 
     def check(self, resume: str) -> None:
-        if self.ended or self._checked or not {"validation", "checkpoint"} <= self._costs.keys():
+        if self.ended or self._checked:
             return
-        self._checked = True
-        budget = show_duration(self.seconds)
+        budget, spent = show_duration(self.seconds), show_duration(self.spent)
         needed = self.spent + self._reserve + 10 * LEAST_STEPS * self._step_seconds
         more = f"{resume} --budget {show_duration(10 * (needed // 10 + 1))}"
         if self._spent_before >= self.seconds:
+            before = show_duration(self._spent_before)
             raise CodecError(
-                f"schedule.budget: the run has spent {show_duration(self._spent_before)}, and its "
-                f"budget is {budget}; give it more in all: {more}"
+                f"schedule.budget: the run has spent {before} and its budget is {budget}; give it "
+                f"more in all: {more}"
             )
-        if not self._spent_before and self._left < LEAST_STEPS * self._step_seconds:
+        self._checked = {"validation", "checkpoint"} <= self._costs.keys()
+        is_short = self._left < LEAST_STEPS * self._step_seconds
+        if self._checked and is_short and self.position < (1 - LEAST_SHARE) * self.steps:
             raise CodecError(
                 f"schedule.budget: {budget} is too short: the start and the first steps took "
-                f"{show_duration(self.spent)}, and a step takes {self._step_seconds:.2g} s, the "
-                f"last validation and checkpoint {self._reserve:.2g} s; continue with more: {more}"
+                f"{spent}, a step takes {self._step_seconds:.2g} s, and the last validation and "
+                f"checkpoint need {self._reserve:.2g} s; continue with more: {more}"
             )
 
     def numbers(self) -> dict[str, float]:
