@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -326,6 +327,18 @@ def test_a_run_in_steps_can_be_finished_within_a_budget(tmp_path: Path) -> None:
     trainer = timed_trainer(tiny("schedule.budget=1m"), tmp_path, clock, resume=True)
     assert trainer.pace.position == 1
     assert trainer.train() and clock.now - 100 == pytest.approx(57, abs=3)
+
+
+def test_a_run_with_a_budget_can_be_finished_in_steps(tmp_path: Path) -> None:
+    clock = Clock()
+    trainer = timed_trainer(tiny("schedule.budget=100s"), tmp_path, clock)
+    for _ in range(20):
+        trainer.train_step()
+    trainer.save()
+    position = trainer.pace.position
+    steps = Trainer(tiny(), tmp_path, resume=True)
+    assert steps.pace.position == position > 1
+    assert steps.train() and steps.step == 20 + math.ceil(40 - position)
 
 
 def test_a_budget_that_is_too_short_is_one_line_and_a_whole_checkpoint(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def initialise_in_time(
     wanted = recipe.schedule.initialisation_frames
     least = min(wanted, FRAMES_PER_ENTRY * max(training.codec.codebook_sizes))
     used, frames = 0, pace.initialisation_frames(wanted, least)
-    if not frames and is_quantizing(recipe, pace.position - pace.advance):
+    if not frames and is_quantizing(recipe, pace.last):
         note("codebooks not initialised again: the budget has no time for it")
         return
     while (frames := frames or least) > 2 * used:  # the first one measures what a frame takes

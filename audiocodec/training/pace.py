@@ -38,6 +38,11 @@ class Pace:
         """What is done of it."""
         return self.position
 
+    @property
+    def last(self) -> float:
+        """Position of the last training step."""
+        return self.position - self.advance
+
     def place(self, position: float, advance: float) -> None:
         """Go to a position in the schedule."""
         self.position, self.advance = position, advance
@@ -53,13 +58,11 @@ class Pace:
 
     def reaches(self, steps: Iterable[int]) -> bool:
         """Whether the next training step is the first one at or after one of these steps."""
-        return any(self.position - self.advance < step <= self.position for step in steps)
+        return any(self.last < step <= self.position for step in steps)
 
     def is_due(self, what: str, every: int) -> bool:
         """Whether ``what``, which takes place every so many steps, follows the last step."""
-        return math.floor(self.position / every) > math.floor(
-            (self.position - self.advance) / every
-        )
+        return math.floor(self.position / every) > math.floor(self.last / every)
 
     def initialisation_frames(self, wanted: int, least: int) -> int:
         """Frames for which there is time in an initialisation; 0 if it has to be left out."""

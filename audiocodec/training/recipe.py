@@ -8,8 +8,7 @@ import pydantic
 from audiocodec.bundled import bundled_models
 from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
-from audiocodec.durations import parse_duration
-from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig
+from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Duration
 from audiocodec.training.discriminators import DiscriminatorConfig
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.losses.registry import LOSSES
@@ -18,11 +17,6 @@ MOST_STEPS = 10**9
 
 Steps = Annotated[int, pydantic.Field(ge=1, le=MOST_STEPS)]
 Step = Annotated[int, pydantic.Field(ge=0, le=MOST_STEPS)]
-Duration = Annotated[
-    float,
-    pydantic.BeforeValidator(lambda x: parse_duration(x) if isinstance(x, str) else x),
-    pydantic.Field(gt=0, le=1e8),
-]
 Rate = Annotated[float, pydantic.Field(gt=0, le=1)]
 Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
 

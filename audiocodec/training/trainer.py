@@ -1,8 +1,8 @@
 """The training loop: steps, the log, validation and checkpoints, until the end or a signal.
 
 A step depends on the state and on (seed, step) alone, and ``state.pt`` holds the whole state. So a
-run that was stopped at any step and resumed equals one that never stopped (CPU, same machine). With
-a budget the position in the schedule follows the clock.
+run that was stopped at any step and resumed equals one that never stopped (CPU, same machine);
+unless it has a budget, and follows the clock.
 """
 
 import sys
@@ -188,8 +188,7 @@ class Trainer:
             self.checkpoints.save(progress)
 
     def _set_progress(self, progress: Progress) -> None:
-        self.step, self._reseed = progress.step, progress.reseed
-        self.problem = progress.problem
+        self.step, self._reseed, self.problem = progress.step, progress.reseed, progress.problem
         self.skipped, _ = self.training_step.skips.read()
 
     def _check_skips(self) -> None:
@@ -209,13 +208,12 @@ class Trainer:
         """Usage, perplexity and input energy of each codebook since the last call."""
         schedule = self.recipe.schedule
         initialisations = schedule.initialisation_steps
-        position, advance = self.pace.position, self.pace.advance
-        if initialisations and position - advance < min(initialisations):
+        if initialisations and self.pace.last < min(initialisations):
             return {}
         enough = self.training_step.usage.enough
         usage, perplexity = self.training_step.usage.read()
-        since = schedule.log_every * max(1.0, advance)
-        settled = not initialisations or position >= max(initialisations) + since
+        since = schedule.log_every * max(1.0, self.pace.advance)
+        settled = not initialisations or self.pace.position >= max(initialisations) + since
         if enough and settled:
             self.monitor.watch(self.step, usage)
             self._health.add_usage(usage)
@@ -240,8 +238,8 @@ class Trainer:
         shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
         if not progress_hidden():
             tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
-        quantizing = is_quantizing(self.recipe, self.pace.position - self.pace.advance)
-        if self.pace.ended and quantizing:  # else the run began with a warning
+        # Without codebooks the run began with a warning.
+        if self.pace.ended and is_quantizing(self.recipe, self.pace.last):
             silence = self.validation.silence
             self.problem = self._health.problem(
                 self.recipe, self.step, numbers, silence, self.skipped
