@@ -79,7 +79,8 @@ class BudgetPace(Pace):
         self._checked = False
         self._step_times: deque[float] = deque(maxlen=RECENT_STEPS)
         self._unread = 0  # steps since the clock was read
-        self._mark, self._interrupted = self._began, 0.0  # then, and seconds since of other work
+        self._mark: float | None = None  # when that was
+        self._interrupted = 0.0  # seconds since then of validations, checkpoints, initialisations
         self._costs: dict[str, float] = {}  # of what is in TIMED
         self._finished: dict[str, float] = {}  # the clock when the last of each was finished
         self._waiting: set[str] = set()  # validations and checkpoints that were put off
@@ -124,7 +125,7 @@ class BudgetPace(Pace):
         if self._is_measured:
             steps = max(1.0, self._left / max(self._step_seconds, 1e-9))
             self.advance = (self.steps - self.position) / steps
-        if not self._unread:
+        if self._mark is None:
             self._mark, self._interrupted = self._clock(), 0.0
         self._unread += 1
 
@@ -134,15 +135,19 @@ class BudgetPace(Pace):
         self.place(self.steps if is_last else self.position + self.advance, self.advance)
 
     def _read_clock(self) -> None:
-        """Measure the steps since the last reading. On a GPU this waits until they are done."""
+        """Measure the steps since the last reading, and what the loop does between them.
+
+        On a GPU this waits until they are done.
+        """
         if self._wait is not None:
             near_end = self._left < 2 * STEPS_PER_READING * self._step_seconds
             if self._is_measured and not near_end and self._unread < STEPS_PER_READING:
                 return
             self._wait()
-        seconds = self._clock() - self._mark - self._interrupted
-        self._step_times.append(max(0.0, seconds) / self._unread)
-        self._unread = 0
+        assert self._mark is not None
+        now = self._clock()
+        self._step_times.append(max(0.0, now - self._mark - self._interrupted) / self._unread)
+        self._mark, self._interrupted, self._unread = now, 0.0, 0
 
     def is_due(self, what: str, every: int) -> bool:
         if super().is_due(what, every):
