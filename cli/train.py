@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
+
+from audiocodec.durations import parse_duration, show_duration
 
 from .checkreport import check_report
 from .options import device_option, json_option, resolve_device, threads_option, use_threads
@@ -22,10 +23,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     ) -> float:
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value).strip())
-        if not found:
-            self.fail(f"{value!r} is not a duration; write 90s, 9m or 1.5h", param, ctx)
-        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command()
@@ -56,6 +57,14 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     help="Stop after this time, with a whole checkpoint.",
 )
 @click.option(
+    "--budget",
+    type=Duration(),
+    default=None,
+    metavar="25m",
+    help="Time for the whole run, from now to the saved model. The recipe's steps become shares of "
+    "it.",
+)
+@click.option(
     "--check",
     is_flag=True,
     help="Do not train. Read the audio, time a few steps, and print what the run needs: hours, "
@@ -64,7 +73,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 @device_option
 @threads_option("one a core, or OMP_NUM_THREADS where that is set")
 @json_option(
-    "folder, model, step, steps, skipped_steps, finished, problem; with --check: recipe, name, "
+    "folder, model, step, steps (null with a budget), skipped_steps, budget_seconds, budget_spent, "
+    "finished, problem; with --check: recipe, name, "
     "parameters, frame_rate, bitrates, files, held_out, hours_of_audio, speakers, to_download, "
     "unreadable, near_silent, files_decoded, silence_threshold_db, device, steps, "
     "audio_seconds_per_step, seconds_per_step, hours, memory_bytes, disk_bytes, folder, problem."
@@ -75,6 +85,7 @@ def command(
     out: Path | None,
     resume: bool,
     time_limit: float | None,
+    budget: float | None,
     check: bool,
     device: str,
     threads: int | None,
@@ -91,19 +102,30 @@ def command(
     leave a whole checkpoint. A resumed run equals one that never stopped; --set changes a setting
     from there on. The exit status is 1 if the finished model is not usable.
 
+    With --budget the run takes a time instead of a number of steps: warm-up, decay, phases,
+    initialisations of the codebooks, validations and averages of weights are laid over it and
+    follow the clock, whatever a step takes, so that the model is finished and saved when the time
+    is over. A run that was stopped or killed continues with what its last checkpoint left of the
+    budget; the time in between does not count. --resume --budget gives it another time in all.
+
     \b
     codec train tiny
     codec train recipes/speech_16khz.yaml --set data.root=my_recordings --check
     codec train recipes/speech_16khz.yaml --set data.root=my_recordings
+    codec train recipes/speech_16khz.yaml --set data.root=my_recordings --budget 8h
     codec train --resume runs/speech_16khz --time-limit 2h
     tensorboard --logdir runs
     """
     import json
+    import time
 
+    began = time.monotonic()
     from audiocodec.errors import CodecError
     from audiocodec.evaluation.metrics import check_installed
     from audiocodec.extras import import_extra
 
+    if budget is not None:
+        overrides += (f"schedule.budget={budget}",)
     use_threads(threads, default=None)
     import_extra("tensorboard", "train", "codec train")
     check_installed("codec train")
@@ -120,27 +142,34 @@ def command(
             raise CodecError(found["problem"])
         return
 
+    from audiocodec.training.budget import pace_of
     from audiocodec.training.trainer import Trainer
 
-    trainer = Trainer(settings, folder, resolve_device(device), resume)
+    device = resolve_device(device)
+    pace = pace_of(settings, device, began)
+    trainer = Trainer(settings, folder, device, resume, pace=pace)
     finished = trainer.train(time_limit)
+    is_timed = settings.schedule.budget is not None
+    spent = f"{show_duration(pace.done)} of {show_duration(pace.length)}"
     result = {
         "folder": str(folder),
         "model": str(folder / "model"),
         "step": trainer.step,
-        "steps": settings.schedule.steps,
+        "steps": None if is_timed else settings.schedule.steps,
         "skipped_steps": trainer.skipped,
+        "budget_seconds": settings.schedule.budget,
+        "budget_spent": pace.done if is_timed else None,
         "finished": finished,
         "problem": trainer.problem or None,
     }
     if as_json:
         click.echo(json.dumps(result))
     elif finished:
-        click.echo(f"done: {trainer.step} steps; the model is {folder / 'model'}")
+        took = f" in {spent}" if is_timed else ""
+        click.echo(f"done: {trainer.step} steps{took}; the model is {folder / 'model'}")
     else:
-        click.echo(
-            f"stopped at step {trainer.step} of {settings.schedule.steps}; continue with\n"
-            f"  {trainer.resume_command}"
-        )
+        of_all = f"at step {trainer.step} of {settings.schedule.steps}"
+        where = f"after {trainer.step} steps, {spent}" if is_timed else of_all
+        click.echo(f"stopped {where}; continue with\n  {trainer.resume_command}")
     if trainer.problem:
         raise CodecError(f"{folder / 'model'}: not usable: {trainer.problem}")

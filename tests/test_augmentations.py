@@ -208,7 +208,7 @@ def test_no_recipe_augments_unless_it_says_so(tmp_path: Path) -> None:
     sampler, random = trainer.sampler, np.random.default_rng((0, 5))
     starts = sampler._audible_starts(random, 4)
     gains = 10 ** (random.uniform(-10, 6, 4) / 20) * random.choice([-1.0, 1.0], 4) / 32768
-    cut = np.stack([sampler._samples[start : start + sampler.length] for start in starts])
+    cut = np.stack([sampler._segment(start) for start in starts])
     scale = torch.from_numpy(gains).float().view(-1, 1, 1)
     expected = torch.from_numpy(cut).unsqueeze(1).float() * scale
     assert torch.equal(audio, expected.clamp(-1, 1))

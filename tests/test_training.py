@@ -271,13 +271,15 @@ def test_a_collapse_of_codebooks_is_warned_of(
 ) -> None:
     trainer = Trainer(tiny(speech_folder, "schedule.steps=20"), tmp_path / "run")
 
-    def collapse(training: TrainingStep, batch: Callable[[int], Batch], step: int) -> None:
-        initialise_codebooks(training, batch, step)
+    def collapse(
+        training: TrainingStep, batch: Callable[[int], Batch], step: int, frames: int
+    ) -> None:
+        initialise_codebooks(training, batch, step, frames)
         for stage in training.codec.quantizer.stages:
             stage.codebook.frozen.mul_(1e-3).add_(100)
             stage.codebook.frozen[0] = 0
 
-    monkeypatch.setattr("audiocodec.training.trainer.initialise_codebooks", collapse)
+    monkeypatch.setattr("audiocodec.training.initialisation.initialise_codebooks", collapse)
     trainer.train()
     assert "collapse" in capsys.readouterr().err
 

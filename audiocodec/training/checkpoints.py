@@ -1,7 +1,7 @@
 """A run's checkpoints: saved whole, loaded, rolled back to; and the weights a run starts from."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -36,6 +36,8 @@ class Progress:
     """Difference between the number of a step and that of its batch of audio."""
     problem: str = ""
     """Why the finished model is not usable; empty if it is, or before the last step."""
+    pace: dict[str, float] = field(default_factory=dict)
+    """The state of the pace: position in the schedule, time spent. Empty: at the beginning."""
 
 
 class Checkpoints:
@@ -64,6 +66,7 @@ class Checkpoints:
             "step": progress.step,
             "reseed": progress.reseed,
             "problem": progress.problem,
+            "pace": progress.pace,
             **training.state_dict(),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +100,9 @@ class Checkpoints:
         try:
             state: dict[str, Any] = torch.load(path, self.training.device, weights_only=True)
             self.training.load_state_dict(state)
-            progress = Progress(state["step"], state["reseed"], state["problem"])
+            step = state["step"]
+            pace = state.get("pace") or {"position": step, "advance": 1.0}
+            progress = Progress(step, state["reseed"], state["problem"], pace)
         except (
             RuntimeError,
             ValueError,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from audiocodec.training.recipe import Recipe
-from audiocodec.training.schedule import is_quantizing
 
 MIN_USAGE = 0.1
 """Share of its entries below which a codebook in use has collapsed."""
@@ -35,7 +34,7 @@ class Health:
         silence: float,
         skipped: int,
     ) -> str:
-        """Why the model after ``step`` steps is not usable; empty if nothing is wrong.
+        """Why a model with codebooks is not usable after ``step`` steps; empty if it is.
 
         Poor quality after a short run is no problem. A model that has learnt nothing is one.
 
@@ -44,8 +43,6 @@ class Health:
             silence: the mel distance of silence from the validation clips.
             skipped: the number of skipped steps.
         """
-        if not is_quantizing(recipe, step - 1):
-            return ""  # the run began with a warning
         stages = recipe.codec.quantizer.num_codebooks
         low = self._collapsed[-1] if self._collapsed else 0
         distance = validation[f"validation/mel_{stages}"]

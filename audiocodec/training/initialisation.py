@@ -9,17 +9,50 @@ from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.optim import clear_state
+from audiocodec.training.pace import Pace
 from audiocodec.training.recipe import Recipe
+from audiocodec.training.schedule import is_quantizing
 from audiocodec.training.step import TrainingStep
 
 FIRST_BATCH = 2**40
 """Batches numbered from here on serve the initialisation, so that no step trains on them."""
 
+FRAMES_PER_ENTRY = 4
+"""Of the largest codebook: the fewest frames that a run with a budget initialises codebooks on."""
+
 MAX_SILENT_BATCHES = 50
 """Batches without an audible frame after which the search for frames ends."""
 
 
-def initialise_codebooks(training: TrainingStep, batch: Callable[[int], Batch], step: int) -> None:
+def initialise_in_time(
+    training: TrainingStep,
+    batch: Callable[[int], Batch],
+    step: int,
+    pace: Pace,
+    note: Callable[[str], None],
+) -> None:
+    """:func:`initialise_codebooks`, with as many frames as the pace has time for.
+
+    ``note`` is called with what was changed for lack of time.
+    """
+    recipe = training.recipe
+    wanted = recipe.schedule.initialisation_frames
+    least = min(wanted, FRAMES_PER_ENTRY * max(training.codec.codebook_sizes))
+    used, frames = 0, pace.initialisation_frames(wanted, least)
+    if not frames and is_quantizing(recipe, pace.last):
+        note("codebooks not initialised again: the budget has no time for it")
+        return
+    while (frames := frames or least) > 2 * used:  # the first one measures what a frame takes
+        with pace.timing("initialisation", frames):
+            initialise_codebooks(training, batch, step, frames)
+        used, frames = frames, pace.initialisation_frames(wanted, least)
+    if used < wanted:
+        note(f"codebooks initialised on {used} frames, not {wanted}: the budget is short")
+
+
+def initialise_codebooks(
+    training: TrainingStep, batch: Callable[[int], Batch], step: int, frames: int | None = None
+) -> None:
     """Initialise all codebooks before ``step``, on latents of audible frames.
 
     The averaged weights become equal to the current ones, and the optimiser's moments of the
@@ -27,12 +60,14 @@ def initialise_codebooks(training: TrainingStep, batch: Callable[[int], Batch], 
 
     Args:
         batch: returns the batch of a number, the same whenever it is called.
+        frames: audible frames; by default as many as the recipe says.
 
     Raises:
         CodecError: too few audible frames, or latents that vary too little.
     """
     recipe, codec = training.recipe, training.codec
-    latents = audible_latents(codec, recipe, lambda n: batch(FIRST_BATCH + 1000 * step + n))
+    wanted = recipe.schedule.initialisation_frames if frames is None else frames
+    latents = audible_latents(codec, recipe, lambda n: batch(FIRST_BATCH + 1000 * step + n), wanted)
     generator = torch.Generator().manual_seed(recipe.seed)
     try:
         with torch.no_grad():
@@ -48,8 +83,10 @@ def initialise_codebooks(training: TrainingStep, batch: Callable[[int], Batch], 
 
 
 @torch.no_grad()
-def audible_latents(codec: Codec, recipe: Recipe, batch: Callable[[int], Batch]) -> Tensor:
-    """Latents of ``schedule.initialisation_frames`` or a few more audible frames, ``[N, D]``.
+def audible_latents(
+    codec: Codec, recipe: Recipe, batch: Callable[[int], Batch], wanted: int
+) -> Tensor:
+    """Latents of ``wanted`` or a few more audible frames, ``[N, D]``.
 
     A frame is audible if its reference is: an offset that the codec removes is not audible.
 
@@ -61,14 +98,14 @@ def audible_latents(codec: Codec, recipe: Recipe, batch: Callable[[int], Batch])
     frames_per_batch = data.segment_seconds * codec.frame_rate * schedule.batch_size
     frames: list[Tensor] = []
     found = 0
-    for number in range(1000 + round(4 * schedule.initialisation_frames / frames_per_batch)):
+    for number in range(1000 + round(4 * wanted / frames_per_batch)):
         audio, reference = batch(number)
         latents = codec.latents(audio).transpose(1, 2)
         whole = reference[..., : reference.shape[-1] // hop * hop].unflatten(-1, (-1, hop))
         audible = whole.square().mean(dim=-1).sqrt().squeeze(1) > threshold
         frames.append(latents[:, : audible.shape[1]][audible].float())
         found += len(frames[-1])
-        if found >= schedule.initialisation_frames or (not found and number >= MAX_SILENT_BATCHES):
+        if found >= wanted or (not found and number >= MAX_SILENT_BATCHES):
             break
     if found < 2:
         raise CodecError(

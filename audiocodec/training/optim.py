@@ -87,9 +87,9 @@ class WeightAverage:
         )
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Move the average towards the current weights."""
-        torch._foreach_lerp_(self._averages, self._values, 1 - self.decay)
+    def update(self, steps: float = 1.0) -> None:
+        """Move the average towards the current weights, as far as so many steps do."""
+        torch._foreach_lerp_(self._averages, self._values, 1 - self.decay**steps)
 
     def reset(self) -> None:
         """Make the average equal to the current weights."""

@@ -8,7 +8,7 @@ import pydantic
 from audiocodec.bundled import bundled_models
 from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
-from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig
+from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Duration
 from audiocodec.training.discriminators import DiscriminatorConfig
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.losses.registry import LOSSES
@@ -39,9 +39,17 @@ class OptimizerConfig(Config):
 
 
 class ScheduleConfig(Config):
-    """The length of a run, the batch size, and the steps at which something happens."""
+    """The length of a run, the batch size, and the steps at which something happens.
+
+    With a ``budget`` all of these steps are shares of the time: step 300 of 6000 comes after 5 %
+    of it, and so do warm-up, phases, validations and averages of weights (``training/budget.py``).
+    Only ``log_every`` counts training steps.
+    """
 
     steps: Steps
+    budget: Duration | None = pydantic.Field(
+        None, description="time of the whole run, e.g. 25m; steps are then shares of it"
+    )
     batch_size: Annotated[int, pydantic.Field(ge=1, le=65_536)] = 8
     initialisation_steps: tuple[Step, ...] = pydantic.Field(
         (300,),

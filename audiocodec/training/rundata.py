@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import torch
 
+from audiocodec.training.data.arrivals import Arrivals, wait_for_audio
 from audiocodec.training.data.cache import AudioCache, cache_path
-from audiocodec.training.data.files import Split, data_root, split_files
+from audiocodec.training.data.files import Split, data_root
 from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.runfolder import (
@@ -57,7 +58,7 @@ def open_run_data(
     before = RunFiles.read(folder) if resume else None
     is_named_by_recipe = split is None
     if split is None:
-        split = split_files(data, before.held_out_paths(root) if before else ())
+        split = wait_for_audio(data, before.held_out_paths(root) if before else ())
     files = RunFiles.of(split, root)
     cache_folder = Path(data.cache or folder / "cache").expanduser()
     cache_path(split.training, sample_rate, cache_folder)  # fails if a file is missing
@@ -73,7 +74,12 @@ def open_run_data(
         for old in set(cache_folder.glob("*.int16")) - {cache.path}:
             old.unlink(missing_ok=True)
     batch_size = recipe.schedule.batch_size
-    sampler = SegmentSampler(cache, data, sample_rate, batch_size, recipe.seed, device)
+    known = [*split.training, *split.held_out, *(before.held_out_paths(root) if before else ())]
+    arrivals = None
+    if data.watch is not None:
+        arrivals = Arrivals(data, known, sample_rate, cache_folder)
+    seed = recipe.seed
+    sampler = SegmentSampler(cache, data, sample_rate, batch_size, seed, device, arrivals)
     validation = ValidationSet(split.held_out, sample_rate, recipe.losses)
     files.held_out |= before.held_out if before else {}
     files.write(folder)

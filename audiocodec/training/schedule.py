@@ -1,4 +1,8 @@
-"""What depends on the recipe and the step alone: rates, losses, discriminators and codebooks."""
+"""What depends on the recipe and the step alone: rates, losses, discriminators and codebooks.
+
+A ``position`` is a place in the recipe's schedule, in its steps. It is the number of the step, or
+follows the clock if the run has a budget (``pace.py``).
+"""
 
 import math
 from typing import NamedTuple
@@ -25,14 +29,16 @@ class StepVariant(NamedTuple):
     updates_discriminators: bool
 
 
-def step_variant(recipe: Recipe, step: int, discriminators: tuple[str, ...]) -> StepVariant:
+def step_variant(
+    recipe: Recipe, step: int, position: float, discriminators: tuple[str, ...]
+) -> StepVariant:
     """The variant of one step, given the names of all discriminators."""
     settings = recipe.discriminators
-    losses = tuple(loss_weights(recipe, step))
-    adversarial = uses_discriminators(recipe, step)
+    losses = tuple(loss_weights(recipe, position))
+    adversarial = uses_discriminators(recipe, position)
     return StepVariant(
-        quantizing=is_quantizing(recipe, step),
-        decoder_only=is_decoder_only(recipe, step),
+        quantizing=is_quantizing(recipe, position),
+        decoder_only=is_decoder_only(recipe, position),
         losses=losses,
         discriminators=(discriminators_in_use(recipe, step, discriminators) if adversarial else ()),
         updates_discriminators=(
@@ -41,21 +47,21 @@ def step_variant(recipe: Recipe, step: int, discriminators: tuple[str, ...]) -> 
     )
 
 
-def learning_rates(recipe: Recipe, step: int) -> tuple[float, float]:
+def learning_rates(recipe: Recipe, position: float) -> tuple[float, float]:
     """Of the network (linear warm-up, then a cosine) and of the quantiser (constant)."""
     settings, steps = recipe.optimizer, recipe.schedule.steps
     high, low = settings.learning_rate, settings.final_learning_rate
-    if step < settings.warmup_steps:
-        network = high * (step + 1) / settings.warmup_steps
+    if position < settings.warmup_steps:
+        network = min(high, high * (position + 1) / settings.warmup_steps)
     else:
-        done = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
+        done = (position - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
         network = low + (high - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
     return network, settings.quantizer_learning_rate
 
 
-def loss_weights(recipe: Recipe, step: int) -> dict[str, float]:
-    """The weights of the losses that this step computes, by name, in the registry's order."""
-    ramp, quantizing = adversarial_ramp(recipe, step), is_quantizing(recipe, step)
+def loss_weights(recipe: Recipe, position: float) -> dict[str, float]:
+    """The weights of the losses that a step computes, by name, in the registry's order."""
+    ramp, quantizing = adversarial_ramp(recipe, position), is_quantizing(recipe, position)
     weights: dict[str, float] = {}
     for name, loss in LOSSES.items():
         weight = recipe.losses.weight(name)
@@ -73,17 +79,17 @@ def loss_weights(recipe: Recipe, step: int) -> dict[str, float]:
     return weights
 
 
-def uses_discriminators(recipe: Recipe, step: int) -> bool:
-    """Whether a loss of this step needs the discriminators."""
-    return any(LOSSES[name].needs_discriminators for name in loss_weights(recipe, step))
+def uses_discriminators(recipe: Recipe, position: float) -> bool:
+    """Whether a loss of a step needs the discriminators."""
+    return any(LOSSES[name].needs_discriminators for name in loss_weights(recipe, position))
 
 
-def adversarial_ramp(recipe: Recipe, step: int) -> float:
+def adversarial_ramp(recipe: Recipe, position: float) -> float:
     """0 before the discriminators' first step; then it rises to 1 over ``ramp_steps``."""
     settings = recipe.discriminators
-    if settings is None or step < settings.start_step:
+    if settings is None or position < settings.start_step:
         return 0.0
-    return min(1.0, (step - settings.start_step + 1) / settings.ramp_steps)
+    return min(1.0, (position - settings.start_step + 1) / settings.ramp_steps)
 
 
 def codebooks_in_use(recipe: Recipe, step: int, batch_size: int) -> Tensor | None:
@@ -103,15 +109,15 @@ def discriminators_in_use(recipe: Recipe, step: int, names: tuple[str, ...]) -> 
     return names if count is None else tuple(names[i] for i in order[:count])
 
 
-def is_quantizing(recipe: Recipe, step: int) -> bool:
-    """Whether the codebooks are initialised at this step; before, latents are not quantised.
+def is_quantizing(recipe: Recipe, position: float) -> bool:
+    """Whether the codebooks are initialised at this position; before, latents are not quantised.
 
     The codebooks of ``init_from`` are initialised from the first step on.
     """
-    return recipe.init_from is not None or step >= min(recipe.schedule.initialisation_steps)
+    return recipe.init_from is not None or position >= min(recipe.schedule.initialisation_steps)
 
 
-def is_decoder_only(recipe: Recipe, step: int) -> bool:
-    """Whether encoder and codebooks are frozen at this step."""
+def is_decoder_only(recipe: Recipe, position: float) -> bool:
+    """Whether encoder and codebooks are frozen at this position."""
     first = recipe.schedule.decoder_only_step
-    return first is not None and step >= first
+    return first is not None and position >= first

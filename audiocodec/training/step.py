@@ -76,25 +76,39 @@ class TrainingStep:
         """``[K + 1]``, of the last step; see ``Quantized`` in ``quantization/residual.py``."""
         self._graphs: dict[StepVariant, CUDAGraphStep] = {}
 
-    def __call__(self, audio: Tensor, step: int, reference: Tensor | None = None) -> Numbers:
+    def __call__(
+        self,
+        audio: Tensor,
+        step: int,
+        reference: Tensor | None = None,
+        position: float | None = None,
+        advance: float = 1.0,
+    ) -> Numbers:
         """Train on ``audio [B, 1, T]`` in [-1, 1], on this device, as the recipe says for ``step``.
 
-        The codec should return ``reference``, of the same shape; by default ``audio`` itself.
         Returns loss, losses and gradient norm as scalars on the device, valid until the next call;
         nothing if the quantiser met a value that is not finite.
+
+        Args:
+            audio: a batch.
+            step: its number, on which random choices depend.
+            reference: what the codec should return, of the same shape; by default ``audio``.
+            position: in the recipe's schedule; by default ``step``.
+            advance: how many steps of the schedule this one stands for.
         """
-        weights = loss_weights(self.recipe, step)
+        position = step if position is None else position
+        weights = loss_weights(self.recipe, position)
         names = self.discriminators.names if self.discriminators is not None else ()
-        variant = step_variant(self.recipe, step, names)
+        variant = step_variant(self.recipe, step, position, names)
         for part in (self.codec.encoder, self.codec.quantizer):
             part.train(not variant.decoder_only).requires_grad_(not variant.decoder_only)
-        set_learning_rates(self.optimizer, learning_rates(self.recipe, step), self.device)
+        set_learning_rates(self.optimizer, learning_rates(self.recipe, position), self.device)
         in_use = codebooks_in_use(self.recipe, step, len(audio))
         if in_use is None:
             in_use = torch.full((len(audio),), self.codec.num_codebooks)
         inputs = (in_use, torch.tensor(list(weights.values())))
         try:
-            return self._prepared(variant)(
+            numbers = self._prepared(variant)(
                 audio,
                 audio if reference is None else reference,
                 *(x.to(self.device, non_blocking=True) for x in inputs),
@@ -102,6 +116,8 @@ class TrainingStep:
         except NotFiniteError:
             self.skips.add(torch.tensor(False, device=self.device))
             return {}
+        self.average.update(advance)
+        return numbers
 
     def update(
         self,
@@ -111,7 +127,7 @@ class TrainingStep:
         in_use: Tensor,
         weights: Tensor,
     ) -> Numbers:
-        """The algorithm: discriminators, losses, gradient, optimiser, averaged weights.
+        """The algorithm: discriminators, losses, gradient, optimiser.
 
         It reads no tensor's value, so that a GPU can record it. If loss or gradient is not finite,
         weights and optimiser stay as they are.
@@ -133,7 +149,6 @@ class TrainingStep:
         norm = clip_to_usual(self.optimizer, self.recipe.optimizer.gradient_clip)
         finite = norm.isfinite() & total.detach().isfinite()
         step_if(self.optimizer, finite)
-        self.average.update()
 
         self.skips.add(finite)
         if inputs.quantized is not None:

@@ -1,7 +1,8 @@
 """The training loop: steps, the log, validation and checkpoints, until the end or a signal.
 
 A step depends on the state and on (seed, step) alone, and ``state.pt`` holds the whole state. So a
-run that was stopped at any step and resumed equals one that never stopped (CPU, same machine).
+run that was stopped at any step and resumed equals one that never stopped (CPU, same machine);
+unless it has a budget, and follows the clock.
 """
 
 import sys
@@ -13,12 +14,14 @@ from tqdm import tqdm
 
 from audiocodec.checkpoint import find_model
 from audiocodec.progress import progress_hidden
+from audiocodec.training.budget import pace_of
 from audiocodec.training.checkpoints import RESEED, Checkpoints, Progress, load_initial_weights
 from audiocodec.training.data.files import Split
 from audiocodec.training.health import Health
-from audiocodec.training.initialisation import initialise_codebooks
+from audiocodec.training.initialisation import initialise_in_time
 from audiocodec.training.memory import memory_errors
 from audiocodec.training.monitor import Monitor
+from audiocodec.training.pace import Pace
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.rundata import open_run_data
 from audiocodec.training.runfolder import (
@@ -28,6 +31,7 @@ from audiocodec.training.runfolder import (
     resume_command,
     write_recipe,
 )
+from audiocodec.training.schedule import is_quantizing
 from audiocodec.training.signals import stop_requests
 from audiocodec.training.step import TrainingStep
 
@@ -45,11 +49,13 @@ class Trainer:
         device: ``cpu`` or ``cuda``.
         resume: continue from the folder's ``state.pt``.
         split: the files; by default those that the recipe names.
+        pace: how the schedule advances; by default as the recipe says, from now on.
 
     Attributes:
         training_step: codec, discriminators, optimisers and averaged weights.
         step: steps done so far.
         skipped: steps skipped so far because they were not finite.
+        resume_command: the shell command that continues this run.
         problem: after the last step, why the model is not usable; empty if it is.
 
     Raises:
@@ -64,10 +70,13 @@ class Trainer:
         device: str = "cpu",
         resume: bool = False,
         split: Split | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.recipe = recipe
         self.folder = Path(folder)
+        self.resume_command = resume_command(self.folder)
         self.device = torch.device(device)
+        self.pace = pace_of(recipe, self.device) if pace is None else pace
         self._notes: list[str] = []
         self._health = Health()
         check_folder(self.folder, resume)
@@ -79,7 +88,9 @@ class Trainer:
                 self.checkpoints = Checkpoints(self.folder, self.training_step)
                 if not resume and recipe.init_from is not None:
                     load_initial_weights(self.training_step, find_model(recipe.init_from))
-                self._set_progress(self.checkpoints.load() if resume else Progress())
+                progress = self.checkpoints.load() if resume else Progress()
+                self._set_progress(progress)
+                self.pace.load_state(progress.pace)
                 self.sampler, self.validation, skipped = open_run_data(
                     recipe, self.folder, self.device, resume, split, self._log
                 )
@@ -89,52 +100,52 @@ class Trainer:
         self._notes += [f"skipped: {reason}" for reason in skipped]
 
     def train(self, time_limit: float | None = None) -> bool:
-        """Train to the last step, or for ``time_limit`` seconds, or until SIGINT or SIGTERM.
+        """Train to the end, or for ``time_limit`` seconds, or until SIGINT or SIGTERM.
 
-        A whole checkpoint is saved in each case. Returns whether the last step was reached.
+        A whole checkpoint is saved in each case. Returns whether the end was reached.
 
         Raises:
-            CodecError: a checkpoint cannot be written (the one before is whole), memory is
-                exhausted, or loss and gradients do not become finite again.
+            CodecError: a checkpoint cannot be written (the one before is whole), memory or the
+                budget is exhausted, or loss and gradients do not become finite again.
         """
         hold(self.folder)
         write_recipe(self.folder, self.recipe)
-        began, schedule = time.monotonic(), self.recipe.schedule
+        began, schedule, pace = time.monotonic(), self.recipe.schedule, self.pace
         self.monitor = Monitor(self.folder, self.step)
         for note in self._notes:
             self.monitor.note(self.step, note)
         self._notes.clear()
         bar = tqdm(
-            total=schedule.steps,
-            initial=self.step,
-            unit="step",
+            total=round(pace.length),
+            initial=round(pace.done),
+            unit=pace.unit,
             mininterval=0.5 if sys.stderr.isatty() else 30,
             disable=progress_hidden(),
         )
         try:
             with memory_errors(), stop_requests() as stopped, bar:
-                while self.step < schedule.steps and not stopped:
+                while not pace.ended and not stopped:
+                    pace.check(self.resume_command)
                     self.problem = ""
                     numbers = self.train_step()
-                    bar.update()
+                    bar.update(round(pace.done) - bar.n)
                     if self.step % schedule.log_every == 0:
                         self.monitor.numbers(self.step, numbers | self._codebook_numbers())
                         loss = numbers.get("loss", float("nan"))
                         bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-                    if self.step % schedule.validate_every == 0 or self.step == schedule.steps:
+                    if pace.is_due("validation", schedule.validate_every) or pace.ended:
                         self._validate()
+                    due = pace.is_due("checkpoint", schedule.checkpoint_every) and not pace.ended
                     # No checkpoint while steps are being skipped: the run may roll back to it.
-                    if self.step % schedule.checkpoint_every == 0:
-                        _, in_a_row = self.training_step.skips.read()
-                        if not in_a_row:
-                            self.save()
+                    if due and not self.training_step.skips.read()[1]:
+                        self.save()
                     if time_limit is not None and time.monotonic() - began >= time_limit:
                         break
             self.save()
         finally:
             self.monitor.close()
             release(self.folder)
-        return self.step >= schedule.steps
+        return pace.ended
 
     def train_step(self) -> dict[str, float]:
         """Train on one batch, after initialising the codebooks if this step begins with that.
@@ -142,13 +153,16 @@ class Trainer:
         Returns the numbers to log every ``schedule.log_every`` steps, else nothing. Losses are
         means since the last logged step.
         """
-        if self.step in self.recipe.schedule.initialisation_steps:
-            initialise_codebooks(self.training_step, self.sampler.batch, self.step)
+        pace, batch = self.pace, self.sampler.batch
+        if pace.reaches(self.recipe.schedule.initialisation_steps):
+            initialise_in_time(self.training_step, batch, self.step, pace, self._note)
+        pace.begin_step()
         began = time.perf_counter()
-        audio, reference = self.sampler.batch(self.step + self._reseed)
+        audio, reference = batch(self.step + self._reseed)
         data_seconds = time.perf_counter() - began
-        self.training_step(audio, self.step, reference)
+        self.training_step(audio, self.step, reference, pace.position, pace.advance)
         self.step += 1
+        pace.end_step()
         logged = self.step % self.recipe.schedule.log_every == 0
         if logged or self.device.type == "cpu":  # reading a number waits for a GPU
             self._check_skips()
@@ -160,6 +174,7 @@ class Trainer:
             "skipped_steps": float(self.skipped),
             "seconds/data": data_seconds,
             "seconds/step": time.perf_counter() - began,
+            **pace.numbers(),
         }
 
     def save(self) -> None:
@@ -168,33 +183,37 @@ class Trainer:
         Raises:
             CodecError: it cannot be written; the one before is whole.
         """
-        self.checkpoints.save(Progress(self.step, self._reseed, self.problem))
+        progress = Progress(self.step, self._reseed, self.problem, self.pace.state())
+        with self.pace.timing("checkpoint"):
+            self.checkpoints.save(progress)
 
     def _set_progress(self, progress: Progress) -> None:
-        self.step, self._reseed = progress.step, progress.reseed
-        self.problem = progress.problem
+        self.step, self._reseed, self.problem = progress.step, progress.reseed, progress.problem
         self.skipped, _ = self.training_step.skips.read()
 
     def _check_skips(self) -> None:
         """Log steps that were not finite; after too many in a row roll back."""
         skipped, in_a_row = self.training_step.skips.read()
         if skipped > self.skipped:
-            self.monitor.note(self.step, "step skipped: loss or gradient not finite")
+            self._note("step skipped: loss or gradient not finite")
         self.skipped = skipped
         if in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            self._set_progress(self.checkpoints.roll_back())
+            progress = self.checkpoints.roll_back()
+            self._set_progress(progress)
+            self.pace.roll_back(progress.pace)
             self._reseed += RESEED
-            self.monitor.note(self.step, "rolled back to the last checkpoint")
+            self._note("rolled back to the last checkpoint")
 
     def _codebook_numbers(self) -> dict[str, float]:
         """Usage, perplexity and input energy of each codebook since the last call."""
         schedule = self.recipe.schedule
         initialisations = schedule.initialisation_steps
-        if initialisations and self.step <= min(initialisations):
+        if initialisations and self.pace.last < min(initialisations):
             return {}
         enough = self.training_step.usage.enough
         usage, perplexity = self.training_step.usage.read()
-        settled = not initialisations or self.step >= max(initialisations) + schedule.log_every
+        since = schedule.log_every * max(1.0, self.pace.advance)
+        settled = not initialisations or self.pace.position >= max(initialisations) + since
         if enough and settled:
             self.monitor.watch(self.step, usage)
             self._health.add_usage(usage)
@@ -212,13 +231,15 @@ class Trainer:
 
     def _validate(self) -> None:
         """Log how the averaged weights do; after the last step find out if they are usable."""
-        numbers, clips = self.validation.run(self.training_step.average.codec)
-        self.monitor.numbers(self.step, numbers)
-        self.monitor.audio(self.step, clips, self.recipe.codec.sample_rate)
+        with self.pace.timing("validation"):
+            numbers, clips = self.validation.run(self.training_step.average.codec)
+            self.monitor.numbers(self.step, numbers)
+            self.monitor.audio(self.step, clips, self.recipe.codec.sample_rate)
         shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
         if not progress_hidden():
             tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
-        if self.step == self.recipe.schedule.steps:
+        # Without codebooks the run began with a warning.
+        if self.pace.ended and is_quantizing(self.recipe, self.pace.last):
             silence = self.validation.silence
             self.problem = self._health.problem(
                 self.recipe, self.step, numbers, silence, self.skipped
@@ -230,7 +251,5 @@ class Trainer:
             print(line, file=sys.stderr)
         self._notes.append(line)
 
-    @property
-    def resume_command(self) -> str:
-        """The shell command that continues this run."""
-        return resume_command(self.folder)
+    def _note(self, text: str) -> None:
+        self.monitor.note(self.step, text)

@@ -44,11 +44,12 @@ class Cost:
 
 
 def shortened(recipe: Recipe, device: str) -> Recipe:
-    """The recipe with batches that can be timed, and codebooks that are initialised quickly."""
+    """The recipe in steps, batches that can be timed, and codebooks initialised quickly."""
     schedule = recipe.schedule
     batch_size = schedule.batch_size
     changes = {
         "batch_size": min(batch_size, MAX_CPU_BATCH) if device == "cpu" else batch_size,
+        "budget": None,
         "initialisation_frames": min(schedule.initialisation_frames, MAX_INITIALISATION_FRAMES),
     }
     return recipe.model_copy(update={"schedule": schedule.model_copy(update=changes)})
@@ -117,6 +118,7 @@ def schedule_parts(recipe: Recipe) -> list[int]:
 def _step_seconds(trainer: Trainer, first: int) -> float:
     """Mean seconds of a step from step ``first`` on."""
     trainer.step = first
+    trainer.pace.place(first, 1.0)
     seconds = _time_steps(trainer, 1)  # not counted: it may initialise codebooks
     if trainer.device.type == "cuda":  # steps with and without an update of the discriminators
         _time_steps(trainer, 2 * (WARM_UP_CALLS + 1))

@@ -49,6 +49,9 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         trainer = Trainer(shortened(recipe, device), Path(scratch) / "run", device, split=split)
         cost = measure_cost(trainer, recipe, len(audio.split.held_out))
         codec = trainer.training_step.codec
+    steps, hours_needed = recipe.schedule.steps, cost.hours
+    if (budget := recipe.schedule.budget) is not None:
+        steps, hours_needed = max(1, round(budget / cost.seconds_per_step)), budget / 3600
     gigabytes = sum(LIBRISPEECH_SUBSETS[subset] for subset in missing)
     hours = HOURS_PER_GIGABYTE * gigabytes if missing else audio.hours
     cache_folder = Path(recipe.data.cache or folder / "cache").expanduser()
@@ -81,10 +84,10 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         "files_decoded": audio.decoded,
         "silence_threshold_db": recipe.data.silence_threshold_db,
         "device": device,
-        "steps": recipe.schedule.steps,
+        "steps": steps,
         "audio_seconds_per_step": recipe.schedule.batch_size * recipe.data.segment_seconds,
         "seconds_per_step": cost.seconds_per_step,
-        "hours": cost.hours,
+        "hours": hours_needed,
         "memory_bytes": cost.memory_bytes,
         "disk_bytes": disk,
         "folder": str(folder),

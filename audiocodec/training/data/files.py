@@ -10,12 +10,20 @@ import pydantic
 from audiocodec.audio import find_audio
 from audiocodec.bundled import CLIPS
 from audiocodec.config import Config
+from audiocodec.durations import parse_duration
 from audiocodec.errors import CodecError
 from audiocodec.training.data.augmentations.config import AugmentConfig
 from audiocodec.training.data.corpora import librispeech
 
 BUNDLED_CLIPS = "bundled_clips"
 """As `data.root`: the two clips of speech in the package."""
+
+Duration = Annotated[
+    float,
+    pydantic.BeforeValidator(lambda x: parse_duration(x) if isinstance(x, str) else x),
+    pydantic.Field(gt=0, le=1e8),
+]
+"""Seconds, or text such as ``25m``."""
 
 Decibels = Annotated[float, pydantic.Field(ge=-120, le=60)]
 
@@ -37,6 +45,11 @@ class DataConfig(Config):
     )
     cache: str | None = pydantic.Field(
         None, description="folder for decoded audio; null: the run's"
+    )
+    watch: Duration | None = pydantic.Field(
+        None,
+        description="take in files that arrive below root while the run trains, and wait so long "
+        "for the first, e.g. 5m; null: only the files that are there",
     )
     segment_seconds: Annotated[float, pydantic.Field(gt=0, le=60)] = 0.64
     silence_threshold_db: Annotated[float, pydantic.Field(ge=-120, le=0)] = pydantic.Field(

@@ -1,7 +1,7 @@
 """Random segments of the training audio.
 
 A batch depends on (seed, number) alone, so that a resumed run trains on the same batches as one
-that was never stopped.
+that was never stopped; unless audio arrives while it trains.
 """
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocodec.errors import CodecError
+from audiocodec.training.data.arrivals import Arrivals
 from audiocodec.training.data.augmentations.batch import Batch, augmented
 from audiocodec.training.data.cache import AudioCache
 from audiocodec.training.data.files import DataConfig
@@ -39,6 +40,7 @@ class SegmentSampler:
         batch_size: int,
         seed: int,
         device: torch.device,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.length = round(config.segment_seconds * sample_rate)
         if cache.num_samples < self.length:
@@ -52,12 +54,31 @@ class SegmentSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
-        self._samples = cache.samples
-        resident = device.type == "cuda" and cache.samples.nbytes <= GPU_RESIDENT_BYTES
-        self._resident = torch.from_numpy(np.array(cache.samples)).to(device) if resident else None
+        self._arrivals = arrivals
+        self._parts: list[NDArray[np.int16]] = []
+        self._firsts = self._starts = np.zeros(1, np.int64)
+        """``[parts + 1]``: samples, and segments by their start, in the parts before each."""
+        self._resident = torch.zeros(0, dtype=torch.int16) if device.type == "cuda" else None
+        self.add(cache.samples)
+
+    def add(self, samples: NDArray[np.int16]) -> None:
+        """Draw segments from ``samples [T]`` too, if they are as long as one."""
+        if len(samples) < self.length:
+            return
+        self._parts.append(samples)
+        self._firsts = np.append(self._firsts, self._firsts[-1] + len(samples))
+        starts = len(samples) - self.length + 1
+        self._starts = np.append(self._starts, self._starts[-1] + starts)
+        if self._resident is not None and 2 * self._firsts[-1] <= GPU_RESIDENT_BYTES:
+            added = torch.from_numpy(np.array(samples)).to(self.device)
+            self._resident = torch.cat([self._resident.to(self.device), added])
+        else:
+            self._resident = None
 
     def batch(self, number: int) -> Batch:
         """Batch number ``number``, float32 ``[B, 1, T]`` in [-1, 1]; the same at every call."""
+        for samples in self._arrivals.take() if self._arrivals is not None else ():
+            self.add(samples)
         random = np.random.default_rng((self.seed, number))
         starts = self._audible_starts(random, self.batch_size)
         low, high = self.config.gain_db
@@ -87,14 +108,18 @@ class SegmentSampler:
         starts = np.empty(count, dtype=np.int64)
         for item in range(count):
             for _ in range(MAX_TRIES):
-                starts[item] = random.integers(len(self._samples) - self.length + 1)
+                number = random.integers(self._starts[-1])
+                part = np.searchsorted(self._starts, number, side="right") - 1
+                starts[item] = number - self._starts[part] + self._firsts[part]
                 segment = self._segment(starts[item]).astype(np.float32)
                 if np.sqrt(np.mean(segment * segment)) > threshold:
                     break
         return starts
 
     def _segment(self, start: int) -> NDArray[np.int16]:
-        return self._samples[start : start + self.length]
+        part = np.searchsorted(self._firsts, start, side="right") - 1
+        first = start - self._firsts[part]
+        return self._parts[part][first : first + self.length]
 
 
 def level_db(samples: NDArray[np.integer] | NDArray[np.floating], full_scale: float) -> float:
