@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("evaluate", "Score models on audio files: quality, bitrate and speed."),
     "score": ("score", "Score decoded audio files against their references, of any codec."),
     "compare": ("compare", "Say which of several evaluations differ, and by how much."),
+    "listen": ("listen", "Make a blind listening test of decoded audio, as a page."),
     "train": ("train", "Train a codec from a recipe."),
     "train-context": ("traincontext", "Train what makes a model's token files smaller."),
 }

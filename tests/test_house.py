@@ -25,6 +25,7 @@ COMMANDS = [
     "evaluate",
     "score",
     "compare",
+    "listen",
     "train",
     "train-context",
     "transcode",

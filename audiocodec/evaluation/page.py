@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import platform
 import shlex
@@ -12,8 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import soundfile
-
 from audiocodec.cores import available_cores
 from audiocodec.evaluation.charts import (
     draw_bits,
@@ -22,7 +19,8 @@ from audiocodec.evaluation.charts import (
     draw_quality,
 )
 from audiocodec.evaluation.comparison import Comparison
-from audiocodec.evaluation.examples import Example, Examples, Signal
+from audiocodec.evaluation.embedding import audio_address, data_address
+from audiocodec.evaluation.examples import Example, Examples
 from audiocodec.evaluation.metrics import METRICS
 from audiocodec.evaluation.report import mean_legend, mean_lines, title_line
 from audiocodec.extras import import_extra, require_extra
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEMPLATE = Path(__file__).with_name("page.html")
-OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 PACKAGES = (
     "audiocodec",
     "torch",
@@ -127,7 +124,7 @@ def _examples(examples: Examples) -> list[tuple[str, list[dict[str, Any]]]]:
             "seconds": f"{example.seconds:.1f} s",
             "picture": _picture(picture, "webp"),
             "players": [
-                (name, _audio(signal, example.sample_rate))
+                (name, audio_address(signal, example.sample_rate))
                 for name, signal in example.signals.items()
             ],
         }
@@ -143,23 +140,7 @@ def _picture(figure: Figure, form: str = "svg") -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "codec"}):
         metadata = {"Date": None} if form == "svg" else None
         figure.savefig(file, format=form, dpi=80, metadata=metadata)
-    return _address(file.getvalue(), "image/svg+xml" if form == "svg" else f"image/{form}")
-
-
-def _audio(signal: Signal, sample_rate: int) -> str:
-    """A signal ``[T]`` as the address of an Ogg file: Opus, or Vorbis at rates that Opus lacks."""
-    file = io.BytesIO()
-    subtype = "OPUS" if sample_rate in OPUS_RATES else "VORBIS"
-    with soundfile.SoundFile(
-        file, "w", sample_rate, channels=1, format="OGG", subtype=subtype
-    ) as writer:
-        for start in range(0, len(signal), sample_rate):  # libsndfile fails on long Vorbis writes
-            writer.write(signal[start : start + sample_rate].clip(-1, 1))
-    return _address(file.getvalue(), "audio/ogg")
-
-
-def _address(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return data_address(file.getvalue(), "image/svg+xml" if form == "svg" else f"image/{form}")
 
 
 def _versions() -> str:
