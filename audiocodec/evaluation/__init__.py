@@ -2,7 +2,8 @@
 
 ``run`` encodes and decodes files (``coding``) and scores them (``scoring``). ``metrics`` has the
 registry of metrics. ``result`` and ``comparison`` hold the results of one and of several models.
-``pairs`` scores files that any other codec decoded.
+``pairs`` scores files that any other codec decoded, and ``baselines`` runs some. ``page`` shows
+a result as HTML, ``differences`` compares results, and ``inspection`` looks at one recording.
 
 The names below are imported at first use, so that the command line can list the metrics without
 importing torch.
