@@ -22,7 +22,7 @@ BUNDLED = MODELS / "speech_16khz"
 def offline(monkeypatch: pytest.MonkeyPatch) -> Any:
     """huggingface_hub, which may not use the network."""
     hub = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     return hub
 
 
