@@ -331,7 +331,8 @@ def test_a_run_in_steps_can_be_finished_within_a_budget(tmp_path: Path) -> None:
 
 def test_a_run_with_a_budget_can_be_finished_in_steps(tmp_path: Path) -> None:
     clock = Clock()
-    trainer = timed_trainer(tiny("schedule.budget=100s"), tmp_path, clock)
+    recipe = tiny("schedule.budget=100s", "schedule.initialisation_frames=200")
+    trainer = timed_trainer(recipe, tmp_path, clock)
     for _ in range(20):
         trainer.train_step()
     trainer.save()

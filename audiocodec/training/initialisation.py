@@ -38,14 +38,17 @@ def initialise_in_time(
     recipe = training.recipe
     wanted = recipe.schedule.initialisation_frames
     least = min(wanted, FRAMES_PER_ENTRY * max(training.codec.codebook_sizes))
-    used, frames = 0, pace.initialisation_frames(wanted, least)
-    if not frames and is_quantizing(recipe, pace.last):
+    if not pace.initialisation_frames(wanted, least) and is_quantizing(recipe, pace.last):
         note("codebooks not initialised again: the budget has no time for it")
         return
-    while (frames := frames or least) > 2 * used:  # the first one measures what a frame takes
+    used = 0
+    for _ in range(2):  # the first of a run measures what a frame takes
+        frames = max(pace.initialisation_frames(wanted, least), least)
+        if frames < 1.5 * used:
+            break
         with pace.timing("initialisation", frames):
             initialise_codebooks(training, batch, step, frames)
-        used, frames = frames, pace.initialisation_frames(wanted, least)
+        used = frames
     if used < wanted:
         note(f"codebooks initialised on {used} frames, not {wanted}: the budget is short")
 
