@@ -52,6 +52,11 @@ def test_a_baseline_has_rows_in_the_same_tables(
     page = Path("report.html").read_text(encoding="utf-8")
     assert page.count("data:audio/ogg") == 4  # the reference and three codecs
     assert Path("saved/opus:6k/0/speech.wav").is_file()
+    save_audio("silence.wav", torch.zeros(1, 16_000), 16_000)
+    assert run(["evaluate", "silence.wav", *arguments[2:-2]]) == 0
+    out = capsys.readouterr().out
+    assert "small: silence.wav: no PESQ-WB with 2 codebooks: " in out
+    assert "opus:6k, opus:9k: silence.wav: no PESQ-WB: " in out
     assert run(["compare", "scores.csv"]) == 0
     out = capsys.readouterr().out
     assert "first: small, second: opus:6k" in out

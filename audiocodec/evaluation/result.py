@@ -110,8 +110,9 @@ class Evaluation:
             for metric, reason in row.reasons.items():
                 key = (row.file, METRICS[metric].title, reason)
                 counts.setdefault(key, []).append(str(row.num_codebooks))
+        with_numbers = "" if self.is_baseline else " with {} codebooks"
         return [*self.unreadable.values()] + [
-            f"{file}: no {title} with {', '.join(numbers)} codebooks: {reason}"
+            f"{file}: no {title}{with_numbers.format(', '.join(numbers))}: {reason}"
             for (file, title, reason), numbers in counts.items()
         ]
 
