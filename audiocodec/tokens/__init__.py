@@ -47,6 +47,7 @@ at 1.5 kbit/s. A JSON header with the same fields would take 10 % by itself.
 
 from audiocodec.tokens.blocks import BlockReader
 from audiocodec.tokens.header import SUFFIX, VERSION, TokenHeader
+from audiocodec.tokens.jitter import Counts, JitterBuffer, Turn
 from audiocodec.tokens.model import token_header
 from audiocodec.tokens.opening import TokenSource, find_tokens, open_tokens
 from audiocodec.tokens.packets import PacketDecoder, PacketEncoder, Received
@@ -59,6 +60,8 @@ __all__ = [
     "VERSION",
     "BlockReader",
     "Codes",
+    "Counts",
+    "JitterBuffer",
     "PacketDecoder",
     "PacketEncoder",
     "Received",
@@ -66,6 +69,7 @@ __all__ = [
     "TokenHeader",
     "TokenSource",
     "TokenWriter",
+    "Turn",
     "find_tokens",
     "open_tokens",
     "pack",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import struct
 import zlib
@@ -145,6 +146,15 @@ class TokenHeader:
             fields += bytes([len(coding)]) + coding + bytes.fromhex(self.context or NO_CONTEXT)
         head = START.pack(MAGIC, version, len(fields)) + fields
         return head + CRC.pack(zlib.crc32(head))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "header") -> TokenHeader:
+        """The header that :meth:`to_bytes` made; bytes that follow it are passed over.
+
+        Raises:
+            CodecError: other bytes. The message calls them ``name``.
+        """
+        return read_header(io.BytesIO(data).read, Path(name))
 
 
 def held_codebooks(header: TokenHeader, num_codebooks: int | None, path: Path) -> int:

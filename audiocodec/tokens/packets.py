@@ -137,17 +137,24 @@ class PacketDecoder:
         self._whole = False
         """Whether the codes of all packets since one that can be decoded alone are known."""
 
+    def number(self, packet: bytes) -> int | None:
+        """A packet's number; ``None`` if it is damaged or of another stream."""
+        if len(packet) < HEAD.size:
+            return None
+        check, number, frames = HEAD.unpack_from(packet)
+        whole = check == crc_hqx(packet[2:], self._seed) and frames % ALONE
+        return number if whole else None
+
     def decode(self, packet: bytes) -> Received | None:
         """What a packet brings; ``None`` for one to pass over.
 
         That is one that is damaged, of another stream, late by up to half of all numbers, or there
         already. If it was damaged, the next one counts it as lost.
         """
-        if len(packet) < HEAD.size:
+        number = self.number(packet)
+        if number is None:
             return None
-        check, number, frames = HEAD.unpack_from(packet)
-        if check != crc_hqx(packet[2:], self._seed) or not frames % ALONE:
-            return None
+        frames = packet[HEAD.size - 1]
         lost = 0 if self._due is None else (number - self._due) % NUMBERS
         if lost >= NUMBERS // 2:
             return None
