@@ -35,7 +35,9 @@ def test_prose_fits_100_columns(page: Path) -> None:
     assert not [line for line in long if not line.startswith("|") and "](" not in line]
 
 
-@pytest.mark.parametrize("name", ["listening.md", "quantization.md", "transformers.md"])
+@pytest.mark.parametrize(
+    "name", ["listening.md", "packets.md", "quantization.md", "transformers.md"]
+)
 def test_the_examples_of_a_page_run(name: str, tmp_path: Path) -> None:
     if name == "transformers.md":
         pytest.importorskip("transformers")
