@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -53,31 +54,15 @@ def on_threads(
             stop.check()
             collect(work(item))
         return
-    begin = threading.Event()
-
-    def run(item: Item) -> Result:
-        begin.wait()
-        stop.check()
-        return work(item)
-
     remaining = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            # A future takes 2 kB, so there are few at a time, however many items there are.
-            pending = {pool.submit(run, item) for item in islice(remaining, 2 * workers)}
-            begin.set()
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                pending |= {pool.submit(run, item) for item in islice(remaining, len(done))}
-                for future in done:
-                    collect(future.result())
-        except BaseException:
-            stop.request()
-            raise
-        finally:
-            # No item begins before the pool knows all of its threads: it would not join a thread
-            # that Ctrl-C interrupts it in starting.
-            begin.set()
+    with _pool(work, workers, stop) as submit:
+        # A future takes 2 kB, so there are few at a time, however many items there are.
+        pending = set(submit(islice(remaining, 2 * workers)))
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            pending |= set(submit(islice(remaining, len(done))))
+            for future in done:
+                collect(future.result())
 
 
 def in_order(
@@ -96,6 +81,23 @@ def in_order(
             stop.check()
             yield work(item)
         return
+    remaining = iter(items)
+    with _pool(work, workers, stop) as submit:
+        pending = deque(submit(islice(remaining, ahead)))
+        while pending:
+            result = pending.popleft().result()
+            pending.extend(submit(islice(remaining, 1)))
+            yield result
+
+
+@contextmanager
+def _pool(
+    work: Callable[[Item], Result], workers: int, stop: Stop
+) -> Iterator[Callable[[Iterable[Item]], list[Future[Result]]]]:
+    """A function that gives items to ``workers`` threads. At the end all threads are joined.
+
+    When an exception or Ctrl-C ends the block, ``stop`` is requested first.
+    """
     begin = threading.Event()
 
     def run(item: Item) -> Result:
@@ -103,19 +105,19 @@ def in_order(
         stop.check()
         return work(item)
 
-    remaining = iter(items)
     with ThreadPoolExecutor(workers) as pool:
-        try:
-            pending: deque[Future[Result]] = deque(
-                pool.submit(run, item) for item in islice(remaining, ahead)
-            )
+
+        def submit(items: Iterable[Item]) -> list[Future[Result]]:
+            futures = [pool.submit(run, item) for item in items]
+            # No item begins before the pool knows all of its threads: it would not join a thread
+            # that Ctrl-C interrupts it in starting.
             begin.set()
-            while pending:
-                result = pending.popleft().result()
-                pending.extend(pool.submit(run, item) for item in islice(remaining, 1))
-                yield result
+            return futures
+
+        try:
+            yield submit
         except BaseException:
             stop.request()
             raise
         finally:
-            begin.set()  # as in on_threads
+            begin.set()
