@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from audiocodec.paths import check_distinct
 from audiocodec.progress import Progress
 from audiocodec.tokens import TokenFile, TokenHeader, TokenWriter
 from audiocodec.tokens.context import ContextModel
+from audiocodec.tokens.copying import copy_codes
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,12 @@ def join_files(
     header = first.header
     parts: list[JoinedPart] = []
     total = 0
-    with ExitStack() as stack:
-        writer = stack.enter_context(TokenWriter(target, header, context=context))
+    with TokenWriter(target, header, context=context) as writer:
         for source in sources:
             start = writer.num_frames
             with TokenFile(source, context) as tokens:
                 check_alike(tokens, first)
-                for codes in tokens.pieces():
-                    writer.write(codes)
-                    if progress:
-                        progress(codes.shape[2] / header.frame_rate)
+                copy_codes(tokens, writer, progress)
                 last = tokens.num_samples
                 place = start / header.frame_rate
                 parts.append(JoinedPart(tokens.path, place, tokens.seconds, tokens.truncated))

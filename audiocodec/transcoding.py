@@ -12,6 +12,7 @@ from audiocodec.progress import Progress
 from audiocodec.results import FileResult, rewritten
 from audiocodec.tokens import TokenFile, TokenHeader, TokenWriter
 from audiocodec.tokens.context import ContextModel
+from audiocodec.tokens.copying import copy_codes
 from audiocodec.tokens.header import CONTEXT, FIXED, held_codebooks
 
 
@@ -67,10 +68,7 @@ def rewrite(
     """
     started = time.perf_counter()
     with TokenWriter(target, header, context=context) as writer:
-        for codes in tokens.pieces(header.num_codebooks):
-            writer.write(codes)
-            if progress:
-                progress(codes.shape[2] / header.frame_rate)
+        copy_codes(tokens, writer, progress)
         writer.finish(tokens.num_samples)
     return rewritten(tokens, writer, time.perf_counter() - started)
 

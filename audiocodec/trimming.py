@@ -14,6 +14,7 @@ from audiocodec.progress import Progress
 from audiocodec.results import FileResult, rewritten
 from audiocodec.tokens import TokenFile, TokenWriter
 from audiocodec.tokens.context import ContextModel
+from audiocodec.tokens.copying import copy_codes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +83,7 @@ def trim_file(
     with TokenFile(source, context) as tokens:
         part = find_part(tokens, start, end)
         with TokenWriter(target, tokens.header, context=context) as writer:
-            for codes in tokens.pieces(start=part.start, stop=part.stop):
-                writer.write(codes)
-                if progress:
-                    progress(codes.shape[2] / tokens.header.frame_rate)
+            copy_codes(tokens, writer, progress, part.start, part.stop)
             writer.finish(part.num_samples)
         elapsed = time.perf_counter() - started
         result = rewritten(tokens, writer, elapsed, part.num_samples)
