@@ -11,6 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 from audiocodec.errors import CodecError
 
@@ -31,6 +32,12 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
         raise _missing(package, extra, purpose) from None
+
+
+def import_object(path: str) -> Any:
+    """The object at ``module:name``, for registries that import an entry when it is used."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def require_extra(package: str, extra: str, purpose: str) -> None:

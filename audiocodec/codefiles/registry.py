@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocodec.errors import CodecError
+from audiocodec.extras import import_object
 
 if TYPE_CHECKING:
     from audiocodec.codefiles.format import CodeFormat
@@ -31,8 +31,5 @@ def format_of(path: str | Path) -> CodeFormat:
     if suffix not in FORMATS:
         raise CodecError(f"{path}: codes are exported to {', '.join(FORMATS)} files")
     make = FORMATS[suffix]
-    if isinstance(make, str):
-        module, _, attribute = make.partition(":")
-        make = getattr(import_module(module), attribute)
-    format: CodeFormat = make()
+    format: CodeFormat = (import_object(make) if isinstance(make, str) else make)()
     return format

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from audiocodec.corpus.formats.describing import TEXTS
-from audiocodec.corpus.output import HashingFile, OutputFile, new_file
+from audiocodec.corpus.formats.shardfile import ShardFile
+from audiocodec.corpus.output import HashingFile
 from audiocodec.corpus.settings import Settings
 from audiocodec.corpus.tokenised import Codes, Tokenised
 from audiocodec.errors import CodecError
@@ -45,25 +45,19 @@ frames. `codec info` describes this folder, `codec detokenize` turns it into aud
 """The card of a data set, so that ``datasets.load_dataset(FOLDER)`` takes the shards alone."""
 
 
-class Parquet:
+class Parquet(ShardFile):
     """``shard-00000.parquet`` and so on."""
 
-    extra, package = "parquet", "pyarrow"
+    extra, package, suffix = "parquet", "pyarrow", ".parquet"
     companions: ClassVar[dict[str, str]] = {"README.md": CARD}
 
-    @contextmanager
-    def writer(
-        self, folder: Path, index: int, settings: Settings, made: list[OutputFile]
-    ) -> Iterator[_Writer]:
-        with new_file(folder, _name(index, settings), made) as file:
-            writer = _Writer(file, settings)
-            yield writer
-            writer.close()
+    def open_writer(self, file: HashingFile, settings: Settings) -> _Writer:
+        return _Writer(file, settings)
 
     def read(self, folder: Path, index: int, settings: Settings) -> Iterator[Tokenised]:
         arrow = import_extra("pyarrow", self.extra, "reading Parquet")
         parquet = import_extra("pyarrow.parquet", self.extra, "reading Parquet")
-        path = folder / _name(index, settings)
+        path = folder / self.name(index, settings)
         try:
             with parquet.ParquetFile(path) as file:
                 for group in range(file.num_row_groups):
@@ -145,7 +139,3 @@ def _array(lists: Any, settings: Settings) -> Codes:
     """Codes ``[K, F]`` of a list of ``K`` lists."""
     flat = lists.flatten().to_numpy(zero_copy_only=False)
     return flat.astype(settings.dtype).reshape(settings.num_codebooks, -1)
-
-
-def _name(index: int, settings: Settings) -> str:
-    return f"{settings.shard_name(index)}.parquet"

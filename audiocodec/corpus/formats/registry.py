@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from audiocodec.errors import CodecError
-from audiocodec.extras import require_extra
+from audiocodec.extras import import_object, require_extra
 
 if TYPE_CHECKING:
     from audiocodec.corpus.formats.format import ShardFormat
@@ -30,10 +29,7 @@ def shard_format(name: str) -> ShardFormat:
     if name not in FORMATS:
         raise CodecError(f"format {name}: does not exist; use one of {', '.join(FORMATS)}")
     make = FORMATS[name]
-    if isinstance(make, str):
-        module, _, attribute = make.partition(":")
-        make = getattr(import_module(module), attribute)
-    format: ShardFormat = make()
+    format: ShardFormat = (import_object(make) if isinstance(make, str) else make)()
     if format.package:
         require_extra(format.package, format.extra, f"the format {name}")
     return format

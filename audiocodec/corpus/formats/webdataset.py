@@ -11,36 +11,29 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from audiocodec.corpus.formats.describing import described, from_description, npy_bytes
-from audiocodec.corpus.output import HashingFile, OutputFile, new_file
+from audiocodec.corpus.formats.shardfile import ShardFile
+from audiocodec.corpus.output import HashingFile
 from audiocodec.corpus.settings import Settings
 from audiocodec.corpus.tokenised import Tokenised
 from audiocodec.errors import CodecError
 
 
-class WebDataset:
+class WebDataset(ShardFile):
     """``shard-00000.tar`` and so on."""
 
-    extra = package = ""
-    companions: ClassVar[dict[str, str]] = {}
+    suffix = ".tar"
 
-    @contextmanager
-    def writer(
-        self, folder: Path, index: int, settings: Settings, made: list[OutputFile]
-    ) -> Iterator[_Writer]:
-        with new_file(folder, _name(index, settings), made) as file:
-            writer = _Writer(file, settings)
-            yield writer
-            writer.close()
+    def open_writer(self, file: HashingFile, settings: Settings) -> _Writer:
+        return _Writer(file, settings)
 
     def read(self, folder: Path, index: int, settings: Settings) -> Iterator[Tokenised]:
-        path = folder / _name(index, settings)
+        path = folder / self.name(index, settings)
         try:
             with tarfile.open(path, "r:") as tar:
                 while member := tar.next():
@@ -89,7 +82,3 @@ def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if file is None:
         raise ValueError(f"{member.name} is no file")
     return file.read()
-
-
-def _name(index: int, settings: Settings) -> str:
-    return f"{settings.shard_name(index)}.tar"
