@@ -86,16 +86,21 @@ def test_no_gradient_of_the_reference_is_computed() -> None:
     assert audio.grad[0].abs().max() > 0 and audio.grad[1].abs().max() == 0
 
 
+def differing(one: torch.nn.Module | None, other: torch.nn.Module | None) -> float:
+    """The share of two networks' weights that a step of Adam has moved differently."""
+    return float(((weights(one) - weights(other)).abs() > 1e-5).float().mean())
+
+
 def test_one_pass_serves_both_updates() -> None:
-    fast = "discriminators.learning_rate=0.01"
+    fast = "discriminators.learning_rate=0.1"
     apart, shared = (trained(fast, f"discriminators.shared_pass={x}") for x in ("false", "true"))
-    # The discriminators learn the same.
-    assert torch.allclose(weights(apart.discriminators), weights(shared.discriminators), atol=1e-6)
+    # The discriminators learn the same; a gradient of 0 may be rounded to either side.
+    assert differing(apart.discriminators, shared.discriminators) < 0.02
     # The codec learns from them as they were before: as if they had not learnt yet.
     frozen = trained("discriminators.learning_rate=1e-12")
-    assert torch.allclose(weights(frozen.codec), weights(shared.codec), atol=1e-6)
-    assert not torch.allclose(weights(apart.codec), weights(shared.codec), atol=1e-6)
-    assert not any(p.requires_grad for p in shared.discriminators.parameters())  # type: ignore[union-attr]
+    assert differing(frozen.codec, shared.codec) < 1e-4 < differing(apart.codec, shared.codec)
+    assert shared.discriminators is not None
+    assert not any(p.requires_grad for p in shared.discriminators.parameters())
 
 
 def test_channels_last_computes_the_same_and_precision_spares_the_ends() -> None:
