@@ -16,13 +16,28 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        words = ("can't allocate memory", "not enough memory", "out of memory")
-        if isinstance(error, RuntimeError) and not any(w in str(error) for w in words):
+        if not is_out_of_memory(error):
             raise
         raise CodecError(
             "schedule.batch_size, data.segment_seconds: memory is exhausted; lower them, or the "
             f"codec's channels ({(str(error).splitlines() or ['out of memory'])[0]})"
         ) from None
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory is exhausted, or came of one that does.
+
+    PyTorch has its own class of them for GPUs alone; when a CUDA graph is recorded, the error is
+    another one that follows.
+    """
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    while error is not None:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return True
+        if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
+            return True
+        error = error.__context__
+    return False
 
 
 def peak_memory(device: torch.device) -> int | None:
