@@ -86,7 +86,7 @@ class Codebook(nn.Module):
 
         Called once a training step, after the step's entries were looked up. In a distributed run
         all ranks call it with their part of the batch, which may be empty, and come to the same
-        entries: see :mod:`.ranks`.
+        entries: see :mod:`audiocodec.ranks`.
         """
 
     def freeze(self) -> "FrozenCodebook":

@@ -6,7 +6,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from audiocodec.quantization import ranks
+from audiocodec import ranks
 from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, gaussian_table
 from audiocodec.quantization.kmeans import kmeans
 from audiocodec.quantization.usage import EntryUsage

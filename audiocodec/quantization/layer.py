@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from audiocodec.errors import CodecError
-from audiocodec.quantization import ranks
+from audiocodec import ranks
 from audiocodec.quantization.family import codebook_config
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.quantization.stage import Stage, WholeStage

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from audiocodec.config import Config
 from audiocodec.errors import NotFiniteError
-from audiocodec.quantization import ranks
+from audiocodec import ranks
 from audiocodec.quantization.codebook import CodebookConfig
 from audiocodec.quantization.estimators import ESTIMATORS
 from audiocodec.quantization.family import codebook_config

@@ -9,7 +9,7 @@ Shapes: ``B`` batch, ``D`` latent_dim, ``F`` frames, ``N`` vectors, ``d`` codebo
 import torch
 from torch import Tensor, nn
 
-from audiocodec.quantization import ranks
+from audiocodec import ranks
 from audiocodec.quantization.codebook import CodebookConfig
 from audiocodec.quantization.family import build_codebook
 

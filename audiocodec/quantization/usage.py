@@ -10,7 +10,7 @@ Shapes: ``N`` vectors, ``d`` = the codebook's ``dim``.
 import torch
 from torch import Tensor, nn
 
-from audiocodec.quantization import ranks
+from audiocodec import ranks
 
 
 class EntryUsage(nn.Module):

@@ -5,8 +5,10 @@ while they are computed. Beside the process group of the devices there is one fo
 CPUs: clock, requests to stop, and waiting for what rank 0 does alone. It does not wait for a GPU.
 """
 
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,7 +18,7 @@ from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 
 from audiocodec.extras import import_extra
-from audiocodec.training.processes import FORWARD_METHODS, Processes, ProcessLost
+from audiocodec.training.processes import FORWARD_METHODS, Processes, ProcessLostError
 
 DEVICE_TIMEOUT = timedelta(minutes=10)
 """Of one exchange of gradients or statistics. No process works that long on its own between two."""
@@ -24,11 +26,6 @@ DEVICE_TIMEOUT = timedelta(minutes=10)
 CONTROL_TIMEOUT = timedelta(days=2)
 """Of waiting for what rank 0 does alone, such as decoding the corpus. The end of a process closes
 its connections, which the others notice at once."""
-
-
-def was_launched() -> bool:
-    """Whether this process is one of several that torchrun or ``codec train`` has started."""
-    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 class FabricProcesses(Processes):
@@ -57,7 +54,8 @@ class FabricProcesses(Processes):
             timeout=DEVICE_TIMEOUT,
             broadcast_buffers=False,  # codebooks that learn online do it alike on all ranks
         )
-        with self.losses_of_processes():
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        with self.watched():
             self._fabric = fabric.Fabric(
                 accelerator=device,
                 devices=local_size,
@@ -67,11 +65,12 @@ class FabricProcesses(Processes):
             self._fabric.launch()
             self._control = distributed.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
         self.device = str(self._fabric.device)
+        self._trained: set[nn.Parameter] = set()  # of the replicated networks
 
-    def clock(self) -> float:
-        now = torch.tensor(super().clock(), dtype=torch.float64)
-        distributed.broadcast(now, 0, group=self._control)
-        return float(now)
+    def by_leader(self, number: float) -> float:
+        sent = torch.tensor(number, dtype=torch.float64)
+        distributed.broadcast(sent, 0, group=self._control)
+        return float(sent)
 
     def any(self, flag: bool) -> bool:
         count = torch.tensor(int(flag))
@@ -94,8 +93,9 @@ class FabricProcesses(Processes):
         distributed.all_reduce(values)
 
     def gather(self, items: Tensor) -> Tensor:
-        parts = [torch.empty_like(items, memory_format=torch.contiguous_format) for _ in range(self.size)]
-        distributed.all_gather(parts, items.contiguous())
+        items = items.contiguous()
+        parts = [torch.empty_like(items) for _ in range(self.size)]
+        distributed.all_gather(parts, items)
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -105,31 +105,39 @@ class FabricProcesses(Processes):
             distributed.broadcast(value, 0)
 
     def replicate(self, network: nn.Module) -> nn.Module:
-        module: Any = self._fabric.setup_module(network, move_to_device=False)
+        self._trained |= {p for p in network.parameters() if p.requires_grad}
+        with warnings.catch_warnings():  # torch 2.13 prefers a name that torch 2.9 has not
+            warnings.filterwarnings("ignore", ".*broadcast_buffers.*")
+            module: Any = self._fabric.setup_module(network, move_to_device=False)
         for name in FORWARD_METHODS:
             if hasattr(network, name):
                 module.mark_forward_method(name)
         return module
 
-    def backward(self, loss: Tensor, idle: Sequence[nn.Module] = ()) -> None:
+    def backward(
+        self,
+        loss: Tensor,
+        idle: Sequence[nn.Module] = (),
+        inputs: list[Tensor] | None = None,
+        retain_graph: bool = False,
+    ) -> None:
         """See :meth:`Processes.backward`.
 
         ``DistributedDataParallel`` waits for a gradient of every parameter. Idle ones get zeros,
         which are taken away again, so that the optimiser leaves these parameters alone. (With
         ``find_unused_parameters`` it would search the graph for them in every step.)
         """
-        parameters = [parameter for module in idle for parameter in module.parameters()]
-        frozen = [parameter for parameter in parameters if not parameter.requires_grad]
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        _WithZeros.apply(loss, *parameters).backward()
+        parameters = [p for module in idle for p in module.parameters() if p in self._trained]
+        with _trainable(parameters):
+            if inputs is not None:
+                inputs = list(dict.fromkeys([*inputs, *parameters]))
+            with_zeros: Tensor = _WithZeros.apply(loss, *parameters)
+            with_zeros.backward(inputs=inputs, retain_graph=retain_graph)
         for parameter in parameters:
             parameter.grad = None
-        for parameter in frozen:
-            parameter.requires_grad_(False)
 
     @contextmanager
-    def losses_of_processes(self) -> Iterator[None]:
+    def watched(self, remedy: Callable[[], str] = str) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
@@ -138,9 +146,26 @@ class FabricProcesses(Processes):
                 word in str(error) for word in words
             ):
                 raise
-            raise ProcessLost(
-                f"another of the {self.size} processes of this run has ended or does not answer"
+            raise ProcessLostError(
+                f"another of the {self.size} processes of this run has ended or does not answer",
+                remedy(),
             ) from error
+
+    def close(self) -> None:
+        with self.watched():
+            self.barrier()
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _trainable(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """A block in which all of these get gradients."""
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    yield
+    for parameter in frozen:
+        parameter.requires_grad_(False)
 
 
 class _WithZeros(torch.autograd.Function):

@@ -130,6 +130,28 @@ class Monitor:
             self._thread_hook(failure)
 
 
+class SilentMonitor(Monitor):
+    """Writes nothing: that of a process that is not rank 0."""
+
+    def __init__(self) -> None:
+        pass
+
+    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def note(self, step: int, text: str) -> None:
+        pass
+
+    def watch(self, step: int, usage: Sequence[float]) -> None:
+        pass
+
+    def audio(self, step: int, clips: Mapping[str, Tensor], sample_rate: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def _drop_after(path: Path, step: int) -> None:
     """Drop log lines later than ``step``: the resumed run writes them again."""
     if not path.is_file():

@@ -5,16 +5,21 @@ of which trains a copy of the networks on its part of every batch (``fabric.py``
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from audiocodec.errors import CodecError
 
+if TYPE_CHECKING:
+    from audiocodec.training.recipe import Recipe
 
-class Share(NamedTuple):
+
+@dataclass(frozen=True)
+class Share:
     """Part ``index`` of ``count`` equal parts of a batch."""
 
     index: int = 0
@@ -29,8 +34,12 @@ class Share(NamedTuple):
 WHOLE = Share()
 
 
-class ProcessLost(CodecError):
-    """Another process of the run has ended."""
+class ProcessLostError(CodecError):
+    """Another process of the run has ended. ``remedy`` says how to continue."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message}; {remedy}" if remedy else message)
+        self.remedy = remedy
 
 
 class Processes:
@@ -49,8 +58,14 @@ class Processes:
         """Whether this process writes the run's files and its output: rank 0."""
         return self.rank == 0
 
-    def check_batch(self, batch_size: int) -> None:
-        """Raise :class:`CodecError` if a batch cannot be divided among the processes."""
+    def check(self, recipe: "Recipe") -> None:
+        """Raise :class:`CodecError` if the processes cannot train by this recipe."""
+        batch_size = recipe.schedule.batch_size
+        if self.size > 1 and recipe.data.watch is not None:
+            raise CodecError(
+                "data.watch: files that arrive are taken in by one process only; train on one "
+                "device, or set data.watch=null"
+            )
         if batch_size % self.size:
             raise CodecError(
                 f"schedule.batch_size: {batch_size} items cannot be divided equally among "
@@ -58,9 +73,13 @@ class Processes:
                 f"--set schedule.batch_size={-(-batch_size // self.size) * self.size}"
             )
 
+    def by_leader(self, number: float) -> float:
+        """The number that rank 0 has here."""
+        return number
+
     def clock(self) -> float:
         """Seconds, by the clock of rank 0."""
-        return time.monotonic()
+        return self.by_leader(time.monotonic())
 
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` is set on one of the processes."""
@@ -99,22 +118,37 @@ class Processes:
     def replicate(self, network: nn.Module) -> nn.Module:
         """``network`` such that :meth:`backward` averages its gradients over the processes.
 
-        Call it for the forward pass. Its methods in :data:`FORWARD_METHODS` may be called as well.
+        Call it for the forward pass; its methods in :data:`FORWARD_METHODS` may be called as well.
+        Parameters that need no gradient now never get one.
         """
         return network
 
-    def backward(self, loss: Tensor, idle: Sequence[nn.Module] = ()) -> None:
-        """Compute gradients, averaged over the processes.
+    def backward(
+        self,
+        loss: Tensor,
+        idle: Sequence[nn.Module] = (),
+        inputs: list[Tensor] | None = None,
+        retain_graph: bool = False,
+    ) -> None:
+        """``loss.backward(...)``, with gradients averaged over the processes.
 
         Args:
             loss: of the last call of a network that :meth:`replicate` returned.
             idle: the parts of that network on which the loss does not depend, on no process.
+            inputs: the parameters that get a gradient; by default all that have one.
+            retain_graph: keep the graph for another backward pass.
         """
-        loss.backward()
+        loss.backward(inputs=inputs, retain_graph=retain_graph)
 
-    def losses_of_processes(self) -> AbstractContextManager[None]:
-        """A block in which the end of another process raises :class:`ProcessLost`."""
+    def watched(self, remedy: Callable[[], str] = str) -> AbstractContextManager[None]:
+        """A block in which the end of another process raises :class:`ProcessLostError`.
+
+        ``remedy`` says then how the run can be continued.
+        """
         return nullcontext()
+
+    def close(self) -> None:
+        """Part from the other processes, after all is done."""
 
 
 FORWARD_METHODS = ("autoencode",)

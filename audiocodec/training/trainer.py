@@ -15,13 +15,20 @@ from tqdm import tqdm
 from audiocodec.checkpoint import find_model
 from audiocodec.progress import progress_hidden
 from audiocodec.training.budget import pace_of
-from audiocodec.training.checkpoints import RESEED, Checkpoints, Progress, load_initial_weights
+from audiocodec.training.checkpoints import (
+    RESEED,
+    Checkpoints,
+    FollowingCheckpoints,
+    Progress,
+    load_initial_weights,
+)
 from audiocodec.training.data.files import Split
 from audiocodec.training.health import Health
 from audiocodec.training.initialisation import initialise_in_time
 from audiocodec.training.memory import memory_errors
-from audiocodec.training.monitor import Monitor
+from audiocodec.training.monitor import Monitor, SilentMonitor
 from audiocodec.training.pace import Pace
+from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.rundata import open_run_data
 from audiocodec.training.runfolder import (
@@ -50,6 +57,7 @@ class Trainer:
         resume: continue from the folder's ``state.pt``.
         split: the files; by default those that the recipe names.
         pace: how the schedule advances; by default as the recipe says, from now on.
+        processes: those that train together, of which this is one.
 
     Attributes:
         training_step: codec, discriminators, optimisers and averaged weights.
@@ -71,28 +79,32 @@ class Trainer:
         resume: bool = False,
         split: Split | None = None,
         pace: Pace | None = None,
+        processes: Processes | None = None,
     ) -> None:
+        self.processes = processes or Processes()
+        self.processes.check(recipe)
         self.recipe = recipe
         self.folder = Path(folder)
         self.resume_command = resume_command(self.folder)
         self.device = torch.device(device)
-        self.pace = pace_of(recipe, self.device) if pace is None else pace
+        self.pace = pace or pace_of(recipe, self.device, clock=self.processes.clock)
         self._notes: list[str] = []
         self._health = Health()
         check_folder(self.folder, resume)
         try:
             with memory_errors():
-                if resume:
+                if resume and self.processes.leads:
                     hold(self.folder)
-                self.training_step = TrainingStep(recipe, self.device)
-                self.checkpoints = Checkpoints(self.folder, self.training_step)
+                self.training_step = TrainingStep(recipe, self.device, self.processes)
+                kind = Checkpoints if self.processes.leads else FollowingCheckpoints
+                self.checkpoints = kind(self.folder, self.training_step)
                 if not resume and recipe.init_from is not None:
                     load_initial_weights(self.training_step, find_model(recipe.init_from))
                 progress = self.checkpoints.load() if resume else Progress()
                 self._set_progress(progress)
                 self.pace.load_state(progress.pace)
                 self.sampler, self.validation, skipped = open_run_data(
-                    recipe, self.folder, self.device, resume, split, self._log
+                    recipe, self.folder, self.device, resume, split, self._log, self.processes
                 )
         except BaseException:
             release(self.folder)
@@ -108,10 +120,12 @@ class Trainer:
             CodecError: a checkpoint cannot be written (the one before is whole), memory or the
                 budget is exhausted, or loss and gradients do not become finite again.
         """
-        hold(self.folder)
-        write_recipe(self.folder, self.recipe)
-        began, schedule, pace = time.monotonic(), self.recipe.schedule, self.pace
-        self.monitor = Monitor(self.folder, self.step)
+        processes, schedule, pace = self.processes, self.recipe.schedule, self.pace
+        self.monitor = Monitor(self.folder, self.step) if processes.leads else SilentMonitor()
+        if processes.leads:
+            hold(self.folder)
+            write_recipe(self.folder, self.recipe)
+        began = processes.clock()
         for note in self._notes:
             self.monitor.note(self.step, note)
         self._notes.clear()
@@ -120,11 +134,11 @@ class Trainer:
             initial=round(pace.done),
             unit=pace.unit,
             mininterval=0.5 if sys.stderr.isatty() else 30,
-            disable=progress_hidden(),
+            disable=progress_hidden() or not processes.leads,
         )
         try:
             with memory_errors(), stop_requests() as stopped, bar:
-                while not pace.ended and not stopped:
+                while not pace.ended and not processes.any(bool(stopped)):
                     pace.check(self.resume_command)
                     self.problem = ""
                     numbers = self.train_step()
@@ -139,7 +153,7 @@ class Trainer:
                     # No checkpoint while steps are being skipped: the run may roll back to it.
                     if due and not self.training_step.skips.read()[1]:
                         self.save()
-                    if time_limit is not None and time.monotonic() - began >= time_limit:
+                    if time_limit is not None and processes.clock() - began >= time_limit:
                         break
             self.save()
         finally:
@@ -198,7 +212,8 @@ class Trainer:
             self._note("step skipped: loss or gradient not finite")
         self.skipped = skipped
         if in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            progress = self.checkpoints.roll_back()
+            with self.processes.leader_first():
+                progress = self.checkpoints.roll_back()
             self._set_progress(progress)
             self.pace.roll_back(progress.pace)
             self._reseed += RESEED
@@ -210,6 +225,7 @@ class Trainer:
         initialisations = schedule.initialisation_steps
         if initialisations and self.pace.last < min(initialisations):
             return {}
+        self.processes.add_up(self.training_step.usage.counts)
         enough = self.training_step.usage.enough
         usage, perplexity = self.training_step.usage.read()
         since = schedule.log_every * max(1.0, self.pace.advance)
@@ -218,6 +234,7 @@ class Trainer:
             self.monitor.watch(self.step, usage)
             self._health.add_usage(usage)
         energy = self.training_step.residual_energy
+        energy = None if energy is None else self.processes.mean(energy)
         by_stage = {
             "usage": usage,
             "perplexity": perplexity,
@@ -235,6 +252,8 @@ class Trainer:
             numbers, clips = self.validation.run(self.training_step.average.codec)
             self.monitor.numbers(self.step, numbers)
             self.monitor.audio(self.step, clips, self.recipe.codec.sample_rate)
+        if not self.processes.leads:
+            return
         shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
         if not progress_hidden():
             tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)

@@ -111,3 +111,15 @@ class ValidationSet:
             shown[f"{n} codebooks"] = clips.reconstruction[0, 0].cpu().clamp(-1, 1)
         codec.train(was_training)
         return numbers, shown
+
+
+class NoValidation(ValidationSet):
+    """No clips and no scores: that of a process that is not rank 0."""
+
+    silence = 0.0
+
+    def __init__(self) -> None:
+        pass
+
+    def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor]]:
+        return {}, {}

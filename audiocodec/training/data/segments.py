@@ -93,7 +93,9 @@ class SegmentSampler:
         low, high = self.config.gain_db
         gains = 10 ** (random.uniform(low, high, self.batch_size) / 20)
         gains *= random.choice([-1.0, 1.0], self.batch_size) / 32768
-        scale = torch.from_numpy(gains[rows]).float().view(-1, 1, 1).to(self.device, non_blocking=True)
+        scale = (
+            torch.from_numpy(gains[rows]).float().view(-1, 1, 1).to(self.device, non_blocking=True)
+        )
         speech = (self._gather(starts).unsqueeze(1) * scale).clamp(-1, 1)
         key = (self.seed, number)
         augment = self.config.augment

@@ -1,10 +1,12 @@
-"""Vectors and counts of all ranks together, for what a codebook learns without a gradient.
+"""Statistics of all ranks together: of a batch, and of what a codebook learns without a gradient.
 
 The ranks are the processes that train copies of one model on parts of a batch: those of
 ``torch.distributed``'s default process group, as for ``torch.nn.SyncBatchNorm``. Every rank must
 call these functions equally often. Without a process group nothing is sent, and what comes back is
 what went in.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -33,8 +35,8 @@ def least(values: Tensor) -> Tensor:
 
 
 def mean(values: Tensor) -> Tensor:
-    """The mean of all ranks' ``values``."""
-    return total(values) / world_size() if world_size() > 1 else values
+    """The mean of all ranks' ``values``; differentiable, towards the values of each rank."""
+    return _mean_of_ranks(values) if world_size() > 1 else values
 
 
 def rows(vectors: Tensor, picks: Tensor) -> Tensor:
@@ -53,6 +55,23 @@ def rows(vectors: Tensor, picks: Tensor) -> Tensor:
     found = vectors.new_zeros(len(picks), vectors.shape[1])
     found[here] = vectors[own[here]]
     return total(found)
+
+
+@torch.compiler.disable
+def _mean_of_ranks(values: Tensor) -> Tensor:
+    result: Tensor = _Mean.apply(values)
+    return result
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        return total(values) / world_size()
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        """Each rank's loss depends on every rank's values; gradients are averaged later."""
+        return total(gradients[0]) / world_size()
 
 
 def _reduced(values: Tensor, operation: distributed.ReduceOp.RedOpType) -> Tensor:
