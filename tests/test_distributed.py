@@ -188,5 +188,15 @@ def test_two_processes_equal_one_with_the_whole_batch(pair: Any, kind: str) -> N
     losses = torch.tensor([both[kind]["losses"], alone["losses"]])
     print(kind, (losses[0] - losses[1]).abs() / losses[1])
     for part in ("codec", "discriminators"):
-        print(part, max(((value - alone[part][name]).abs().max() / (value.abs().max()+1e-6)).item() for name, value in both[kind][part].items()))
-    print(both[kind]["counts"].sum(), alone["counts"].sum(), (both[kind]["counts"] - alone["counts"]).abs().sum())
+        print(
+            part,
+            max(
+                ((value - alone[part][name]).abs().max() / (value.abs().max() + 1e-6)).item()
+                for name, value in both[kind][part].items()
+            ),
+        )
+    print(
+        both[kind]["counts"].sum(),
+        alone["counts"].sum(),
+        (both[kind]["counts"] - alone["counts"]).abs().sum(),
+    )

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from audiocodec.errors import CodecError
 from audiocodec import ranks
+from audiocodec.errors import CodecError
 from audiocodec.quantization.family import codebook_config
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.quantization.stage import Stage, WholeStage

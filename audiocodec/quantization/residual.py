@@ -18,9 +18,9 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from audiocodec import ranks
 from audiocodec.config import Config
 from audiocodec.errors import NotFiniteError
-from audiocodec import ranks
 from audiocodec.quantization.codebook import CodebookConfig
 from audiocodec.quantization.estimators import ESTIMATORS
 from audiocodec.quantization.family import codebook_config

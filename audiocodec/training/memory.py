@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -38,6 +38,20 @@ def is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__context__
     return False
+
+
+def memory_shortage_in(function: Callable[[], object]) -> str:
+    """Call ``function``. Returns why memory did not suffice for it; empty if it did.
+
+    The error is gone then, with the tensors of the frames that it went through.
+    """
+    try:
+        function()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return (str(error).splitlines() or ["out of memory"])[0]
+    return ""
 
 
 def peak_memory(device: torch.device) -> int | None:

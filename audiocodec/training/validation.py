@@ -70,6 +70,8 @@ class ValidationSet:
         CodecError: none of the files can be read.
     """
 
+    is_scored = True
+
     def __init__(self, files: Sequence[Path], sample_rate: int, losses: LossConfig) -> None:
         self.sample_rate = sample_rate
         self.losses = losses
@@ -114,12 +116,9 @@ class ValidationSet:
 
 
 class NoValidation(ValidationSet):
-    """No clips and no scores: that of a process that is not rank 0."""
+    """The clips without their scores: for a process that is not rank 0."""
 
-    silence = 0.0
-
-    def __init__(self) -> None:
-        pass
+    is_scored = False
 
     def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor]]:
         return {}, {}
