@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +30,8 @@ LOST = 75
 
 GRACE_SECONDS = 15.0
 """Time that the other processes have to end by themselves, after one has failed."""
+
+PROGRAM = (sys.executable, "-m", __package__)
 
 LAST_WORDS = "AUDIOCODEC_LAST_WORDS"
 """Variable that names the file in which such a process says how the run can be continued."""
@@ -94,12 +96,14 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
         click.get_current_context().exit(LOST)
 
 
-def launch(devices: int, nodes: int, arguments: tuple[str, ...]) -> int:
+def launch(
+    devices: int, nodes: int, arguments: tuple[str, ...], program: Sequence[str] = PROGRAM
+) -> int:
     """Run `codec` with `arguments` in one process for each device; returns the exit status.
 
     The process of rank 0 has this one's output. What the others print is kept until one fails.
     """
-    common = _meeting_point(devices, nodes)
+    common = meeting_point(devices, nodes)
     received: list[int] = []
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
@@ -107,7 +111,8 @@ def launch(devices: int, nodes: int, arguments: tuple[str, ...]) -> int:
             signal.signal(number, lambda number, _: received.append(number))
     with tempfile.TemporaryDirectory(prefix="codec-train-") as folder:
         workers = [
-            _start(local, devices, common, arguments, Path(folder)) for local in range(devices)
+            _start(local, devices, common, (*program, *arguments), Path(folder))
+            for local in range(devices)
         ]
         try:
             failed = _wait(workers, received)
@@ -116,7 +121,7 @@ def launch(devices: int, nodes: int, arguments: tuple[str, ...]) -> int:
         return _result(workers, failed, devices * nodes)
 
 
-def _meeting_point(devices: int, nodes: int) -> dict[str, str]:
+def meeting_point(devices: int, nodes: int) -> dict[str, str]:
     """The variables that are the same for all processes of this machine."""
     address, node, port = "127.0.0.1", 0, ""
     if nodes > 1:
@@ -155,20 +160,20 @@ def _first_host(hosts: str) -> str:
 
 
 def _start(
-    local: int, devices: int, common: Mapping[str, str], arguments: tuple[str, ...], folder: Path
+    local: int, devices: int, common: Mapping[str, str], words: tuple[str, ...], folder: Path
 ) -> Worker:
     rank = int(common["GROUP_RANK"]) * devices + local
-    errors, words = folder / f"{local}.errors", folder / f"{local}.words"
-    variables = {"RANK": str(rank), "LOCAL_RANK": str(local), LAST_WORDS: str(words)}
+    errors, last_words = folder / f"{local}.errors", folder / f"{local}.words"
+    variables = {"RANK": str(rank), "LOCAL_RANK": str(local), LAST_WORDS: str(last_words)}
     with errors.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", __package__, *arguments],
+            words,
             env={**os.environ, **common, **variables},
             stdout=None if rank == 0 else subprocess.DEVNULL,
             stderr=None if rank == 0 else file,
             start_new_session=True,  # Ctrl-C comes once, from here
         )
-    return Worker(rank, process, errors, words)
+    return Worker(rank, process, errors, last_words)
 
 
 def _wait(workers: list[Worker], received: list[int]) -> Worker | None:

@@ -9,11 +9,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +27,7 @@ from audiocodec.training.fabric import FabricProcesses
 from audiocodec.training.initialisation import initialise_codebooks
 from audiocodec.training.processes import Processes, ProcessLostError, Share
 from audiocodec.training.step import TrainingStep
+from audiocodec_cli.launch import launch, meeting_point
 
 TINY = Path(__file__).resolve().parents[1] / "recipes" / "tiny.yaml"
 BATCH, SAMPLES = 4, 2560
@@ -165,10 +168,10 @@ def two_processes(
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[dict[str, Any]], Path]]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
     """Two processes that have trained, and their folder."""
     folder = tmp_path_factory.mktemp("pair")
-    yield two_processes(compare, folder), folder
+    return two_processes(compare, folder), folder
 
 
 @pytest.mark.parametrize("kind", QUANTIZERS)
@@ -185,18 +188,121 @@ def test_two_processes_equal_one_with_the_whole_batch(pair: Any, kind: str) -> N
     """Up to rounding, which grows from step to step: sums are added in another order."""
     (both, _), _ = pair
     alone = state_after_steps(kind, Processes())
-    losses = torch.tensor([both[kind]["losses"], alone["losses"]])
-    print(kind, (losses[0] - losses[1]).abs() / losses[1])
+    both, alone = both[kind], state_after_steps(kind, Processes())
+    assert alone["skipped"] == (1, 0)
+    losses, expected = (torch.tensor(found["losses"]) for found in (both, alone))
+    torch.testing.assert_close(losses, expected, rtol=1e-4, atol=0, equal_nan=True)
+    assert torch.equal(both["counts"], alone["counts"])  # the same codes in every step
     for part in ("codec", "discriminators"):
-        print(
-            part,
-            max(
-                ((value - alone[part][name]).abs().max() / (value.abs().max() + 1e-6)).item()
-                for name, value in both[kind][part].items()
-            ),
-        )
-    print(
-        both[kind]["counts"].sum(),
-        alone["counts"].sum(),
-        (both[kind]["counts"] - alone["counts"]).abs().sum(),
+        for name, value in both[part].items():
+            most = float(alone[part][name].abs().max())
+            torch.testing.assert_close(value, alone[part][name], rtol=0, atol=5e-3 * most + 1e-6)
+
+
+def test_the_processes_agree_on_time_and_on_stopping(pair: Any) -> None:
+    (first, second), _ = pair
+    assert first["clock"] == second["clock"]
+    assert first["any"] == second["any"] == [True, False]
+
+
+def test_a_run_goes_on_with_another_number_of_processes_and_ends_with_one_of_them(
+    pair: Any,
+) -> None:
+    """From two processes to one and back; then one of them is killed."""
+    _, folder = pair
+    alone = Trainer(tiny(), folder / "run", resume=True)
+    assert alone.step == 3
+    alone.train_step()
+    alone.save()
+    first, second = two_processes(go_on_and_die, folder)
+    assert first["began"] == second["began"] == 4
+    for name, value in alone.training_step.codec.state_dict().items():
+        assert torch.equal(first["codec"][name], value), name
+        assert torch.equal(second["codec"][name], value), name
+    assert first["error"] == (
+        "another of the 2 processes of this run has ended or does not answer; the checkpoint of "
+        f"step 5 is whole, continue from it with codec train --resume {folder / 'run'}"
     )
+    assert Trainer(tiny(), folder / "run", resume=True).step == 5
+
+
+def test_shares_of_a_batch_are_the_batch() -> None:
+    names = ("room", "babble", "noise", "rumble", "hum", "offset")
+    config = tiny(*(f"data.augment.{name}.probability=0.7" for name in names)).data
+    noise = np.random.default_rng(0).normal(0, 3000, 40_000).astype(np.int16)
+    cache: Any = SimpleNamespace(samples=noise, num_samples=len(noise))
+
+    def batch(share: Share) -> torch.Tensor:
+        device = torch.device("cpu")
+        sampler = SegmentSampler(cache, config, 16000, 6, 0, device, share=share)
+        return torch.cat(list(sampler.batch(5)), dim=1)
+
+    parts = torch.cat([batch(Share(index, 3)) for index in range(3)])
+    torch.testing.assert_close(parts, batch(Share()), rtol=1e-5, atol=1e-6)
+
+
+def test_recipes_that_several_processes_cannot_train_are_refused() -> None:
+    three = Processes()
+    three.size = 3
+    with pytest.raises(CodecError, match=r"4 items .* 3 processes.*schedule\.batch_size=6$"):
+        three.check(tiny())
+    with pytest.raises(CodecError, match=r"data\.watch=null"):
+        three.check(tiny("schedule.batch_size=6", "data.watch=1m"))
+
+
+# The launcher, of a program that does nothing but end.
+
+PROGRAM = """
+import os, pathlib, signal, sys, time
+rank, case = os.environ["RANK"], sys.argv[1]
+print("rank", rank, *[os.environ[name] for name in ("LOCAL_RANK", "WORLD_SIZE")], flush=True)
+if case == "stops":
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+    if rank == "1":
+        os.kill(os.getppid(), signal.SIGINT)
+    while not stopped:
+        time.sleep(0.01)
+elif case != "ends" and rank == "1":
+    print("error: data.root: gone", file=sys.stderr)
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGKILL) if case == "dies" else sys.exit(1)
+elif case != "ends":
+    time.sleep(0.2)
+    pathlib.Path(os.environ["AUDIOCODEC_LAST_WORDS"]).write_text("continue with this")
+    sys.exit(75)
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "line"),
+    [
+        ("ends", 0, ""),
+        ("stops", 0, ""),
+        ("dies", 1, "error: process 1 of 2 was ended by SIGKILL; continue with this\n"),
+        ("fails", 1, "error: process 1 of 2: data.root: gone; continue with this\n"),
+    ],
+)
+def test_a_launched_run_ends_with_one_line(
+    case: str, status: int, line: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    handlers = {number: signal.getsignal(number) for number in (2, 15, 1)}
+    try:
+        assert launch(2, 1, (case,), [sys.executable, str(tmp_path / "program.py")]) == status
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert capfd.readouterr() == ("rank 0 0 2\n", line)
+
+
+def test_machines_of_a_run_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NODE_RANK", raising=False)
+    with pytest.raises(CodecError, match=r"--nodes 2: .* srun, or set NODE_RANK"):
+        meeting_point(4, 2)
+    monkeypatch.setenv("SLURM_NODEID", "1")
+    monkeypatch.setenv("SLURM_NODELIST", "gpu[03-05,9],other")
+    monkeypatch.setenv("SLURM_JOB_ID", "123456")
+    found = meeting_point(4, 2)
+    assert (found["MASTER_ADDR"], found["MASTER_PORT"]) == ("gpu03", "23456")
+    assert (found["GROUP_RANK"], found["WORLD_SIZE"], found["LOCAL_WORLD_SIZE"]) == ("1", "8", "4")

@@ -60,6 +60,7 @@ def open_run_data(
         CodecError: files are missing or cannot be read, or another process trains in the folder.
     """
     processes = processes or Processes()
+    processes.check(recipe)
     with processes.leader_first():
         return _open(recipe, folder, device, resume, split, log, processes)
 

@@ -31,11 +31,11 @@ from audiocodec.training.recipe import Recipe
 from audiocodec.training.rundata import open_run_data
 from audiocodec.training.runfolder import (
     SCORES_NAME,
+    begin,
     check_folder,
     hold,
     release,
     resume_command,
-    write_recipe,
 )
 from audiocodec.training.schedule import is_quantizing
 from audiocodec.training.scores import Scores, keep_time, score_run
@@ -84,7 +84,6 @@ class Trainer:
         processes: Processes | None = None,
     ) -> None:
         self.processes = processes or Processes()
-        self.processes.check(recipe)
         self.recipe = recipe
         self.folder = Path(folder)
         self.resume_command = resume_command(self.folder)
@@ -125,8 +124,7 @@ class Trainer:
         processes, schedule, pace = self.processes, self.recipe.schedule, self.pace
         self.monitor = open_monitor(self.folder, self.step, processes, self._notes)
         if processes.leads:
-            hold(self.folder)
-            write_recipe(self.folder, self.recipe)
+            begin(self.folder, self.recipe)
         began = processes.clock()
         try:
             with memory_errors(), stop_requests() as stopped, run_bar(pace, processes.leads) as bar:
@@ -239,9 +237,8 @@ class Trainer:
         show_numbers(self.step, numbers)
         # Without codebooks the run began with a warning.
         if numbers and self.pace.ended and is_quantizing(self.recipe, self.pace.last):
-            silence = self.validation.silence
             self.problem = self._health.problem(
-                self.recipe, self.step, numbers, silence, self.skipped
+                self.recipe, self.step, numbers, self.validation.silence, self.skipped
             )
 
     def _log(self, line: str) -> None:
