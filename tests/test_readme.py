@@ -59,7 +59,7 @@ STAND_INS = {
     "codec": """
 if [ "$1" = train ]; then
     [[ "$*" == *--check* ]] || set -- "$@" --time-limit 0.1s
-    [[ "$*" == *speech_16khz.yaml* ]] && set -- "$@" --set codec.seanet.channels=[4,8,12,16] \\
+    [[ "$*" == *recipes/speech_16khz* ]] && set -- "$@" --set codec.seanet.channels=[4,8,12,16] \\
         --set schedule.batch_size=1
 fi
 [ "$1" = train-context ] && set -- "$@" --steps 1
