@@ -5,7 +5,9 @@ import { serve } from "../calls.js";
 import { loadEngine } from "./load.js";
 
 ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = new URL("../../runtime/", import.meta.url).href;
+ort.env.wasm.wasmPaths = {
+  wasm: new URL("../../runtime/ort-wasm-simd-threaded.wasm", import.meta.url).href,
+};
 
 let engine;
 
