@@ -35,18 +35,24 @@ class Page:
 
     Args:
         profile: an empty folder for the browser's own files.
-        flags: more of Chromium's.
+        core: the number of the one core that the browser may use; ``None`` for all.
     """
 
     def __init__(
-        self, address: str, profile: Path, size: tuple[int, int] = (1100, 900), *flags: str
+        self,
+        address: str,
+        profile: Path,
+        size: tuple[int, int] = (1100, 900),
+        core: int | None = None,
     ) -> None:
         assert CHROMIUM is not None
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        words = [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
+        words = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         # The browser reads commands from 3 and writes answers to 4.
         script = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
+        if core is not None:
+            script = f"taskset -p -c {core} $$ > /dev/null; {script}"
         self._process = subprocess.Popen(
             ["bash", "-c", script, "bash", *words],
             pass_fds=(to_browser, from_browser),
@@ -155,6 +161,13 @@ class Page:
         """A PNG of the whole page, or of what is in the window."""
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the processes that show pages, workers included."""
+        session, self._session = self._session, None
+        processes = self.call("SystemInfo.getProcessInfo")["processInfo"]
+        self._session = session
+        return sum(each["cpuTime"] for each in processes if each["type"] == "renderer")
 
     def call(self, method: str, seconds: float = 60, **parameters: Any) -> Any:
         """A command of the DevTools protocol, and its answer."""

@@ -70,7 +70,9 @@ def command(
     remark(f"{folder}: writing the page and the graphs of {model} ...")
     if no_serve:
         site = write_site(load_codec(model), folder, runtime)
-        click.echo(f"{site.folder}: {site.num_bytes / 1e6:.1f} MB; {site.equal_codes:.3%} of the codes")
+        click.echo(
+            f"{site.folder}: {site.num_bytes / 1e6:.1f} MB; {site.equal_codes:.3%} of the codes"
+        )
         return
     with open_server(folder, port) as server:
         site = write_site(load_codec(model), folder, runtime)

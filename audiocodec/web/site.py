@@ -77,7 +77,9 @@ def write_site(codec: RuntimeCodec, folder: str | Path, runtime: Path | None = N
             "model": codec.name,
             "fingerprint": codec.fingerprint,
             "context": codec.context.fingerprint if codec.context else "",
-            "clips": [path.relative_to(temporary).as_posix() for path in written if "clips" in path.parts],
+            "clips": [
+                path.relative_to(temporary).as_posix() for path in written if "clips" in path.parts
+            ],
             "files": [path.relative_to(temporary).as_posix() for path in written],
         }
         (temporary / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -88,4 +90,6 @@ def write_site(codec: RuntimeCodec, folder: str | Path, runtime: Path | None = N
 def check_replaceable(folder: Path) -> None:
     """Raise :class:`CodecError` if a folder is there that is neither empty nor an earlier site."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
-        raise CodecError(f"{folder}: is there already and is no site; name another folder with --out")
+        raise CodecError(
+            f"{folder}: is there already and is no site; name another folder with --out"
+        )

@@ -149,7 +149,7 @@ function showProgress(share) {
   at("progress").classList.toggle("idle", share >= 1);
 }
 
-const kbps = (bitrate) => `${(bitrate / 1000).toFixed(bitrate < 9950 ? 1 : 0)} kbps`;
+const kbps = (bitrate) => `${Number((bitrate / 1000).toFixed(bitrate < 9950 ? 1 : 0))} kbps`;
 const codebooks = (count) => `${count} codebook${count === 1 ? "" : "s"}`;
 
 function showRecording() {
@@ -193,13 +193,17 @@ function choose(value) {
   const input = at(`version-${value}`);
   if (!input) return;
   input.checked = true;
-  if (value === ORIGINAL) {
-    player.select(ORIGINAL);
-    return;
-  }
+  if (value === ORIGINAL) return player.select(ORIGINAL);
+  mark(value);
   recording.want(value);
   showFacts();
   if (recording.versions.has(value)) showChosen();
+}
+
+/** The version that the key B goes back to. */
+function mark(used) {
+  for (const label of at("versions").querySelectorAll("label"))
+    label.classList.toggle("other", label.htmlFor === `version-${used}`);
 }
 
 /** A version is decoded, or its files are written. */

@@ -5,6 +5,7 @@ import { spectrogram } from "./audio/spectrogram.js";
 const MAGMA = ["000004", "1c1044", "51127c", "8c2981", "b73779", "e55964", "fc8961", "fec488", "fcfdbf"];
 const TURBO = ["30123b", "4662d8", "36aaf9", "1ae4b6", "72fe5e", "c8ef34", "faba39", "f66b19", "7a0403"];
 const RANGE = 70; // dB that a spectrogram shows
+const HEADROOM = 12; // dB below the peak, from where on all is brightest
 const SPECTRA = 1000;
 const UNUSED = 0.22; // how bright codes are that the version does not use
 
@@ -26,12 +27,12 @@ export function peakLevel(samples) {
   return levels.reduce((highest, level) => Math.max(highest, level), -100);
 }
 
-/** @param {number} top level of the brightest colour, in dB */
+/** @param {number} top the peak level, in dB */
 export function drawSpectrogram(canvas, samples, top) {
   const { levels, rows, columns } = spectrogram(samples, SPECTRA);
   draw(canvas, columns, rows, (x, y) => {
     const level = levels[x * rows + rows - 1 - y];
-    return RGB.magma[shade(1 + (level - top) / RANGE)];
+    return RGB.magma[shade(1 + (level - top + HEADROOM) / RANGE)];
   });
 }
 
