@@ -52,9 +52,8 @@ def main() -> None:
                     soundfile.write(clip, audio, rate, subtype="PCM_16")
                     measure(page, codec, clip, len(audio) / rate)
                     if arguments.screenshot and not number:
-                        page.run(
-                            "at('position').value = 2.6; at('position').oninput({target: at('position')})"
-                        )
+                        page.run("at('position').value = 2.6")
+                        page.run("at('position').dispatchEvent(new Event('input'))")
                         page.screenshot(arguments.screenshot)
             print("console: " + ("; ".join(page.problems) or "nothing"))
             server.shutdown()
@@ -66,14 +65,15 @@ def measure(page: Page, codec, clip: Path, seconds: float) -> None:
     page.choose("#file", clip)
     page.wait(f"at('name').textContent === '{clip.name}' && at('save-wav').href", 300)
     used = page.cpu_seconds() - before
-    print(f"{clip.name}, {seconds:.1f} s: {page.run("at('speed').textContent")}")
+    speed = page.run("at('speed').textContent")
+    print(f"{clip.name}, {seconds:.1f} s: {speed}")
     print(f"  CPU time until it is heard: {used:.2f} s, {seconds / used:.1f} x real time")
     page.wait("!document.querySelector('.waiting')", 600)
     choices = page.run("[...document.querySelectorAll('[name=version]')].map((each) => each.value)")
     different = []
     for choice in (int(each) for each in choices if each != "original"):
         page.run(f"at('version-{choice}').click()")
-        page.wait("at('save-context').href && at('save-wav').download.endsWith('_%d.wav')" % choice)
+        page.wait(f"at('save-context').href && at('save-wav').download.endsWith('_{choice}.wav')")
         target = clip.with_suffix(".tok")
         encode_file(clip, target, codec, choice)
         if page.fetch("at('save-context').href") != target.read_bytes():
