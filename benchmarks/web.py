@@ -22,6 +22,7 @@ from browser import CHROMIUM, Page
 
 from audiocodec import encode_file, find_audio, load_codec
 from audiocodec.bundled import CLIPS
+from audiocodec.runtime import RuntimeCodec
 from audiocodec.web.server import address, open_server
 from audiocodec.web.site import write_site
 
@@ -50,16 +51,15 @@ def main() -> None:
                     audio, rate = soundfile.read(path)
                     clip = folder / f"{path.stem}.wav"
                     soundfile.write(clip, audio, rate, subtype="PCM_16")
-                    measure(page, codec, clip, len(audio) / rate)
-                    if arguments.screenshot and not number:
-                        page.run("at('position').value = 2.6")
-                        page.run("at('position').dispatchEvent(new Event('input'))")
-                        page.screenshot(arguments.screenshot)
+                    picture = None if number else arguments.screenshot
+                    measure(page, codec, clip, len(audio) / rate, picture)
             print("console: " + ("; ".join(page.problems) or "nothing"))
             server.shutdown()
 
 
-def measure(page: Page, codec, clip: Path, seconds: float) -> None:
+def measure(
+    page: Page, codec: RuntimeCodec, clip: Path, seconds: float, picture: Path | None
+) -> None:
     """Speed and files of one clip, as lines."""
     before = page.cpu_seconds()
     page.choose("#file", clip)
@@ -68,7 +68,11 @@ def measure(page: Page, codec, clip: Path, seconds: float) -> None:
     speed = page.run("at('speed').textContent")
     print(f"{clip.name}, {seconds:.1f} s: {speed}")
     print(f"  CPU time until it is heard: {used:.2f} s, {seconds / used:.1f} x real time")
-    page.wait("!document.querySelector('.waiting')", 600)
+    page.wait("at('save-context').href && !document.querySelector('.waiting')", 600)
+    if picture:
+        page.run("at('position').value = 2.6")
+        page.run("at('position').dispatchEvent(new Event('input'))")
+        page.screenshot(picture)
     choices = page.run("[...document.querySelectorAll('[name=version]')].map((each) => each.value)")
     different = []
     for choice in (int(each) for each in choices if each != "original"):

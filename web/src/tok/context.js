@@ -145,7 +145,9 @@ export class Predictor {
     this.start = model.startSum.subarray(from * dim, (from + 1) * dim);
     this.sum = new Int32Array(dim);
     this.seen = new Int32Array(width + dim); // what layers see: of the state, of the sum
-    this.hidden = new Int32Array(Math.max(...model.hidden.map((layer) => layer.outputs)));
+    const most = Math.max(...model.hidden.map((layer) => layer.outputs));
+    this.units = new Int32Array(most);
+    this.values = new Int32Array(most);
     this.found = model.codebookSizes.map((size) => new Float64Array(size));
     this.#beginFrame();
   }
@@ -164,17 +166,23 @@ export class Predictor {
 
   /** Frequencies of the next code of `stage`: integers of at least 1 that sum to 2^16. */
   frequencies(stage) {
-    const { model, hidden } = this;
+    const { model, units, values } = this;
     const layer = model.hidden[stage];
+    let active = 0; // hidden units that are not 0: half of them or fewer
     for (let unit = 0; unit < layer.outputs; unit++) {
       const value = (layer.dot(unit, this.seen) >> layer.shift[unit]) + layer.bias[unit];
-      hidden[unit] = value < 0 ? 0 : value > HIDDEN_LIMIT ? HIDDEN_LIMIT : value;
+      if (value <= 0) continue;
+      units[active] = unit;
+      values[active++] = value > HIDDEN_LIMIT ? HIDDEN_LIMIT : value;
     }
-    const last = model.logits[stage];
+    const { weight, shift, bias, inputs, outputs } = model.logits[stage];
     const found = this.found[stage];
     let best = 0;
-    for (let code = 0; code < last.outputs; code++) {
-      found[code] = (last.dot(code, hidden) >> last.shift[code]) + last.bias[code];
+    for (let code = 0, row = 0; code < outputs; code++, row += inputs) {
+      let sum = 0;
+      for (let n = 0; n < active; n++)
+        sum = (sum + Math.imul(weight[row + units[n]], values[n])) | 0;
+      found[code] = (sum >> shift[code]) + bias[code];
       if (found[code] > found[best]) best = code;
     }
     return toFrequencies(found, best, model.table);
