@@ -20,6 +20,9 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--disable-extensions",
     "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-device-for-media-stream",  # a microphone that beeps
     "--use-fake-ui-for-media-stream",
@@ -101,7 +104,7 @@ class Page:
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=features)
 
-    def run(self, expression: str, seconds: float = 60) -> Any:
+    def run(self, expression: str, seconds: float = 120) -> Any:
         """The value of JavaScript, awaited."""
         found = self.call(
             "Runtime.evaluate",
@@ -117,7 +120,7 @@ class Page:
             raise RuntimeError(f"{expression}: {text}")
         return found["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 60) -> Any:
+    def wait(self, expression: str, seconds: float = 120) -> Any:
         """Wait until JavaScript is true; its value."""
         end = time.monotonic() + seconds
         while not (value := self.run(expression)):
@@ -169,7 +172,7 @@ class Page:
         self._session = session
         return sum(each["cpuTime"] for each in processes if each["type"] == "renderer")
 
-    def call(self, method: str, seconds: float = 60, **parameters: Any) -> Any:
+    def call(self, method: str, seconds: float = 120, **parameters: Any) -> Any:
         """A command of the DevTools protocol, and its answer."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": parameters}

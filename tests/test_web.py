@@ -167,11 +167,10 @@ def written_site(small: Path, runtime: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def address(written_site: Path) -> Iterator[str]:
-    with server.open_server(written_site) as found:
-        thread = threading.Thread(target=found.serve_forever, daemon=True)
-        thread.start()
-        yield server.address(found)
+def served(written_site: Path) -> Iterator[server.Server]:
+    with server.open_server(written_site, 0) as found:
+        threading.Thread(target=found.serve_forever, args=(0.05,), daemon=True).start()
+        yield found
         found.shutdown()
 
 
@@ -208,7 +207,8 @@ def test_only_an_earlier_site_is_replaced(
     assert [path.name for path in here.iterdir()] == ["mine"]
 
 
-def test_the_server_names_types_that_browsers_take(address: str) -> None:
+def test_the_server_names_types_that_browsers_take(served: server.Server) -> None:
+    address = server.address(served)
     types = {
         "": "text/html",
         "src/main.js": "text/javascript",
@@ -310,12 +310,12 @@ SEES = "(id) => document.getElementById(id)"
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.skipif(RUNTIME is None, reason="no onnxruntime-web: cd web && npm ci")
 def test_a_recording_in_a_browser(
-    address: str, small: Path, speech: torch.Tensor, here: Path
+    served: server.Server, small: Path, speech: torch.Tensor, here: Path
 ) -> None:
     audio = speech[0, 0, 16_000 : 16_000 + 24_100].numpy()
     soundfile.write("in.wav", audio, 16_000, subtype="PCM_16")
     assert run(["encode", "in.wav", "out.tok", "--model", str(small), "-q"]) == 0
-    with Page(address, here / "profile") as page:
+    with Page(server.address(served), here / "profile") as page:
         page.run(f"globalThis.at = {SEES}; 0")
         page.wait("at('status').textContent === 'Ready.'")
         page.choose("#file", Path("in.wav"))

@@ -1,6 +1,9 @@
-// Keeps the page at hand for when its server is not: the network first, then what was kept.
+// Keeps the site at hand for when its server is not: the network first, then what was kept.
+//
+// The page registers `sw.js?DIGEST`, so another site at the same address keeps its own files anew.
 
-const CACHE = "audiocodec";
+const KEPT = "audiocodec";
+const CACHE = KEPT + self.location.search;
 
 self.addEventListener("install", (event) => {
   const keep = async () => {
@@ -12,22 +15,25 @@ self.addEventListener("install", (event) => {
   event.waitUntil(keep());
 });
 
-self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+self.addEventListener("activate", (event) => {
+  const forget = async () => {
+    const names = (await caches.keys()).filter((name) => name.startsWith(KEPT) && name !== CACHE);
+    await Promise.all(names.map((name) => caches.delete(name)));
+    await self.clients.claim();
+  };
+  event.waitUntil(forget());
+});
 
 self.addEventListener("fetch", (event) => {
-  const { request } = event;
-  const inside = request.url.startsWith(self.registration.scope);
-  if (request.method === "GET" && inside) event.respondWith(answer(request));
+  if (event.request.method === "GET") event.respondWith(answer(event.request));
 });
 
 async function answer(request) {
-  const cache = await caches.open(CACHE);
   try {
-    const response = await fetch(request);
-    if (response.status === 200) await cache.put(request, response.clone());
-    return response;
+    return await fetch(request);
   } catch (error) {
-    const kept = await cache.match(request, { ignoreVary: true });
+    const cache = await caches.open(CACHE);
+    const kept = await cache.match(request);
     if (kept) return kept;
     throw error;
   }

@@ -39,7 +39,7 @@ class Handler(SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-def open_server(folder: Path, port: int | None = None) -> ThreadingHTTPServer:
+def open_server(folder: Path, port: int | None = None) -> Server:
     """A server of ``folder`` that listens; ``serve_forever()`` answers.
 
     Args:
@@ -70,6 +70,6 @@ class Server(ThreadingHTTPServer):
         """Nothing."""
 
 
-def address(server: ThreadingHTTPServer) -> str:
+def address(server: Server) -> str:
     """What to open in a browser. Browsers trust this name, as needed for the microphone."""
     return f"http://localhost:{server.server_address[1]}/"

@@ -6,6 +6,7 @@ will do. The page itself is in ``web/`` of the repository, installed as ``audioc
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -71,16 +72,15 @@ def write_site(codec: RuntimeCodec, folder: str | Path, runtime: Path | None = N
         if codec.context is not None:
             codec.context.save(temporary / "model" / CONTEXT_NAME)
         written = sorted(path for path in temporary.rglob("*") if path.is_file())
+        names = [path.relative_to(temporary).as_posix() for path in written]
         about = {
-            "made_by": "codec web",
             "version": version("audiocodec"),
             "model": codec.name,
             "fingerprint": codec.fingerprint,
             "context": codec.context.fingerprint if codec.context else "",
-            "clips": [
-                path.relative_to(temporary).as_posix() for path in written if "clips" in path.parts
-            ],
-            "files": [path.relative_to(temporary).as_posix() for path in written],
+            "clips": [name for name in names if name.startswith("clips/")],
+            "files": names,
+            "digest": _digest(written),
         }
         (temporary / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         num_bytes = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
@@ -93,3 +93,11 @@ def check_replaceable(folder: Path) -> None:
         raise CodecError(
             f"{folder}: is there already and is no site; name another folder with --out"
         )
+
+
+def _digest(paths: list[Path]) -> str:
+    """16 hex digits that change with any of these files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]

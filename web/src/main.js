@@ -28,7 +28,7 @@ async function load() {
   at("model").textContent = `${parts.join(", ")}; audiocodec ${site.version}.`;
   at("top").textContent = `${page.sample_rate / 2000} kHz`;
   say("Ready.");
-  if (window.isSecureContext) navigator.serviceWorker?.register("sw.js").catch(() => {});
+  if (window.isSecureContext) navigator.serviceWorker?.register(`sw.js?${site.digest}`).catch(() => {});
 }
 
 // --- what is opened
