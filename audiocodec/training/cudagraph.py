@@ -28,13 +28,14 @@ class Graphs:
     def __init__(self) -> None:
         self.by_variant: dict[Hashable, CUDAGraphStep] = {}
         self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
 
     def of(self, variant: Hashable, function: Function) -> Function:
         """``function`` of one variant, which is to be called instead of it from now on."""
         if variant not in self.by_variant and len(self.by_variant) < MAX_GRAPHS:
             if self._pool is None:
-                self._pool = torch.cuda.graph_pool_handle()
-            self.by_variant[variant] = CUDAGraphStep(function, self._pool)
+                self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+            self.by_variant[variant] = CUDAGraphStep(function, self._pool, self._stream)
         return self.by_variant.get(variant, function)
 
     def clear(self) -> None:
@@ -53,14 +54,17 @@ class CUDAGraphStep:
     Args:
         pool: memory that graphs share of which no two run at the same time, and which leave nothing
             in it for one another.
+        stream: on which the function is recorded; by default one of its own.
     """
 
-    def __init__(self, function: Function, pool: Any = None) -> None:
+    def __init__(
+        self, function: Function, pool: Any = None, stream: torch.cuda.Stream | None = None
+    ) -> None:
         self.function = function
         self._pool = pool
         self.recorded = False
         self._calls = 0
-        self._stream = torch.cuda.Stream()
+        self._stream = torch.cuda.Stream() if stream is None else stream
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: list[Tensor] = []
         self._outputs: dict[str, Tensor] = {}

@@ -52,6 +52,6 @@ def _unpack(tar: Path, folder: Path) -> Path:
                 raise CodecError(
                     f"{tar}: no audio in this tar (looked for {' '.join(READ_SUFFIXES)})"
                 )
-    except (tarfile.TarError, EOFError) as error:
-        raise CodecError(f"{tar}: damaged, or not a tar file ({error})") from None
+    except (tarfile.TarError, EOFError):
+        raise CodecError(f"{tar}: damaged, or not a tar file; pack it again") from None
     return target
