@@ -9,6 +9,7 @@ import click
 from audiocodec.durations import parse_duration, show_duration
 
 from .checkreport import check_report
+from .launch import check_devices, joined, launch, was_launched
 from .options import device_option, json_option, resolve_device, threads_option, use_threads
 from .recipes import new_run, resumed_run
 
@@ -70,6 +71,21 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     help="Do not train. Read the audio, time a few steps, and print what the run needs: hours, "
     "memory, disk.",
 )
+@click.option(
+    "--devices",
+    type=click.IntRange(1, 1024),
+    default=1,
+    metavar="N",
+    help="Train on so many GPUs of this machine, or in so many processes with --device cpu. Each "
+    "takes an equal part of every batch.",
+)
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, 4096),
+    default=1,
+    metavar="M",
+    help="Train on so many machines, each with --devices; srun starts this command on each.",
+)
 @device_option
 @threads_option("one a core, or OMP_NUM_THREADS where that is set")
 @json_option(
@@ -87,6 +103,8 @@ def command(
     time_limit: float | None,
     budget: float | None,
     check: bool,
+    devices: int,
+    nodes: int,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -109,18 +127,31 @@ def command(
     its last checkpoint left of the budget; the time in between does not count. --resume --budget
     gives it another time in all.
 
+    With --devices N, or under torchrun, several processes train one model (extra `distributed`).
+    schedule.batch_size is that of all together, so a recipe means the same on any number of
+    devices, and a run can be resumed on another number. The folders of the run and of data.cache
+    must be the same on all machines.
+
     \b
     codec train tiny
     codec train recipes/speech_16khz.yaml --set data.root=my_recordings --check
     codec train recipes/speech_16khz.yaml --set data.root=my_recordings
     codec train recipes/speech_16khz.yaml --set data.root=my_recordings --budget 8h
     codec train --resume runs/speech_16khz --time-limit 2h
+    codec train recipes/librispeech.yaml --devices 8
+    srun codec train recipes/librispeech.yaml --devices 8 --nodes 2
+    torchrun --nproc-per-node 8 -m audiocodec_cli train recipes/librispeech.yaml
     tensorboard --logdir runs
     """
     import json
     import time
 
     began = time.monotonic()
+    context = click.get_current_context()
+    if was_launched():
+        check_devices(devices, nodes)
+    elif devices * nodes > 1 and not check:
+        context.exit(launch(devices, nodes, context.find_root().obj))
     from audiocodec.errors import CodecError
     from audiocodec.evaluation.metrics import check_installed
     from audiocodec.extras import import_extra
@@ -147,12 +178,16 @@ def command(
     from audiocodec.training.scores import table
     from audiocodec.training.trainer import Trainer
 
-    device = resolve_device(device)
-    pace = pace_of(settings, device, began)
-    trainer = Trainer(settings, folder, device, resume, pace=pace)
-    finished = trainer.train(time_limit)
+    with joined(resolve_device(device)) as (processes, device):
+        pace = pace_of(settings, device, processes.by_leader(began), processes.clock)
+        trainer = Trainer(settings, folder, device, resume, pace=pace, processes=processes)
+        with processes.watched(lambda: trainer.checkpoints.remedy):
+            finished = trainer.train(time_limit)
+            done = pace.done
+    if not processes.leads:
+        return
     is_timed = settings.schedule.budget is not None
-    spent = f"{show_duration(pace.done)} of {show_duration(pace.length)}"
+    spent = f"{show_duration(done)} of {show_duration(pace.length)}"
     result = {
         "folder": str(folder),
         "model": str(folder / "model"),
@@ -160,7 +195,7 @@ def command(
         "steps": None if is_timed else settings.schedule.steps,
         "skipped_steps": trainer.skipped,
         "budget_seconds": settings.schedule.budget,
-        "budget_spent": pace.done if is_timed else None,
+        "budget_spent": done if is_timed else None,
         "scores": trainer.scores,
         "finished": finished,
         "problem": trainer.problem or None,

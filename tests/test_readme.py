@@ -14,6 +14,7 @@ import torch
 
 from audiocodec import load_audio, save_audio
 from audiocodec.bundled import MODELS
+from audiocodec.web.onnxruntime import FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,6 +64,8 @@ if [ "$1" = train ]; then
         --set schedule.batch_size=1
 fi
 [ "$1" = train-context ] && set -- "$@" --steps 1
+# `codec web` would serve until Ctrl-C, and fetch 33 MB.
+[ "$1" = web ] && set -- "$@" --no-serve --runtime .programs
 exec {python} -m audiocodec_cli "$@"
 """,
 }
@@ -89,6 +92,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
     shutil.copytree(MODELS / "speech_16khz", clone / "runs" / "mine" / "model")
     programs = clone / ".programs"
     programs.mkdir()
+    for name in FILES:
+        (programs / name).touch()
     for name, lines in STAND_INS.items():
         program = programs / name
         program.write_text(f"#!/bin/bash\n{lines}\n".replace("{python}", sys.executable))

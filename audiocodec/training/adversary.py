@@ -7,6 +7,8 @@ with an update takes two passes less, and the codec learns from discriminators t
 older (simultaneous instead of alternating gradient descent).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -32,9 +34,15 @@ def share_pass(discriminators: nn.Module, inputs: LossInputs) -> None:
 
 
 def update_discriminators(
-    discriminators: nn.Module, optimizer: torch.optim.AdamW, inputs: LossInputs, is_shared: bool
+    discriminators: nn.Module,
+    optimizer: torch.optim.AdamW,
+    inputs: LossInputs,
+    is_shared: bool,
+    backward: Callable[..., None] = torch.autograd.backward,
 ) -> tuple[Tensor, Tensor]:
     """One step of the discriminators in use, after :func:`share_pass` if ``is_shared``.
+
+    ``backward`` computes the gradient of a loss with regard to ``inputs``.
 
     Returns the loss, and whether the gradient was finite, so that the step was taken.
     """
@@ -46,7 +54,7 @@ def update_discriminators(
         real = inputs.discriminate(inputs.reference)
         loss = discriminator_loss(real, inputs.discriminate(inputs.reconstruction.detach()))
     optimizer.zero_grad(set_to_none=True)
-    loss.backward(inputs=list(discriminators.parameters()) if is_shared else None)
+    backward(loss, inputs=list(discriminators.parameters()) if is_shared else None)
     norm = torch.nn.utils.clip_grad_norm_(discriminators.parameters(), MAX_NORM)
     finite = norm.isfinite()
     step_if(optimizer, finite)

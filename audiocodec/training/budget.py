@@ -229,12 +229,18 @@ class BudgetPace(Pace):
         self._costs = {what: state[what] for what in TIMED if what in state}
 
 
-def pace_of(recipe: Recipe, device: torch.device | str = "cpu", began: float | None = None) -> Pace:
+def pace_of(
+    recipe: Recipe,
+    device: torch.device | str = "cpu",
+    began: float | None = None,
+    clock: Clock = time.monotonic,
+) -> Pace:
     """The pace that the recipe asks for.
 
     Args:
         device: where the steps are computed.
-        began: when this process began, by ``time.monotonic``; a budget counts from then on.
+        began: when this process began, by that clock; a budget counts from then on.
+        clock: seconds.
     """
     schedule = recipe.schedule
     if schedule.budget is None:
@@ -242,4 +248,4 @@ def pace_of(recipe: Recipe, device: torch.device | str = "cpu", began: float | N
     on_gpu = torch.device(device).type == "cuda"
     initialisations = len(schedule.initialisation_steps)
     wait = torch.cuda.synchronize if on_gpu else None
-    return BudgetPace(schedule.steps, schedule.budget, initialisations, began, wait=wait)
+    return BudgetPace(schedule.steps, schedule.budget, initialisations, began, clock, wait)

@@ -124,6 +124,16 @@ class Checkpoints:
             raise CodecError(f"{error}{whole}") from None
         self.saved_step = state["step"]
 
+    @property
+    def remedy(self) -> str:
+        """How a run that ends now can be continued."""
+        if self.saved_step is None:
+            return f"{self.folder} has no checkpoint yet: start it again"
+        return (
+            f"the checkpoint of step {self.saved_step} is whole, continue from it with "
+            f"{resume_command(self.folder)}"
+        )
+
     def load(self) -> Progress:
         """Load ``state.pt``.
 
@@ -179,6 +189,19 @@ class Checkpoints:
         progress = self.load()
         self.training.skips.reset(skipped)
         return progress
+
+
+class FollowingCheckpoints(Checkpoints):
+    """Writes nothing: rank 0 does. It knows what was written, and loads it."""
+
+    def save(self, progress: Progress, in_background: bool = False) -> None:
+        self.saved_step = progress.step
+
+
+def checkpoints_of(folder: Path, training: TrainingStep) -> Checkpoints:
+    """The checkpoints of this process: rank 0 writes them."""
+    kind = Checkpoints if training.processes.leads else FollowingCheckpoints
+    return kind(folder, training)
 
 
 def load_initial_weights(training: TrainingStep, model: Path) -> None:

@@ -12,6 +12,7 @@ from audiocodec.training.data.cache import AudioCache, cache_path
 from audiocodec.training.data.files import Split, data_root
 from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.data.tars import unpacked
+from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.runfolder import (
     RECIPE_NAME,
@@ -22,7 +23,7 @@ from audiocodec.training.runfolder import (
     recipe_changes,
 )
 from audiocodec.training.schedule import is_quantizing
-from audiocodec.training.validation import ValidationSet
+from audiocodec.training.validation import NoValidation, ValidationSet
 
 
 class RunData(NamedTuple):
@@ -42,18 +43,37 @@ def open_run_data(
     resume: bool,
     split: Split | None,
     log: Callable[[str], None],
+    processes: Processes | None = None,
 ) -> RunData:
     """Lock the folder, choose and decode the files, and write the list of them.
+
+    Rank 0 does it first; the others find the decoded files.
 
     Args:
         folder: the run's folder; created and locked as soon as all files are found.
         resume: keep the files held out that the run has held out before.
         split: the files; by default those that the recipe names.
+        processes: those that train together; each gets batches of its share.
         log: called with a line about the files, and about what differs from the run's last start.
 
     Raises:
         CodecError: files are missing or cannot be read, or another process trains in the folder.
     """
+    processes = processes or Processes()
+    processes.check(recipe)
+    with processes.leader_first():
+        return _open(recipe, folder, device, resume, split, log, processes)
+
+
+def _open(
+    recipe: Recipe,
+    folder: Path,
+    device: torch.device,
+    resume: bool,
+    split: Split | None,
+    log: Callable[[str], None],
+    processes: Processes,
+) -> RunData:
     cache_folder = cache_folder_of(recipe, folder)
     data, sample_rate = unpacked(recipe.data, cache_folder), recipe.codec.sample_rate
     root = data_root(data)
@@ -63,7 +83,8 @@ def open_run_data(
         split = wait_for_audio(data, before.held_out_paths(root) if before else ())
     files = RunFiles.of(split, root)
     whole = cache_path(split.training, sample_rate, cache_folder)  # fails if a file is missing
-    hold(folder)
+    if processes.leads:
+        hold(folder)
     check_folder(folder, resume)  # again: another process may have trained here in between
     if resume:
         _log_changes(recipe, folder, before, files, log)
@@ -82,9 +103,13 @@ def open_run_data(
     arrivals = None
     if data.watch is not None:
         arrivals = Arrivals(data, known, sample_rate, cache_folder, later)
-    seed = recipe.seed
-    sampler = SegmentSampler(cache, data, sample_rate, batch_size, seed, device, arrivals)
-    validation = ValidationSet(split.held_out, sample_rate, recipe.losses)
+    sampler = SegmentSampler(
+        cache, data, sample_rate, batch_size, recipe.seed, device, arrivals, processes.share
+    )
+    kind = ValidationSet if processes.leads else NoValidation
+    validation = kind(split.held_out, sample_rate, recipe.losses)
+    if not processes.leads:
+        return RunData(sampler, validation, [])
     files.held_out |= before.held_out if before else {}
     files.write(folder)
     return RunData(sampler, validation, cache.skipped)

@@ -128,6 +128,12 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
         path.write_text(recipe.to_yaml(), encoding="utf-8")
 
 
+def begin(folder: Path, recipe: Recipe) -> None:
+    """Hold the folder, and write the recipe into it."""
+    hold(folder)
+    write_recipe(folder, recipe)
+
+
 def recipe_changes(before: Recipe, after: Recipe) -> list[str]:
     """The settings that differ, one line for each: ``schedule.steps: 40 -> 80``."""
     old, new = (dict(_settings(recipe.model_dump(mode="json"))) for recipe in (before, after))

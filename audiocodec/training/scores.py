@@ -33,6 +33,8 @@ def score(codec: Codec, validation: ValidationSet, clips: int) -> list[Scores]:
 
     A clip that has no score, such as a silent one, is left out of that score's mean.
     """
+    if not validation.is_scored:
+        return []
     was_training = codec.training
     codec.eval()
     stride = max(1, len(validation.audio) // max(1, clips))
@@ -81,6 +83,8 @@ def score_run(pace: Pace, codec: Codec, validation: ValidationSet, path: Path) -
     if not clips or path.is_file():
         return []
     rows = score(codec, validation, clips)
+    if not rows:
+        return []
     with writing(path):
         write_lines(path, list(rows[0]), [list(row.values()) for row in rows])
     return rows

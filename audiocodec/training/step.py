@@ -17,6 +17,7 @@ from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.compute import prepare, spectral_function
 from audiocodec.training.cudagraph import Graphs
 from audiocodec.training.discriminators import Discriminators, FeatureMaps
+from audiocodec.training.idle import idle_discriminators, idle_parts
 from audiocodec.training.losses.inputs import LossInputs
 from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.meters import MeanMeter, SkipMeter, UsageMeter, kept
@@ -27,6 +28,7 @@ from audiocodec.training.optim import (
     set_learning_rates,
     step_if,
 )
+from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.schedule import (
     StepVariant,
@@ -35,6 +37,7 @@ from audiocodec.training.schedule import (
     loss_weights,
     step_variant,
 )
+from audiocodec.training.state import load_state, state_of
 
 Numbers = dict[str, Tensor]
 Update = Callable[[Tensor, Tensor, Tensor, Tensor], Numbers]
@@ -46,10 +49,17 @@ class TrainingStep:
     Args:
         recipe: what to train; weights are random, from its seed.
         device: ``cpu`` or ``cuda``.
+        processes: those that train together, each with its share of a batch.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: torch.device | str = "cpu",
+        processes: Processes | None = None,
+    ) -> None:
         self.recipe = recipe
+        self.processes = processes or Processes()
         self.device = torch.device(device)
         if self.device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
@@ -60,7 +70,6 @@ class TrainingStep:
         self.discriminators: Discriminators | None = None
         if recipe.discriminators is not None:
             self.discriminators = Discriminators(recipe.discriminators).to(self.device)
-            self.discriminators.requires_grad_(False)  # but in their own update
             self.discriminator_optimizer = discriminator_optimizer(
                 self.discriminators, recipe.discriminators, recipe.optimizer, self.device
             )
@@ -73,6 +82,10 @@ class TrainingStep:
         # After the average, whose codec is computed as any other.
         prepare(self.codec, self.discriminators, recipe.precision, recipe.compute)
         self._spectral_function = spectral_function(recipe.compute)
+        self._codec = self.processes.replicate(self.codec)
+        if self.discriminators is not None:
+            self._discriminators = self.processes.replicate(self.discriminators)
+            self.discriminators.requires_grad_(False)  # but in their own update
         self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.graphs = Graphs()
 
@@ -90,7 +103,7 @@ class TrainingStep:
         nothing if the quantiser met a value that is not finite.
 
         Args:
-            audio: a batch.
+            audio: a batch, or this process's share of it.
             step: its number, on which random choices depend.
             reference: what the codec should return, of the same shape; by default ``audio``.
             position: in the recipe's schedule; by default ``step``.
@@ -103,10 +116,11 @@ class TrainingStep:
         for part in (self.codec.encoder, self.codec.quantizer):
             part.train(not variant.decoder_only).requires_grad_(not variant.decoder_only)
         set_learning_rates(self.optimizer, learning_rates(self.recipe, position), self.device)
-        in_use = codebooks_in_use(self.recipe, step, len(audio))
+        batch_size, share = len(audio) * self.processes.size, self.processes.share
+        in_use = codebooks_in_use(self.recipe, step, batch_size)
         if in_use is None:
-            in_use = torch.full((len(audio),), self.codec.num_codebooks)
-        inputs = (in_use, torch.tensor(list(weights.values())))
+            in_use = torch.full((batch_size,), self.codec.num_codebooks)
+        inputs = (in_use[share.rows(batch_size)], torch.tensor(list(weights.values())))
         try:
             numbers = self._prepared(variant)(
                 audio,
@@ -144,19 +158,22 @@ class TrainingStep:
         if is_shared and self.discriminators is not None:
             share_pass(self.discriminators, inputs)
         elif variant.updates_discriminators:
-            self._update_discriminators(inputs)
+            self._update_discriminators(variant, inputs)
         losses = {name: LOSSES[name].compute(inputs) for name in variant.losses}
         total = (weights * torch.stack(list(losses.values()))).sum()
 
         self.optimizer.zero_grad(set_to_none=True)
+        idle = idle_parts(self.codec, variant, inputs.quantized)
         if is_shared:
             trained = [parameter for parameter in self._trained if parameter.requires_grad]
-            total.backward(inputs=trained, retain_graph=True)
-            self._update_discriminators(inputs, is_shared=True)
+            self.processes.backward(total, idle, trained, retain_graph=True)
+            self._update_discriminators(variant, inputs, is_shared=True)
         else:
-            total.backward()
+            self.processes.backward(total, idle)
         norm = clip_to_usual(self.optimizer, self.recipe.optimizer.gradient_clip)
-        finite = norm.isfinite() & total.detach().isfinite()
+        named = {f"loss/{name}": loss for name, loss in losses.items()}
+        numbers = self.processes.means({"loss": total, **named, "gradient_norm": norm})
+        finite = norm.isfinite() & numbers["loss"].isfinite()
         step_if(self.optimizer, finite)
 
         self.skips.add(finite)
@@ -164,10 +181,8 @@ class TrainingStep:
             self.usage.add(inputs.quantized.codes, finite)
             energy = inputs.quantized.residual_energy
             self.residual_energy = kept(self.residual_energy, energy)
-        named = {f"loss/{name}": loss for name, loss in losses.items()}
-        numbers = {"loss": total, **named, "gradient_norm": norm}
         self.means.add(numbers, finite)
-        return {name: value.detach() for name, value in numbers.items()}
+        return numbers
 
     def _reconstruct(
         self, variant: StepVariant, audio: Tensor, reference: Tensor, in_use: Tensor
@@ -176,10 +191,10 @@ class TrainingStep:
         quantized = None
         with self._autocast():
             if variant.quantizing:
-                output = self.codec(audio, in_use if self.recipe.schedule.codebooks else None)
+                output = self._codec(audio, in_use if self.recipe.schedule.codebooks else None)
                 reconstruction, quantized = output.audio, output.quantized
             else:
-                reconstruction = self.codec.autoencode(audio)
+                reconstruction = self._codec.autoencode(audio)  # type: ignore[operator]
         discriminate = partial(self._discriminate, variant) if variant.discriminators else None
         return LossInputs(
             reconstruction.float(),
@@ -194,18 +209,26 @@ class TrainingStep:
             self._spectral_function,
         )
 
-    def _update_discriminators(self, inputs: LossInputs, is_shared: bool = False) -> None:
+    def _update_discriminators(
+        self, variant: StepVariant, inputs: LossInputs, is_shared: bool = False
+    ) -> None:
         """One update of the discriminators in use, on the reference and the reconstruction."""
         assert self.discriminators is not None
+        idle = idle_discriminators(self.discriminators, variant)
         loss, finite = update_discriminators(
-            self.discriminators, self.discriminator_optimizer, inputs, is_shared
+            self.discriminators,
+            self.discriminator_optimizer,
+            inputs,
+            is_shared,
+            partial(self.processes.backward, idle=idle),
         )
-        self.means.add({"loss/discriminators": loss}, finite)
+        self.means.add(self.processes.means({"loss/discriminators": loss}), finite)
 
     def _discriminate(self, variant: StepVariant, audio: Tensor) -> FeatureMaps:
         assert self.discriminators is not None
         with self._autocast():
-            return self.discriminators(audio, variant.discriminators)
+            maps: FeatureMaps = self._discriminators(audio, variant.discriminators)
+        return maps
 
     def _autocast(self) -> torch.autocast:
         """Networks in bfloat16 if the recipe says so; losses are always float32."""
@@ -213,9 +236,10 @@ class TrainingStep:
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
 
     def _prepared(self, variant: StepVariant) -> Update:
-        """:meth:`update` of one variant; on a GPU as a CUDA graph that is recorded once."""
+        """:meth:`update` of one variant; alone on a GPU as a CUDA graph that is recorded once."""
         update = partial(self.update, variant)
-        if self.device.type != "cuda" or self.codec.quantizer.updates_online:
+        is_alone = self.processes.size == 1
+        if self.device.type != "cuda" or self.codec.quantizer.updates_online or not is_alone:
             return update
         return self.graphs.of(variant, update)
 
@@ -223,30 +247,9 @@ class TrainingStep:
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, averaged weights and optimisers."""
-        state = {
-            "skipped": self.skips.read()[0],
-            "codec": self.codec.state_dict(),
-            "ema": self.average.codec.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        if self.discriminators is not None:
-            state["discriminators"] = self.discriminators.state_dict()
-            state["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
-        return state
+        return state_of(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load what :meth:`state_dict` returned. A state without discriminators leaves them."""
-        self.codec.load_state_dict(state["codec"])
-        self.average.codec.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        optimizers = [self.optimizer]
-        if self.discriminators is not None:
-            optimizers.append(self.discriminator_optimizer)
-            if "discriminators" in state:
-                self.discriminators.load_state_dict(state["discriminators"])
-                self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["capturable"] = self.device.type == "cuda"
-        self.skips.reset(state["skipped"])
+        load_state(self, state)
         self.graphs.clear()  # they hold the optimisers' former state

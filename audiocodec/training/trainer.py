@@ -17,24 +17,25 @@ from audiocodec.checkpoint import find_model
 from audiocodec.errors import CodecError
 from audiocodec.progress import progress_hidden
 from audiocodec.training.budget import pace_of
-from audiocodec.training.checkpoints import RESEED, Checkpoints, Progress, load_initial_weights
+from audiocodec.training.checkpoints import RESEED, Progress, checkpoints_of, load_initial_weights
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.files import Split
 from audiocodec.training.halving import SegmentTooLongError, train_on_batch
 from audiocodec.training.health import Health
 from audiocodec.training.initialisation import initialise_in_time
 from audiocodec.training.memory import memory_errors
-from audiocodec.training.monitor import Monitor, run_bar
+from audiocodec.training.monitor import open_monitor, run_bar, show_numbers
 from audiocodec.training.pace import Pace
+from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.rundata import open_run_data
 from audiocodec.training.runfolder import (
     SCORES_NAME,
+    begin,
     check_folder,
     hold,
     release,
     resume_command,
-    write_recipe,
 )
 from audiocodec.training.schedule import is_quantizing
 from audiocodec.training.scores import Scores, keep_time, score_run
@@ -57,6 +58,7 @@ class Trainer:
         resume: continue from the folder's ``state.pt``.
         split: the files; by default those that the recipe names.
         pace: how the schedule advances; by default as the recipe says, from now on.
+        processes: those that train together, of which this is one.
 
     Attributes:
         training_step: codec, discriminators, optimisers and averaged weights.
@@ -79,29 +81,31 @@ class Trainer:
         resume: bool = False,
         split: Split | None = None,
         pace: Pace | None = None,
+        processes: Processes | None = None,
     ) -> None:
+        self.processes = processes or Processes()
         self.recipe = recipe
         self.folder = Path(folder)
         self.resume_command = resume_command(self.folder)
         self.device = torch.device(device)
-        self.pace = pace_of(recipe, self.device) if pace is None else pace
+        self.pace = pace or pace_of(recipe, self.device, clock=self.processes.clock)
         self._notes: list[str] = []
         self._health = Health()
         self.scores: list[Scores] = []
         check_folder(self.folder, resume)
         try:
             with memory_errors():
-                if resume:
+                if resume and self.processes.leads:
                     hold(self.folder)
-                self.training_step = TrainingStep(recipe, self.device)
-                self.checkpoints = Checkpoints(self.folder, self.training_step)
+                self.training_step = TrainingStep(recipe, self.device, self.processes)
+                self.checkpoints = checkpoints_of(self.folder, self.training_step)
                 if not resume and recipe.init_from is not None:
                     load_initial_weights(self.training_step, find_model(recipe.init_from))
                 progress = self.checkpoints.load() if resume else Progress()
                 self._set_progress(progress)
                 self.pace.load_state(progress.pace)
                 self.sampler, self.validation, skipped = open_run_data(
-                    recipe, self.folder, self.device, resume, split, self._log
+                    recipe, self.folder, self.device, resume, split, self._log, self.processes
                 )
         except BaseException:
             release(self.folder)
@@ -117,16 +121,14 @@ class Trainer:
             CodecError: a checkpoint cannot be written (the one before is whole), memory or the
                 budget is exhausted, or loss and gradients do not become finite again.
         """
-        hold(self.folder)
-        write_recipe(self.folder, self.recipe)
-        began, schedule, pace = time.monotonic(), self.recipe.schedule, self.pace
-        self.monitor = Monitor(self.folder, self.step)
-        for note in self._notes:
-            self.monitor.note(self.step, note)
-        self._notes.clear()
+        processes, schedule, pace = self.processes, self.recipe.schedule, self.pace
+        self.monitor = open_monitor(self.folder, self.step, processes, self._notes)
+        if processes.leads:
+            begin(self.folder, self.recipe)
+        began = processes.clock()
         try:
-            with memory_errors(), stop_requests() as stopped, run_bar(pace) as bar:
-                while not pace.ended and not stopped:
+            with memory_errors(), stop_requests() as stopped, run_bar(pace, processes.leads) as bar:
+                while not pace.ended and not processes.any(bool(stopped)):
                     pace.check(self.resume_command)
                     self.problem = ""
                     numbers = self.train_step()
@@ -145,7 +147,7 @@ class Trainer:
                     if due and not self.training_step.skips.read()[1]:
                         self.save(in_background=pace.has_timed("checkpoint"))
                     self.checkpoints.check()
-                    if time_limit is not None and time.monotonic() - began >= time_limit:
+                    if time_limit is not None and processes.clock() - began >= time_limit:
                         break
             self.save()
             if pace.ended:
@@ -218,7 +220,8 @@ class Trainer:
             self._note("step skipped: loss or gradient not finite")
         self.skipped = skipped
         if in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            progress = self.checkpoints.roll_back()
+            with self.processes.leader_first():
+                progress = self.checkpoints.roll_back()
             self._set_progress(progress)
             self.pace.roll_back(progress.pace)
             self._reseed += RESEED
@@ -231,14 +234,11 @@ class Trainer:
             self.monitor.numbers(self.step, numbers)
             self.monitor.audio(self.step, clips, self.recipe.codec.sample_rate)
         keep_time(self.pace, self.training_step.average.codec, self.validation)
-        shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
-        if not progress_hidden():
-            tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
+        show_numbers(self.step, numbers)
         # Without codebooks the run began with a warning.
-        if self.pace.ended and is_quantizing(self.recipe, self.pace.last):
-            silence = self.validation.silence
+        if numbers and self.pace.ended and is_quantizing(self.recipe, self.pace.last):
             self.problem = self._health.problem(
-                self.recipe, self.step, numbers, silence, self.skipped
+                self.recipe, self.step, numbers, self.validation.silence, self.skipped
             )
 
     def _log(self, line: str) -> None:

@@ -17,6 +17,7 @@ def codebook_numbers(
     initialisations = schedule.initialisation_steps
     if initialisations and pace.last < min(initialisations):
         return {}
+    training.processes.add_up(training.usage.counts)
     enough = training.usage.enough
     usage, perplexity = training.usage.read()
     since = schedule.log_every * max(1.0, pace.advance)
@@ -25,6 +26,7 @@ def codebook_numbers(
         monitor.watch(step, usage)
         health.add_usage(usage)
     energy = training.residual_energy
+    energy = None if energy is None else training.processes.mean(energy)
     by_stage = {
         "usage": usage,
         "perplexity": perplexity,
