@@ -74,6 +74,7 @@ class TrainingStep:
         self.skips = SkipMeter(self.device)
         self.residual_energy: Tensor | None = None
         """``[K + 1]``, of the last step; see ``Quantized`` in ``quantization/residual.py``."""
+        self.networks = recipe.losses.load_networks(self.codec.sample_rate, self.device)
         self._graphs: dict[StepVariant, CUDAGraphStep] = {}
 
     def __call__(
@@ -141,7 +142,8 @@ class TrainingStep:
         inputs = self._reconstruct(variant, audio, reference, in_use)
         if variant.updates_discriminators:
             self._update_discriminators(variant, inputs)
-        losses = {name: LOSSES[name].compute(inputs) for name in variant.losses}
+        networks = self.networks
+        losses = {n: LOSSES[n].compute(inputs, networks.get(n)) for n in variant.losses}
         total = (weights * torch.stack(list(losses.values()))).sum()
 
         self.optimizer.zero_grad(set_to_none=True)
