@@ -13,6 +13,7 @@ from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
 from audiocodec.training.runfolder import (
     DISCRIMINATORS_NAME,
+    KEPT_NAME,
     MODEL_NAME,
     STATE_NAME,
     resume_command,
@@ -58,6 +59,8 @@ class Checkpoints:
     def save(self, progress: Progress) -> None:
         """Write ``state.pt``, the discriminators and the model, each whole.
 
+        With ``schedule.keep_models`` the model is also kept as it is now, in a folder of its own.
+
         Raises:
             CodecError: one of them cannot be written; it is then as it was before.
         """
@@ -77,7 +80,11 @@ class Checkpoints:
             if training.discriminators is not None:
                 discriminators = training.discriminators.state_dict()
                 save_weights(discriminators, self.folder / DISCRIMINATORS_NAME)
-            save_codec(training.average.codec, self.folder / MODEL_NAME)
+            average = training.average.codec
+            save_codec(average, self.folder / MODEL_NAME)
+            if training.recipe.schedule.keep_models:
+                kept = self.folder / KEPT_NAME / str(progress.step)
+                save_codec(average, kept, name=f"{average.name}-{progress.step}")
         except CodecError as error:
             whole = (
                 ""

@@ -69,6 +69,10 @@ class ScheduleConfig(Config):
     log_every: Steps = 50
     validate_every: Steps = 1000
     checkpoint_every: Steps = 500
+    keep_models: bool = pydantic.Field(
+        False,
+        description="keep the model of every checkpoint in models/STEP, for codec compare --choose",
+    )
 
 
 class Recipe(Config):
