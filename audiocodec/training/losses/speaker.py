@@ -33,7 +33,8 @@ class SpeakerEncoder(nn.Module):
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        self.lstm, self.linear = encoder.lstm, encoder.linear
+        self.lstm = encoder.get_submodule("lstm")
+        self.linear = encoder.get_submodule("linear")
 
     def forward(self, audio: Tensor, gain: Tensor) -> Tensor:
         """``[B, 1, T]`` at 16 kHz and gains ``[B, 1, 1]`` -> ``[B, S, D]``, one for each slice."""
