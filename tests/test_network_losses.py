@@ -105,6 +105,8 @@ def test_the_encoder_is_that_of_the_paper_with_the_weights_of_the_file(tmp_path:
                 x = x + attention(y, w, part)
         torch.testing.assert_close(features, x, rtol=1e-4, atol=1e-5)
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    with pytest.raises(CodecError, match=r"Whisper takes 2 s at most; lower data.segment_seconds"):
+        encoder(torch.zeros(1, 1, 2 * 16000 + 320))
 
 
 def test_the_features_are_those_of_faster_whisper(speech: Tensor) -> None:

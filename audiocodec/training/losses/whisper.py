@@ -52,9 +52,17 @@ class WhisperEncoder(nn.Module):
         """``[B, 1, T]`` in [-1, 1], of up to 30 s -> features ``[B, F, D]`` after each block.
 
         Clips are not lengthened to 30 s: silence behind them would cost as much as speech.
+
+        Raises:
+            CodecError: the clip is longer than Whisper takes.
         """
         x = F.gelu(self.conv1(self.log_mel(audio)))
         x = F.gelu(self.conv2(x)).transpose(1, 2)
+        if x.shape[1] > len(self.positions):
+            raise CodecError(
+                f"losses.recogniser: Whisper takes {len(self.positions) // 50} s at most; lower "
+                "data.segment_seconds"
+            )
         x = x + self.positions[: x.shape[1]]
         features = []
         for block in self.blocks:
