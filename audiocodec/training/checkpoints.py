@@ -19,6 +19,7 @@ from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
 from audiocodec.training.runfolder import (
     DISCRIMINATORS_NAME,
+    KEPT_NAME,
     MODEL_NAME,
     STATE_NAME,
     resume_command,
@@ -68,6 +69,8 @@ class Checkpoints:
     def save(self, progress: Progress, in_background: bool = False) -> None:
         """Write ``state.pt``, the discriminators and the model, each whole.
 
+        With ``schedule.keep_models`` the model is also kept as it is now, in a folder of its own.
+
         Args:
             in_background: do not wait. The next :meth:`save` or :meth:`finish` does, and raises
                 the error of this one.
@@ -112,6 +115,9 @@ class Checkpoints:
                 save_weights(state["discriminators"], self.folder / DISCRIMINATORS_NAME)
             self._model.load_state_dict(state["ema"])
             save_codec(self._model, self.folder / MODEL_NAME)
+            if self.training.recipe.schedule.keep_models:
+                kept = self.folder / KEPT_NAME / str(state["step"])
+                save_codec(self._model, kept, name=f"{self._model.name}-{state['step']}")
         except CodecError as error:
             whole = (
                 ""
