@@ -1,7 +1,7 @@
 """Runs the lines of a page's bash blocks, in this process where that is possible.
 
 A process that imports PyTorch takes seconds; a page has up to thirty commands. Lines that are one
-call of `codec` or of an example are called here. Lines with pipes, redirections or variables are
+call of `codec` are called here. Lines with pipes, redirections or variables are
 given to bash, in which stand-ins take the place of programs that a test must not call.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -29,11 +28,6 @@ STAND_INS = {
     "jq": 'cat "${@: -1}"',
     "ssh": 'bash -c "$2"',
     "codec": f'exec {shlex.quote(sys.executable)} -m audiocodec_cli "$@"',
-}
-# More arguments for examples that run for minutes; the last of an option that comes twice counts.
-SHORTER = {
-    "examples/speech_lm.py": ["--steps", "1", "--seconds", "0.4"],
-    "examples/image_vqvae.py": ["--size", "16", "--steps", "20", "--seeds", "1"],
 }
 
 
@@ -87,8 +81,6 @@ class Shell:
             words = words_of(line)
             if words and words[0] == "codec":
                 self._codec(words[1:])
-            elif words and words[0] == "python" and words[1] in SHORTER:
-                self._script(words[1:])
             elif re.match("pip install", line):
                 check_extras(line)
                 if "&&" in line:
@@ -122,12 +114,6 @@ class Shell:
         settings += ["schedule.codebooks=[1,16]"]
         given = [word for setting in settings for word in ("--set", setting)]
         return ["train", "tiny", *given, *words[2:]]
-
-    def _script(self, words: list[str]) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(self.folder)
-            patch.setattr(sys, "argv", [*words, *SHORTER[words[0]]])
-            runpy.run_path(str(ROOT / words[0]), run_name="__main__")
 
     def _bash(self, line: str) -> None:
         result = subprocess.run(

@@ -33,7 +33,6 @@ from audiocodec import (
     load_codec,
     save_audio,
     save_codec,
-    save_codes,
 )
 from audiocodec.bundled import CLIPS, MODELS
 from audiocodec_cli.main import COMMANDS, codec
@@ -148,7 +147,6 @@ def prepare_language_models(folder: Path) -> None:
     with TokenFile(folder / "in.tok") as tokens:
         codes = tokens.read(0, 100)
     np.save(folder / "sampled.npy", codes)
-    save_codes(folder / "sampled.tok", codes, codec)
 
 
 def prepare_tokenising(folder: Path) -> None:
