@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ["--set", "codec.seanet.channels=[4,8,12,16]", "--set", "schedule.batch_size=1"]
+SMALL = ["codec.seanet.channels=[4,8,12,16]", "schedule.batch_size=1"]
+SMALL += ["schedule.initialisation_frames=1100"]
 # In place of programs that a test must not call.
 STAND_INS = {
     **dict.fromkeys(["pytest", "tensorboard"], "exit 0"),
@@ -107,13 +108,12 @@ class Shell:
             words = [*words, "--time-limit", "0.1s"]
         if "--resume" in words or words[1] == "tiny":
             return words
-        if "adversarial" not in words[1]:
-            return [*words, *SMALL]
-        name = Path(words[1]).stem
-        settings = [f"init_from={self.model}", f"name={name}", "codec.quantizer.num_codebooks=16"]
-        settings += ["schedule.codebooks=[1,16]"]
-        given = [word for setting in settings for word in ("--set", setting)]
-        return ["train", "tiny", *given, *words[2:]]
+        settings = SMALL
+        if "adversarial" in words[1]:
+            settings = [f"init_from={self.model}", f"name={Path(words[1]).stem}"]
+            settings += ["codec.quantizer.num_codebooks=16", "schedule.codebooks=[1,16]"]
+            words = ["train", "tiny", *words[2:]]
+        return [*words, *(word for setting in settings for word in ("--set", setting))]
 
     def _bash(self, line: str) -> None:
         result = subprocess.run(
