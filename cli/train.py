@@ -74,7 +74,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 @threads_option("one a core, or OMP_NUM_THREADS where that is set")
 @json_option(
     "folder, model, step, steps (null with a budget), skipped_steps, budget_seconds, budget_spent, "
-    "finished, problem; with --check: recipe, name, "
+    "scores, finished, problem; with --check: recipe, name, "
     "parameters, frame_rate, bitrates, files, held_out, hours_of_audio, speakers, to_download, "
     "unreadable, near_silent, files_decoded, silence_threshold_db, device, steps, "
     "audio_seconds_per_step, seconds_per_step, hours, memory_bytes, disk_bytes, folder, problem."
@@ -93,9 +93,9 @@ def command(
 ) -> None:
     """Train a codec by RECIPE: a YAML file, or the name of a bundled recipe, e.g. speech_16khz.
 
-    A recipe needs your recordings: --set data.root=FOLDER, with audio files at any depth. (The
-    recipe tiny trains on two bundled clips without it.) Unless data.validation is set, one file in
-    fifty is held out for validation.
+    A recipe needs your recordings: --set data.root=FOLDER, with audio files at any depth, or a tar
+    file of them. (The recipe tiny trains on two bundled clips without it.) Unless data.validation
+    is set, one file in fifty is held out for validation.
 
     The run's folder gets checkpoints, the model (for --model), TensorBoard curves with audio and
     pictures, and a JSONL log. Ctrl-C, SIGTERM and --time-limit stop after the current step and
@@ -104,9 +104,10 @@ def command(
 
     With --budget the run takes a time instead of a number of steps: warm-up, decay, phases,
     initialisations of the codebooks, validations and averages of weights are laid over it and
-    follow the clock, whatever a step takes, so that the model is finished and saved when the time
-    is over. A run that was stopped or killed continues with what its last checkpoint left of the
-    budget; the time in between does not count. --resume --budget gives it another time in all.
+    follow the clock, whatever a step takes, so that the model is finished, saved and scored on
+    validation speech when the time is over. A run that was stopped or killed continues with what
+    its last checkpoint left of the budget; the time in between does not count. --resume --budget
+    gives it another time in all.
 
     \b
     codec train tiny
@@ -143,6 +144,7 @@ def command(
         return
 
     from audiocodec.training.budget import pace_of
+    from audiocodec.training.scores import table
     from audiocodec.training.trainer import Trainer
 
     device = resolve_device(device)
@@ -159,6 +161,7 @@ def command(
         "skipped_steps": trainer.skipped,
         "budget_seconds": settings.schedule.budget,
         "budget_spent": pace.done if is_timed else None,
+        "scores": trainer.scores,
         "finished": finished,
         "problem": trainer.problem or None,
     }
@@ -167,6 +170,8 @@ def command(
     elif finished:
         took = f" in {spent}" if is_timed else ""
         click.echo(f"done: {trainer.step} steps{took}; the model is {folder / 'model'}")
+        if trainer.scores:
+            click.echo(table(trainer.scores))
     else:
         of_all = f"at step {trainer.step} of {settings.schedule.steps}"
         where = f"after {trainer.step} steps, {spent}" if is_timed else of_all

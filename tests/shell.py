@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from audiocodec.web.onnxruntime import FILES
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["codec.seanet.channels=[4,8,12,16]", "schedule.batch_size=1"]
 SMALL += ["schedule.initialisation_frames=1100"]
@@ -74,6 +76,8 @@ class Shell:
         for name, lines in STAND_INS.items():
             (programs / name).write_text(f"#!/bin/bash\n{lines}\n")
             (programs / name).chmod(0o755)
+        for name in FILES:  # of ONNX Runtime for browsers, which `codec web` would fetch
+            (programs / name).touch()
         self.environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
 
     def run(self, block: str) -> None:
@@ -97,6 +101,8 @@ class Shell:
             words = self._shorter(words)
         elif words[0] == "train-context":
             words = [*words, "--steps", "1"]
+        elif words[0] == "web":  # which would serve until Ctrl-C
+            words = [*words, "--no-serve", "--runtime", ".programs"]
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             patch.setenv("PATH", self.environment["PATH"])

@@ -63,7 +63,7 @@ RUN_HERE: dict[str, tuple[str, ...]] = {
 }
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 RECORDINGS = ["corpus", "held_out", "my_recordings", "recordings", "speech"]
-LANGUAGES = {"", "bash", "python", "text", "json", "yaml", "dockerfile"}
+LANGUAGES = {"", "bash", "python", "text", "json", "yaml", "dockerfile", "js"}
 GROUP = click.Context(codec)
 
 

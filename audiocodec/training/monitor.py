@@ -15,7 +15,9 @@ from audiocodec.errors import CodecError
 from audiocodec.extras import import_extra
 from audiocodec.paths import replacing, writing
 from audiocodec.pictures import draw_spectrograms
+from audiocodec.progress import progress_hidden
 from audiocodec.training.health import collapsed_stages
+from audiocodec.training.pace import Pace
 
 
 class Monitor:
@@ -128,6 +130,17 @@ class Monitor:
             self._warn(self._board_path, failure.exc_value)
         else:
             self._thread_hook(failure)
+
+
+def run_bar(pace: Pace) -> tqdm:  # type: ignore[type-arg]
+    """The progress bar of a run, in steps or in seconds of its budget."""
+    return tqdm(
+        total=round(pace.length),
+        initial=round(pace.done),
+        unit=pace.unit,
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+        disable=progress_hidden(),
+    )
 
 
 def _drop_after(path: Path, step: int) -> None:

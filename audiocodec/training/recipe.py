@@ -1,13 +1,14 @@
 """A recipe: all of one training run, typed, bounded and checked before anything runs."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import pydantic
 
 from audiocodec.bundled import bundled_models
 from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
+from audiocodec.training.compute import ComputeConfig, Precision
 from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Duration
 from audiocodec.training.discriminators import DiscriminatorConfig
 from audiocodec.training.losses.config import LossConfig
@@ -80,9 +81,12 @@ class Recipe(Config):
         None,
         description="bundled model or model folder to start from, with its discriminators",
     )
-    precision: Literal["tf32", "bfloat16"] = pydantic.Field(
-        "tf32", description="of the networks on a GPU; losses are float32"
+    precision: Precision = pydantic.Field(
+        "tf32",
+        description="of the networks: tf32 (on a CPU float32), bfloat16, or bfloat16_trunk, which "
+        "leaves first and last layers of encoder and decoder in float32; losses are float32",
     )
+    compute: ComputeConfig = ComputeConfig()
     codec: CodecConfig = CodecConfig()
     data: DataConfig = DataConfig()
     losses: LossConfig = LossConfig()

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import torch
 
-from audiocodec.training.data.arrivals import Arrivals, wait_for_audio
+from audiocodec.training.data.arrivals import Arrivals, first_files, wait_for_audio
 from audiocodec.training.data.cache import AudioCache, cache_path
 from audiocodec.training.data.files import Split, data_root
 from audiocodec.training.data.segments import SegmentSampler
+from audiocodec.training.data.tars import unpacked
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.runfolder import (
     RECIPE_NAME,
@@ -53,15 +54,15 @@ def open_run_data(
     Raises:
         CodecError: files are missing or cannot be read, or another process trains in the folder.
     """
-    data, sample_rate = recipe.data, recipe.codec.sample_rate
+    cache_folder = cache_folder_of(recipe, folder)
+    data, sample_rate = unpacked(recipe.data, cache_folder), recipe.codec.sample_rate
     root = data_root(data)
     before = RunFiles.read(folder) if resume else None
     is_named_by_recipe = split is None
     if split is None:
         split = wait_for_audio(data, before.held_out_paths(root) if before else ())
     files = RunFiles.of(split, root)
-    cache_folder = Path(data.cache or folder / "cache").expanduser()
-    cache_path(split.training, sample_rate, cache_folder)  # fails if a file is missing
+    whole = cache_path(split.training, sample_rate, cache_folder)  # fails if a file is missing
     hold(folder)
     check_folder(folder, resume)  # again: another process may have trained here in between
     if resume:
@@ -69,7 +70,10 @@ def open_run_data(
     if is_named_by_recipe:
         log(split.describe())
         _warn_of_short_run(recipe)
-    cache = AudioCache(split.training, sample_rate, cache_folder)
+    first, later = split.training, list[Path]()
+    if data.watch is not None and not whole.is_file():
+        first, later = first_files(split.training)
+    cache = AudioCache(first, sample_rate, cache_folder)
     if data.cache is None:
         for old in set(cache_folder.glob("*.int16")) - {cache.path}:
             old.unlink(missing_ok=True)
@@ -77,13 +81,18 @@ def open_run_data(
     known = [*split.training, *split.held_out, *(before.held_out_paths(root) if before else ())]
     arrivals = None
     if data.watch is not None:
-        arrivals = Arrivals(data, known, sample_rate, cache_folder)
+        arrivals = Arrivals(data, known, sample_rate, cache_folder, later)
     seed = recipe.seed
     sampler = SegmentSampler(cache, data, sample_rate, batch_size, seed, device, arrivals)
     validation = ValidationSet(split.held_out, sample_rate, recipe.losses)
     files.held_out |= before.held_out if before else {}
     files.write(folder)
     return RunData(sampler, validation, cache.skipped)
+
+
+def cache_folder_of(recipe: Recipe, folder: Path) -> Path:
+    """Where a run in ``folder`` keeps decoded audio."""
+    return Path(recipe.data.cache or folder / "cache").expanduser()
 
 
 def _log_changes(

@@ -5,6 +5,7 @@ files.json                  the files that were trained on and held out
 state.pt                    everything that resuming needs
 model/                      the averaged weights as a model folder, for `--model`
 discriminators.safetensors  the discriminators, for `init_from`
+scores.csv                  scores of the finished model, if the run had a budget
 log.jsonl, tensorboard/     the log
 cache/                      decoded audio, unless `data.cache` names another folder
 lock                        locked while a process trains here
@@ -29,6 +30,7 @@ STATE_NAME = "state.pt"
 MODEL_NAME = "model"
 DISCRIMINATORS_NAME = "discriminators.safetensors"
 FILES_NAME = "files.json"
+SCORES_NAME = "scores.csv"
 LOCK_NAME = "lock"
 
 _held: dict[str, BinaryIO] = {}

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from audiocodec.codec import Codec
 from audiocodec.errors import NotFiniteError
+from audiocodec.training.adversary import share_pass, update_discriminators
 from audiocodec.training.clipping import clip_to_usual
-from audiocodec.training.cudagraph import CUDAGraphStep
+from audiocodec.training.compute import prepare, spectral_function
+from audiocodec.training.cudagraph import Graphs
 from audiocodec.training.discriminators import Discriminators, FeatureMaps
-from audiocodec.training.losses.adversarial import discriminator_loss
 from audiocodec.training.losses.inputs import LossInputs
 from audiocodec.training.losses.registry import LOSSES
-from audiocodec.training.meters import MeanMeter, SkipMeter, UsageMeter
+from audiocodec.training.meters import MeanMeter, SkipMeter, UsageMeter, kept
 from audiocodec.training.optim import (
     WeightAverage,
     codec_optimizer,
@@ -34,11 +35,6 @@ from audiocodec.training.schedule import (
     loss_weights,
     step_variant,
 )
-
-MAX_GRAPHS = 8
-"""Variants of a step that are recorded, each with memory of its own. Others run eagerly."""
-
-MAX_DISCRIMINATOR_NORM = 10.0
 
 Numbers = dict[str, Tensor]
 Update = Callable[[Tensor, Tensor, Tensor, Tensor], Numbers]
@@ -74,7 +70,11 @@ class TrainingStep:
         self.skips = SkipMeter(self.device)
         self.residual_energy: Tensor | None = None
         """``[K + 1]``, of the last step; see ``Quantized`` in ``quantization/residual.py``."""
-        self._graphs: dict[StepVariant, CUDAGraphStep] = {}
+        # After the average, whose codec is computed as any other.
+        prepare(self.codec, self.discriminators, recipe.precision, recipe.compute)
+        self._spectral_function = spectral_function(recipe.compute)
+        self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.graphs = Graphs()
 
     def __call__(
         self,
@@ -139,13 +139,22 @@ class TrainingStep:
             weights: of ``variant.losses``, in their order.
         """
         inputs = self._reconstruct(variant, audio, reference, in_use)
-        if variant.updates_discriminators:
-            self._update_discriminators(variant, inputs)
+        settings = self.recipe.discriminators
+        is_shared = settings is not None and settings.shared_pass and variant.updates_discriminators
+        if is_shared and self.discriminators is not None:
+            share_pass(self.discriminators, inputs)
+        elif variant.updates_discriminators:
+            self._update_discriminators(inputs)
         losses = {name: LOSSES[name].compute(inputs) for name in variant.losses}
         total = (weights * torch.stack(list(losses.values()))).sum()
 
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        if is_shared:
+            trained = [parameter for parameter in self._trained if parameter.requires_grad]
+            total.backward(inputs=trained, retain_graph=True)
+            self._update_discriminators(inputs, is_shared=True)
+        else:
+            total.backward()
         norm = clip_to_usual(self.optimizer, self.recipe.optimizer.gradient_clip)
         finite = norm.isfinite() & total.detach().isfinite()
         step_if(self.optimizer, finite)
@@ -153,7 +162,8 @@ class TrainingStep:
         self.skips.add(finite)
         if inputs.quantized is not None:
             self.usage.add(inputs.quantized.codes, finite)
-            self.residual_energy = inputs.quantized.residual_energy
+            energy = inputs.quantized.residual_energy
+            self.residual_energy = kept(self.residual_energy, energy)
         named = {f"loss/{name}": loss for name, loss in losses.items()}
         numbers = {"loss": total, **named, "gradient_norm": norm}
         self.means.add(numbers, finite)
@@ -177,28 +187,20 @@ class TrainingStep:
             self.codec.sample_rate,
             self.codec.hop_length,
             self.codec.config.seanet.periods,
-            self.recipe.losses.window_lengths,
-            self.recipe.losses.mel_bands,
+            tuple(self.recipe.losses.window_lengths[place] for place in variant.windows),
+            tuple(self.recipe.losses.mel_bands[place] for place in variant.windows),
             quantized,
             discriminate,
+            self._spectral_function,
         )
 
-    def _update_discriminators(self, variant: StepVariant, inputs: LossInputs) -> None:
+    def _update_discriminators(self, inputs: LossInputs, is_shared: bool = False) -> None:
         """One update of the discriminators in use, on the reference and the reconstruction."""
         assert self.discriminators is not None
-        self.discriminators.requires_grad_(True)
-        real = self._discriminate(variant, inputs.reference)
-        fake = self._discriminate(variant, inputs.reconstruction.detach())
-        loss = discriminator_loss(real, fake)
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.discriminators.parameters(), MAX_DISCRIMINATOR_NORM
+        loss, finite = update_discriminators(
+            self.discriminators, self.discriminator_optimizer, inputs, is_shared
         )
-        finite = norm.isfinite()
-        step_if(self.discriminator_optimizer, finite)
         self.means.add({"loss/discriminators": loss}, finite)
-        self.discriminators.requires_grad_(False)  # the codec's losses update the codec alone
 
     def _discriminate(self, variant: StepVariant, audio: Tensor) -> FeatureMaps:
         assert self.discriminators is not None
@@ -206,8 +208,8 @@ class TrainingStep:
             return self.discriminators(audio, variant.discriminators)
 
     def _autocast(self) -> torch.autocast:
-        """Networks in bfloat16 on a GPU if the recipe says so; losses are always float32."""
-        enabled = self.device.type == "cuda" and self.recipe.precision == "bfloat16"
+        """Networks in bfloat16 if the recipe says so; losses are always float32."""
+        enabled = self.recipe.precision != "tf32"
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
 
     def _prepared(self, variant: StepVariant) -> Update:
@@ -215,9 +217,7 @@ class TrainingStep:
         update = partial(self.update, variant)
         if self.device.type != "cuda" or self.codec.quantizer.updates_online:
             return update
-        if variant not in self._graphs and len(self._graphs) < MAX_GRAPHS:
-            self._graphs[variant] = CUDAGraphStep(update)
-        return self._graphs.get(variant, update)
+        return self.graphs.of(variant, update)
 
     # State.
 
@@ -249,4 +249,4 @@ class TrainingStep:
             for group in optimizer.param_groups:
                 group["capturable"] = self.device.type == "cuda"
         self.skips.reset(state["skipped"])
-        self._graphs.clear()  # they hold the optimisers' former state
+        self.graphs.clear()  # they hold the optimisers' former state

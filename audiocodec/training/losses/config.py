@@ -28,6 +28,9 @@ class LossConfig(Config):
     mel_bands: tuple[Annotated[int, pydantic.Field(ge=1, le=4096)], ...] = pydantic.Field(
         (5, 10, 20, 40, 80, 160, 320), description="mel bands of each window"
     )
+    windows_per_step: Annotated[int, pydantic.Field(ge=1, le=1000)] | None = pydantic.Field(
+        None, description="windows used in a step, in turn, spread over them; null: all"
+    )
 
     @classmethod
     def known_keys(cls) -> list[str]:
