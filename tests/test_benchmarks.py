@@ -62,6 +62,17 @@ def test_one_step_moves_a_simvq_table_whole_and_a_plain_one_where_it_was_chosen(
     assert (tmp_path / "step.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_simvq_keeps_more_entries_in_use_when_the_points_move(tmp_path: Path) -> None:
+    script = load("simvq_plane")
+    points = script.arc(300, torch.Generator().manual_seed(0))
+    rows = script.all_moments(24, points, [0, 300])
+    in_use = {name: int(moments[-1].used.sum()) for name, moments in rows.items()}
+    assert in_use["VQ: random entries"] < in_use["SimVQ: random entries"]
+    assert in_use["SimVQ: fitted, points move"] == 24
+    script.draw(rows, [0, 300], tmp_path / "plane.png")
+    assert (tmp_path / "plane.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_search_bench_compares_like_with_like() -> None:
     script = load("search")
     for stages in (1, 3):
