@@ -3,119 +3,98 @@
     python benchmarks/ablation.py TRAIN/part0 VALIDATION --work runs/shapes --minutes 10
 
 Each variant is the bundled model, grown where it differs (what is added is silent at first), and
-trained on by the recipe; with `--from-nothing` it is a new network. The CPU time of a training step
-is measured once, for all variants in turns, and kept in the folder. Each variant then trains for as
-many steps as fit into the time, whatever else the machine does meanwhile. Seed, batches and
-losses are equal.
+trained on by the recipe, as a whole or only what is added; or a new network. The CPU time of a
+training step is measured once, for all variants in turns, and kept in the folder. Each variant then
+trains for as many steps as fit into the time, whatever else the machine does meanwhile. Seed,
+batches and losses are equal.
 
 The averaged weights are scored without the quantiser and with some numbers of codebooks. Prints
-each variant's cost, the scores, and the differences from the first variant, clip by clip, with
-1.96 standard errors. The command may be interrupted and repeated: what is done is kept.
+costs and scores, and the differences from the first row, clip by clip, with 1.96 standard errors.
+The command may be interrupted and repeated: what is done is kept.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import click
 import torch
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from scoretable import Row, Scores, scores, table
+from shapes import DEFAULTS, shaped
 
-from audiocodec import Codec, CodecConfig, CodecError, find_audio, load_audio, save_codec
-from audiocodec.checkpoint import load_trainable
-from audiocodec.evaluation.metrics import METRICS
-from audiocodec.modules.shape import SEANetConfig
+from audiocodec import CodecError, find_audio, save_codec
+from audiocodec.checkpoint import find_model, load_trainable
 from audiocodec.paths import replacing
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.growth import grown
-from audiocodec.training.losses.spectra import Spectra
-from audiocodec.training.losses.spectral import mel_loss, stft_loss
 
 ROOT = Path(__file__).resolve().parents[1]
-WINDOW = 48
-"""Frames of attention: as many as a segment of the recipe has."""
-VARIANTS: dict[str, dict[str, Any]] = {
-    "same": {},
-    "decoder": {"decoder_residual_units": (1, 3, 3, 10)},
-    "attention": {"attention": {"encoder_blocks": 2, "decoder_blocks": 2, "window": WINDOW}},
-    "decoder-attention": {
-        "decoder_residual_units": (1, 3, 3, 8),
-        "attention": {"encoder_blocks": 1, "decoder_blocks": 2, "window": WINDOW},
-    },
-    "first-last": {"decoder_channels": (48, 80, 128, 384), "decoder_residual_units": (2, 3, 3, 6)},
-    "middle": {"decoder_residual_units": (1, 6, 6, 6)},
-    "snake": {"snake_levels": (0, 1, 2, 3)},
-    "snake-slow": {"snake_levels": (2, 3)},
-    "latents": {"latent_dim": 256},
-}
-"""Name -> settings of codec.seanet. Those that a trained model cannot grow into need
-`--from-nothing`."""
-
 INITIALISATIONS = 0.03, 0.15, 0.5, 0.85
 """Shares of a run from nothing at which codebooks are initialised."""
-CODEBOOKS = None, 3, 12
-METRIC_NAMES = "pesq_wb", "stoi", "distill_mos"
-FORMATS = {"mel": ".4f", "stft": ".4f", "pesq_wb": ".3f", "stoi": ".4f", "distill_mos": ".3f"}
-SECONDS = 2.0
-"""Of audio in which multiplications are counted."""
 TIMED = 6
 
 
-def gmacs(config: CodecConfig) -> float:
-    """Multiplications of encoder and decoder, in 10^9 per second of audio; nothing is computed."""
-    codec = Codec.without_weights(config)
-    samples = round(SECONDS * codec.frame_rate) * codec.hop_length
-    with (
-        torch.device("meta"),
-        torch.no_grad(),
-        sdpa_kernel(SDPBackend.MATH),  # as matrix products, which are counted
-        FlopCounterMode(display=False) as counter,
-    ):
-        codec.decoder(codec.encoder(torch.zeros(1, 1, samples)))
-    return counter.get_total_flops() / 2e9 / SECONDS
+class Run(NamedTuple):
+    """A variant's recipe, and the parameters that do not learn."""
 
+    recipe: Recipe
+    frozen: frozenset[str]
 
-def shaped(recipe: Recipe, variant: str) -> Recipe:
-    """The recipe with the variant's shape.
+    def trainer(self, folder: Path, resume: bool = False) -> Trainer:
+        trainer = Trainer(self.recipe, folder, resume=resume)
+        for name, parameter in trainer.training_step.codec.named_parameters():
+            if name in self.frozen:
+                parameter.requires_grad_(False)
+        return trainer
 
-    Raises:
-        CodecError: no variant of that name, or settings that are refused.
-    """
-    if variant not in VARIANTS:
-        raise CodecError(f"--variant {variant}: use one of {', '.join(VARIANTS)}")
-    values = recipe.codec.seanet.model_dump() | VARIANTS[variant]
-    seanet = SEANetConfig.from_mapping(values, source=variant)
-    codec = recipe.codec.model_copy(update={"seanet": seanet})
-    return recipe.model_copy(update={"name": variant, "codec": codec})
-
-
-def scheduled(recipe: Recipe, steps: int, start: Path | None) -> Recipe:
-    """The recipe for so many steps, from nothing or from the model in ``start``."""
-    shares = () if start is not None else INITIALISATIONS
-    schedule = {
-        "steps": steps,
-        "initialisation_steps": tuple(round(share * steps) for share in shares),
-        "checkpoint_every": max(1, steps // 8),
-        "validate_every": steps,
-    }
-    return recipe.model_copy(
-        update={
-            "init_from": None if start is None else str(start),
-            "schedule": recipe.schedule.model_copy(update=schedule),
-            "optimizer": recipe.optimizer.model_copy(
-                update={"warmup_steps": min(recipe.optimizer.warmup_steps, steps // 10)}
-            ),
+    def of_length(self, steps: int) -> Run:
+        """The same for so many steps."""
+        optimizer, schedule = self.recipe.optimizer, self.recipe.schedule
+        shares = () if self.recipe.init_from else INITIALISATIONS
+        settings = {
+            "steps": steps,
+            "initialisation_steps": tuple(round(share * steps) for share in shares),
+            "checkpoint_every": max(1, steps // 8),
+            "validate_every": steps,
         }
+        warmup = min(optimizer.warmup_steps, steps // 10)
+        return self._replace(
+            recipe=self.recipe.model_copy(
+                update={
+                    "schedule": schedule.model_copy(update=settings),
+                    "optimizer": optimizer.model_copy(update={"warmup_steps": warmup}),
+                }
+            )
+        )
+
+
+def make_run(recipe: Recipe, model: str, learns: str, start: Path) -> Run:
+    """A run of a recipe from nothing, or from ``model`` grown to the recipe's shape in ``start``.
+
+    Args:
+        learns: ``new``, ``grown`` or ``added``.
+    """
+    if learns == "new":
+        return Run(recipe, frozenset())
+    small = load_trainable(model)
+    large = grown(small, recipe.codec.seanet)
+    if not start.is_dir():
+        save_codec(large, start)
+    recipe = recipe.model_copy(update={"init_from": str(start.absolute())})
+    if learns == "grown":
+        return Run(recipe, frozenset())
+    before = {name: value.shape for name, value in small.named_parameters()}
+    frozen = {name for name, value in large.named_parameters() if before.get(name) == value.shape}
+    schedule = recipe.schedule.model_copy(
+        update={"decoder_only_step": 0, "initialisation_steps": ()}
     )
+    return Run(recipe.model_copy(update={"schedule": schedule}), frozenset(frozen))
 
 
 def step_seconds(trainers: dict[str, Trainer]) -> dict[str, float]:
@@ -130,87 +109,25 @@ def step_seconds(trainers: dict[str, Trainer]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def known_costs(recipes: dict[str, Recipe], work: Path) -> dict[str, float]:
-    """Seconds of a step of each variant: those in the folder, and newly measured ones."""
-    path = work / "costs.json"
-    costs: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
-    if missing := [name for name in recipes if name not in costs]:
-        with tempfile.TemporaryDirectory() as folder:
-            timed = {
-                name: Trainer(scheduled(recipes[name], 1000, None), Path(folder, name))
-                for name in missing
-            }
-            for trainer in timed.values():
-                trainer.pace.place(900, 1.0)  # latents are quantised
-            costs |= step_seconds(timed)
-        with replacing(path) as part:
-            part.write_text(json.dumps(costs, indent=1))
-    return costs
-
-
-def train(recipe: Recipe, folder: Path) -> None:
+def train(run: Run, folder: Path) -> None:
     """Train in a folder, from the beginning or from its last checkpoint, unless it is done."""
-    resume = (folder / "state.pt").is_file()
-    trainer = Trainer(recipe, folder, resume=resume)
+    trainer = run.trainer(folder, resume=(folder / "state.pt").is_file())
     if not trainer.pace.ended and not trainer.train():
         raise CodecError(f"{folder}: stopped; the same command resumes it")
 
 
-@torch.no_grad()
-def scores(model: Path, recipe: Recipe, files: Sequence[Path]) -> dict[str, list[float]]:
-    """Of each file, by name of the score and number of codebooks (``-`` for no quantiser)."""
-    codec = load_trainable(model).eval()
-    found: dict[str, list[float]] = {}
-    for file in files:
-        reference = load_audio(file, codec.sample_rate)[0][:1].unsqueeze(1)
-        for count in CODEBOOKS:
-            if count is not None and count > codec.num_codebooks:
-                continue
-            audio = codec.autoencode(reference) if count is None else codec(reference, count).audio
-            for name, value in clip_scores(audio, reference, recipe).items():
-                found.setdefault(f"{name} {count or '-'}", []).append(value)
-    return found
-
-
-def clip_scores(audio: Tensor, reference: Tensor, recipe: Recipe) -> dict[str, float]:
-    """The losses and metrics of one clip ``[1, 1, T]``."""
-    rate, losses = recipe.codec.sample_rate, recipe.losses
-    spectra = Spectra(audio, reference, rate, losses.window_lengths, losses.mel_bands)
-    pair = [x[0, 0].clamp(-1, 1).numpy() for x in (audio, reference)]
-    metrics = {name: METRICS[name](*pair, rate) for name in METRIC_NAMES}
-    return {"mel": float(mel_loss(spectra)), "stft": float(stft_loss(spectra)), **metrics}
-
-
-def table(
-    recipes: dict[str, Recipe],
-    costs: dict[str, float],
-    found: dict[str, dict[str, list[float]]],
-) -> str:
-    """Costs and mean scores, then differences from the first variant, as Markdown."""
-    first = next(iter(found.values()))
-    rows = [
-        "| variant | GMAC/s | parameters M | s a step | steps | " + " | ".join(first) + " |",
-        "| -- " * (5 + len(first)) + "|",
-    ]
-    for name, values in found.items():
-        codec = recipes[name].codec
-        parameters = sum(p.numel() for p in Codec.without_weights(codec).parameters()) / 1e6
-        means = [f"{statistics.mean(v):{FORMATS[k.split()[0]]}}" for k, v in values.items()]
-        steps = recipes[name].schedule.steps
-        cells = [name, f"{gmacs(codec):.2f}", f"{parameters:.1f}", f"{costs[name]:.3f}", str(steps)]
-        rows.append("| " + " | ".join([*cells, *means]) + " |")
-    rows += ["", "| difference | " + " | ".join(first) + " |", "| -- " * (1 + len(first)) + "|"]
-    for name, values in list(found.items())[1:]:
-        cells = [difference(values[key], first[key], FORMATS[key.split()[0]]) for key in first]
-        rows.append("| " + " | ".join([name, *cells]) + " |")
-    return "\n".join(rows)
-
-
-def difference(values: Sequence[float], others: Sequence[float], form: str) -> str:
-    """The mean difference over the clips, with 1.96 standard errors."""
-    pairs = [a - b for a, b in zip(values, others, strict=True)]
-    error = 1.96 * statistics.stdev(pairs) / math.sqrt(len(pairs)) if len(pairs) > 1 else math.nan
-    return f"{statistics.mean(pairs):+{form}} ± {error:{form}}"
+def measure_costs(runs: dict[str, Run], path: Path) -> dict[str, float]:
+    """CPU seconds of a step of each run: those in the file, and newly measured ones."""
+    costs: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    if missing := {name: run for name, run in runs.items() if name not in costs}:
+        with tempfile.TemporaryDirectory() as folder:
+            timed = {name: run.trainer(Path(folder, name)) for name, run in missing.items()}
+            for trainer in timed.values():
+                trainer.pace.place(0.9 * trainer.pace.steps, 1.0)  # latents are quantised
+            costs |= step_seconds(timed)
+        with replacing(path) as part:
+            part.write_text(json.dumps(costs, indent=1))
+    return costs
 
 
 @click.command()
@@ -219,10 +136,11 @@ def difference(values: Sequence[float], others: Sequence[float], form: str) -> s
 @click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder of the runs.")
 @click.option("--recipe", default=ROOT / "recipes" / "speech_16khz.yaml", type=Path)
 @click.option("--model", default="speech_16khz", show_default=True, help="To start from.")
-@click.option("--from-nothing", is_flag=True, help="Start from new networks instead.")
+@click.option("--learns", type=click.Choice(["new", "grown", "added"]), default="grown")
 @click.option("--minutes", default=10.0, show_default=True, help="CPU time of each variant.")
 @click.option("--variant", "variants", multiple=True, help="By default all that can be made.")
 @click.option("--every", default=9, show_default=True, help="Score one validation file in so many.")
+@click.option("--mos", is_flag=True, help="DistillMOS too.")
 @click.option("--set", "overrides", multiple=True, help="Settings of the recipe.")
 def main(
     training: Path,
@@ -230,39 +148,55 @@ def main(
     work: Path,
     recipe: Path,
     model: str,
-    from_nothing: bool,
+    learns: str,
     minutes: float,
     variants: tuple[str, ...],
     every: int,
+    mos: bool,
     overrides: tuple[str, ...],
 ) -> None:
-    """Compare network shapes after equal compute time."""
+    """Compare network shapes after equal compute time.
+
+    --learns new trains new networks; grown, the model with what is added to it; added, only what is
+    added to the decoder, while tokens and all other weights stay.
+    """
     torch.set_num_threads(1)
     work.mkdir(parents=True, exist_ok=True)
-    data = [f"data.root={training}", f"data.validation={validation}", f"data.cache={work / 'cache'}"]
-    base = Recipe.from_yaml(recipe, [*overrides, *data]).with_absolute_paths()
-    grows = [n for n in VARIANTS if not {"snake_levels", "latent_dim"} & VARIANTS[n].keys()]
-    names = variants or (tuple(VARIANTS) if from_nothing else tuple(grows))
-    recipes = {name: shaped(base, name) for name in names}
-    costs = known_costs(recipes, work)
+    data = {"root": training, "validation": validation, "cache": work / "cache"}
+    places = [f"data.{key}={folder}" for key, folder in data.items()]
+    base = Recipe.from_yaml(recipe, [*overrides, *places]).with_absolute_paths()
     files = find_audio(validation)[::every]
-    found: dict[str, dict[str, list[float]]] = {}
-    for name in names:
-        folder = work / f"{'new' if from_nothing else 'grown'}-{name}-{minutes:g}"
-        start = None
-        if not from_nothing:
-            start = folder / "start"
-            if not start.is_dir():
-                save_codec(grown(load_trainable(model), recipes[name].codec.seanet), start)
-        steps = round(60 * minutes / costs[name])
-        recipes[name] = scheduled(recipes[name], steps, start)
-        path = folder / "scores.json"
-        if not path.is_file():
-            train(recipes[name], folder / "run")
-            with replacing(path) as part:
-                part.write_text(json.dumps(scores(folder / "run" / "model", base, files)))
-        found[name] = json.loads(path.read_text())
-        click.echo(table(recipes, costs, found) + "\n")
+    metrics = ["pesq_wb", "stoi", *(["distill_mos"] if mos else [])]
+    runs = {
+        name: make_run(shaped(base, name), model, learns, work / f"{learns}-{name}" / "start")
+        for name in variants or DEFAULTS[learns]
+    }
+    costs = measure_costs(runs, work / f"costs-{learns}.json")
+    rows: dict[str, Row] = {}
+    if learns != "new":
+        before = kept(work / "before.json", lambda: scores(find_model(model), base, files, metrics))
+        rows["before"] = Row(base.codec, 0.0, 0, before)
+    for name, run in runs.items():
+        folder = work / f"{learns}-{name}"
+        run = run.of_length(round(60 * minutes / costs[name]))
+
+        def result(run: Run = run, folder: Path = folder) -> Scores:
+            train(run, folder / "run")
+            return scores(folder / "run" / "model", base, files, metrics)
+
+        found = kept(folder / "scores.json", result)
+        rows[name] = Row(run.recipe.codec, costs[name], run.recipe.schedule.steps, found)
+        click.echo(table(rows) + "\n")
+
+
+def kept(path: Path, make: Callable[[], Scores]) -> Scores:
+    """What ``make`` returned now or in an earlier call, as JSON in a file."""
+    if not path.is_file():
+        made = make()
+        with replacing(path) as part:
+            part.write_text(json.dumps(made))
+    found: Scores = json.loads(path.read_text())
+    return found
 
 
 if __name__ == "__main__":

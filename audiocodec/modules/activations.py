@@ -20,8 +20,7 @@ class Snake(nn.Module):
     """``x + sin(a x)^2 / a`` with a learned ``a`` for each channel, 1 at first: ``[B, C, T]``.
 
     It is periodic and monotonic, so that a network can continue a pitch (Ziyin et al. 2020, arXiv
-    2006.08195, equation 3; in codecs Kumar et al. 2023, arXiv 2306.06546). On a CPU it takes several
-    times as long as the activations above.
+    2006.08195, equation 3; in codecs Kumar et al. 2023, arXiv 2306.06546).
     """
 
     def __init__(self, channels: int) -> None:

@@ -15,10 +15,9 @@ import pydantic
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils import parametrize
 
 from audiocodec.config import Config
-from audiocodec.modules.conv import CausalConv1d, StreamedLayer, StreamState
+from audiocodec.modules.conv import CausalConv1d, StreamedLayer, StreamState, silence
 
 MAX_COLUMNS = 256
 """Queries computed together: time and memory grow with the length of the audio, not its square."""
@@ -69,17 +68,16 @@ class CausalAttention(StreamedLayer):
         self.heads, self.window = heads, window
         self.project = CausalConv1d(channels, 3 * channels, 1)
         self.output = CausalConv1d(channels, channels, 1)
-        if parametrize.is_parametrized(self.output.conv, "weight"):  # not on the meta device
-            self.output.conv.parametrizations.weight.original0.data.zero_()
+        silence(self.output.conv)
         self.in_channels, self.context = 2 * channels + 1, window - 1
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         queries, keys, values = self.project(x).chunk(3, dim=1)
         queries, keys = self._normalised(queries), self._normalised(keys)
-        memory = torch.cat([keys, values, torch.ones_like(keys[:, :1])], dim=1)
+        memory = F.pad(torch.cat([keys, values], dim=1), (0, 0, 0, 1), value=1.0)
         if state is not None:
             memory = state.prepend(self.name, memory, self.context)
-        if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        if torch.jit.is_tracing():  # type: ignore[attr-defined]
             return x + self.output(self._attend(queries, memory))
         past = memory.shape[-1] - x.shape[-1]
         found = []
@@ -100,30 +98,31 @@ class CausalAttention(StreamedLayer):
         ages = newest.unsqueeze(1) - positions
         visible = (ages >= 0) & (ages < self.window) & (memory[:, -1:] > 0)
         result = F.scaled_dot_product_attention(
-            rotated(self._by_head(queries), newest),
-            rotated(self._by_head(keys), positions),
-            self._by_head(values),
+            rotated(self._by_head(queries), newest).transpose(2, 3),
+            rotated(self._by_head(keys), positions).transpose(2, 3),
+            self._by_head(values).transpose(2, 3),
             attn_mask=visible.unsqueeze(1),
         )
         return result.transpose(2, 3).flatten(1, 2)
 
     def _by_head(self, x: Tensor) -> Tensor:
-        """``[B, C, T]`` -> ``[B, H, T, d]``."""
-        return x.unflatten(1, (self.heads, -1)).transpose(2, 3)
+        """``[B, C, T]`` -> ``[B, H, d, T]``."""
+        # Not `unflatten`, which an ONNX graph would have with the length of the traced piece.
+        return x.reshape(x.shape[0], self.heads, -1, x.shape[-1])
 
     def _normalised(self, x: Tensor) -> Tensor:
         """``[B, C, T]`` with a mean square of 1 in each head and column."""
-        heads = x.unflatten(1, (self.heads, -1))
+        heads = self._by_head(x)
         mean = heads.square().mean(dim=2, keepdim=True)
         return (heads * (mean + NORM_EPSILON).rsqrt()).flatten(1, 2)
 
 
 def rotated(x: Tensor, positions: Tensor) -> Tensor:
-    """Rotate ``x [B, H, T, d]`` by the positions ``[T]``: channel pairs ``(i, i + d / 2)``."""
-    half = x.shape[-1] // 2
+    """Rotate ``x [B, H, d, T]`` by the positions ``[T]``: channel pairs ``(i, i + d / 2)``."""
     dtype = torch.promote_types(x.dtype, torch.float32)
-    steps = torch.arange(half, device=x.device, dtype=dtype) / half
-    angles = positions.to(dtype).unsqueeze(1) * ROTARY_BASE**-steps
+    first, second = x.chunk(2, dim=2)
+    half = first.shape[2]
+    steps = torch.arange(half, device=x.device, dtype=dtype).unsqueeze(1) / half
+    angles = ROTARY_BASE**-steps * positions.to(dtype)
     cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=2)

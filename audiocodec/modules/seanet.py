@@ -17,6 +17,7 @@ the encoder, before them in the decoder.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -70,8 +71,8 @@ class SEANetEncoder(nn.Module):
         for level, units in enumerate(self.levels):
             if level > 0:
                 x = self.downsamples[level - 1](x, state)
-            blocks = self.attention if units is self.levels[-1] else ()
-            for layer in interleaved(units, blocks, first=False):
+            blocks = list(self.attention) if units is self.levels[-1] else []
+            for layer in interleaved(cast(Chain, units), blocks, first=False):
                 x = layer(x, state)
         latents = self.last(x, state)
         return self.scale(latents.to(torch.promote_types(latents.dtype, torch.float32)))
@@ -104,8 +105,8 @@ class SEANetDecoder(nn.Module):
         for level, units in enumerate(self.levels):
             if level > 0:
                 x = self.upsamples[level - 1](x, state)
-            blocks = self.attention if level == 0 else ()
-            for layer in interleaved(units, blocks, first=True):
+            blocks = list(self.attention) if level == 0 else []
+            for layer in interleaved(cast(Chain, units), blocks, first=True):
                 x = layer(x, state)
         return unfold_patches(self.last(x, state), self.patch)
 

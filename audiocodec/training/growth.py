@@ -6,6 +6,8 @@ last weights are zero), and what the old channels of a widened level read of the
 time, and trained on from where it was.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -42,11 +44,12 @@ def grown(codec: Codec, shape: SEANetConfig, seed: int = 0) -> Codec:
     for name in convolutions:
         if f"{name}.weight" not in old:
             continue
-        conv = larger.get_submodule(name)
+        conv = cast(nn.Conv1d, larger.get_submodule(name))
         layer = larger.get_submodule(name.rpartition(".")[0])
         phases = layer.stride if isinstance(layer, CausalConvTranspose1d) else 1
         conv.weight = widened(old[f"{name}.weight"], conv.weight, phases)
-        conv.bias.copy_(widened(old[f"{name}.bias"], torch.zeros_like(conv.bias), phases))
+        bias = conv.get_parameter("bias")
+        bias.copy_(widened(old[f"{name}.bias"], torch.zeros_like(bias), phases))
     for name, value in larger.state_dict().items():
         if name.rpartition(".")[0].partition(".parametrizations")[0] in convolutions:
             continue
