@@ -140,7 +140,7 @@ def measure_costs(runs: dict[str, Run], path: Path) -> dict[str, float]:
 @click.option("--minutes", default=10.0, show_default=True, help="CPU time of each variant.")
 @click.option("--variant", "variants", multiple=True, help="By default all that can be made.")
 @click.option("--every", default=9, show_default=True, help="Score one validation file in so many.")
-@click.option("--mos", is_flag=True, help="DistillMOS too.")
+@click.option("--metric", "metrics", multiple=True, default=["pesq_wb", "stoi"], show_default=True)
 @click.option("--set", "overrides", multiple=True, help="Settings of the recipe.")
 def main(
     training: Path,
@@ -152,7 +152,7 @@ def main(
     minutes: float,
     variants: tuple[str, ...],
     every: int,
-    mos: bool,
+    metrics: tuple[str, ...],
     overrides: tuple[str, ...],
 ) -> None:
     """Compare network shapes after equal compute time.
@@ -166,7 +166,6 @@ def main(
     places = [f"data.{key}={folder}" for key, folder in data.items()]
     base = Recipe.from_yaml(recipe, [*overrides, *places]).with_absolute_paths()
     files = find_audio(validation)[::every]
-    metrics = ["pesq_wb", "stoi", *(["distill_mos"] if mos else [])]
     runs = {
         name: make_run(shaped(base, name), model, learns, work / f"{learns}-{name}" / "start")
         for name in variants or DEFAULTS[learns]
@@ -178,7 +177,7 @@ def main(
         rows["before"] = Row(base.codec, 0.0, 0, before)
     for name, run in runs.items():
         folder = work / f"{learns}-{name}"
-        run = run.of_length(round(60 * minutes / costs[name]))
+        run = run.of_length(max(2, round(60 * minutes / costs[name])))
 
         def result(run: Run = run, folder: Path = folder) -> Scores:
             train(run, folder / "run")

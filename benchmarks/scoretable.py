@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from shapes import gmacs
 from torch import Tensor
 
 from audiocodec import Codec, CodecConfig, load_audio
 from audiocodec.checkpoint import load_trainable
+from audiocodec.complexity import gigamacs
 from audiocodec.evaluation.metrics import METRICS
 from audiocodec.training import Recipe
 from audiocodec.training.losses.spectra import Spectra
 from audiocodec.training.losses.spectral import mel_loss, stft_loss
 
 CODEBOOKS = None, 3, 12
-FORMATS = {"mel": ".4f", "stft": ".4f", "pesq_wb": ".3f", "stoi": ".4f", "distill_mos": ".3f"}
+FORMATS = {"mel": ".4f", "stft": ".4f", "stoi": ".4f"}
 
 Scores = dict[str, list[float]]
 """Of each clip, by the score's name and the number of codebooks."""
@@ -72,12 +72,23 @@ def table(results: dict[str, Row]) -> str:
     ]
     for name, row in results.items():
         parameters = sum(p.numel() for p in Codec.without_weights(row.config).parameters()) / 1e6
-        means = [f"{statistics.mean(v):{FORMATS[k.split()[0]]}}" for k, v in row.scores.items()]
-        cost = [f"{gmacs(row.config):.2f}", f"{parameters:.1f}", f"{row.cost:.3f}", str(row.steps)]
+        means = [
+            f"{statistics.mean(v):{FORMATS.get(k.split()[0], '.3f')}}"
+            for k, v in row.scores.items()
+        ]
+        cost = [
+            f"{gigamacs(row.config):.2f}",
+            f"{parameters:.1f}",
+            f"{row.cost:.3f}",
+            str(row.steps),
+        ]
         rows.append("| " + " | ".join([name, *cost, *means]) + " |")
     rows += ["", "| difference | " + " | ".join(first) + " |", "| -- " * (1 + len(first)) + "|"]
     for name, row in list(results.items())[1:]:
-        cells = [difference(row.scores[key], first[key], FORMATS[key.split()[0]]) for key in first]
+        cells = [
+            difference(row.scores[key], first[key], FORMATS.get(key.split()[0], ".3f"))
+            for key in first
+        ]
         rows.append("| " + " | ".join([name, *cells]) + " |")
     return "\n".join(rows)
 

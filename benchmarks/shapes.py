@@ -1,14 +1,10 @@
-"""Shapes of networks to compare, and their multiplications. Imported by `ablation.py`."""
+"""Shapes of networks to compare. Imported by `ablation.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
-
-from audiocodec import Codec, CodecConfig, CodecError
+from audiocodec import CodecError
 from audiocodec.modules.shape import SEANetConfig
 from audiocodec.training import Recipe
 
@@ -39,23 +35,6 @@ DEFAULTS = {
 }
 """The variants that can be compared, by what learns; a trained model cannot change activations or
 latents."""
-
-SECONDS = 2.0
-"""Of audio in which multiplications are counted."""
-
-
-def gmacs(config: CodecConfig) -> float:
-    """Multiplications of encoder and decoder, in 10^9 per second of audio; nothing is computed."""
-    codec = Codec.without_weights(config)
-    samples = round(SECONDS * codec.frame_rate) * codec.hop_length
-    with (
-        torch.device("meta"),
-        torch.no_grad(),
-        sdpa_kernel(SDPBackend.MATH),  # as matrix products, which are counted
-        FlopCounterMode(display=False) as counter,
-    ):
-        codec.decoder(codec.encoder(torch.zeros(1, 1, samples)))
-    return counter.get_total_flops() / 2e9 / SECONDS
 
 
 def shaped(recipe: Recipe, variant: str) -> Recipe:

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from audiocodec.checkpoint import WEIGHTS_NAME, save_codec
+from audiocodec.checkpoint import WEIGHTS_NAME, load_trainable, read_config, save_codec
+from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
+from audiocodec.training.growth import grown
 from audiocodec.training.runfolder import (
     DISCRIMINATORS_NAME,
     MODEL_NAME,
@@ -18,7 +20,7 @@ from audiocodec.training.runfolder import (
     resume_command,
 )
 from audiocodec.training.step import TrainingStep
-from audiocodec.weights import load_weights, read_weights, save_weights
+from audiocodec.weights import check_architecture, load_weights, read_weights, save_weights
 
 MAX_ROLLBACKS = 3
 """Rollbacks to one checkpoint, after which the run ends."""
@@ -149,14 +151,18 @@ class Checkpoints:
 def load_initial_weights(training: TrainingStep, model: Path) -> None:
     """Load the weights of the folder ``model`` before a run's first step.
 
-    The codebooks are not loaded if they are initialised at step 0. Discriminators are loaded from
-    the model's folder or from the folder above it, as far as they are known there.
+    A model of a smaller shape is grown to the recipe's (:mod:`.growth`). The codebooks are not
+    loaded if they are initialised at step 0. Discriminators are loaded from the model's folder or
+    from the folder above it, as far as they are known there.
 
     Raises:
-        CodecError: a file is damaged, or the model has another architecture.
+        CodecError: a file is damaged, or the model has an architecture that cannot grow to this.
     """
     codec, discriminators = training.codec, training.discriminators
-    if 0 in training.recipe.schedule.initialisation_steps:
+    fresh_codebooks = 0 in training.recipe.schedule.initialisation_steps
+    if read_config(model).seanet.computation() != codec.config.seanet.computation():
+        _load_grown(codec, model, with_codebooks=not fresh_codebooks)
+    elif fresh_codebooks:
         load_weights(codec.encoder, model / WEIGHTS_NAME, "encoder.")
         load_weights(codec.decoder, model / WEIGHTS_NAME, "decoder.")
     else:
@@ -168,6 +174,19 @@ def load_initial_weights(training: TrainingStep, model: Path) -> None:
         new = discriminators.load_known(read_weights(file))
         if new:
             print(f"{file}: has no weights for {', '.join(new)}: they are random", file=sys.stderr)
+
+
+def _load_grown(codec: Codec, model: Path, with_codebooks: bool) -> None:
+    """Load the weights of a model with smaller networks."""
+    try:
+        larger = grown(load_trainable(model), codec.config.seanet)
+    except CodecError as error:
+        raise CodecError(f"{model}: weights of another architecture: {error}") from None
+    print(f"{model}: is grown to the shape of the recipe's networks", file=sys.stderr)
+    for name in ("encoder", "decoder", *(["quantizer"] if with_codebooks else [])):
+        part, tensors = getattr(codec, name), getattr(larger, name).state_dict()
+        check_architecture(part, tensors, model / WEIGHTS_NAME, f"{name}.")
+        part.load_state_dict(tensors)
 
 
 def _save_state(state: dict[str, Any], path: Path, target: Path) -> None:

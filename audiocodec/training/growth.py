@@ -74,17 +74,17 @@ def check_growth(before: SEANetConfig, after: SEANetConfig) -> None:
     """Raise :class:`CodecError` unless ``after`` is ``before`` made larger."""
     for key in SEANetConfig.model_fields:
         if key not in GROWING and getattr(before, key) != getattr(after, key):
-            raise CodecError(f"{key}: only {', '.join(GROWING)} can grow")
+            raise CodecError(f"`{key}` differs, and only {', '.join(GROWING)} can grow")
     pairs = [(before, after, ""), (before.of_decoder(), after.of_decoder(), "decoder_")]
     for small, large, prefix in pairs:
         for key in ("channels", "residual_units"):
             old, new = getattr(small, key), getattr(large, key)
             if any(b < a for a, b in zip(old, new, strict=True)):
-                raise CodecError(f"{prefix}{key} {new}: the model has {old}; none may be less")
+                raise CodecError(f"`{prefix}{key}` is {new}, the model has {old}: none may be less")
     old, new = before.attention, after.attention
     if old.blocks and (
         old.encoder_blocks > new.encoder_blocks
         or old.decoder_blocks > new.decoder_blocks
         or old.heads != new.heads
     ):
-        raise CodecError("attention: blocks may be added, none taken away, and heads stay")
+        raise CodecError("`attention`: blocks may be added, none taken away, and heads stay")
