@@ -122,12 +122,15 @@ def load_trainable(model: str | Path, device: str | torch.device = "cpu") -> Cod
     return codec.to(device)
 
 
-def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+def save_codec(
+    codec: Codec, folder: str | Path, dtype: torch.dtype = torch.float32, name: str | None = None
+) -> None:
     """Write a codec as a model folder; each file appears whole or not at all.
 
     The fingerprint is stated last; a folder whose writing was interrupted states none.
 
     ``dtype`` is the precision that network weights are stored in; the quantiser stays in float32.
+    ``name`` is the model's, by default the codec's.
 
     Raises:
         CodecError: the place is not writable.
@@ -144,9 +147,10 @@ def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
     with replacing(target) as path, writing(target):
         path.write_text(text, encoding="utf-8")
         save_weights(tensors, folder / WEIGHTS_NAME, folder / FINGERPRINT_NAME)
-    if codec.name != Codec.name:
+    name = codec.name if name is None else name
+    if name != Codec.name:
         with replacing(folder / NAME_NAME) as path:
-            path.write_text(codec.name + "\n", encoding="utf-8")
+            path.write_text(name + "\n", encoding="utf-8")
     state_fingerprint(folder)
 
 

@@ -28,7 +28,9 @@ def recipe(name: str) -> Recipe:
     return Recipe.from_yaml(ROOT / "recipes" / f"{name}.yaml")
 
 
-@pytest.mark.parametrize("name", ["speech_16khz", "speech_16khz_adversarial", "librispeech"])
+@pytest.mark.parametrize(
+    "name", ["speech_16khz", "speech_16khz_adversarial", "speech_16khz_phases", "librispeech"]
+)
 def test_full_recipes_have_the_shape_of_the_bundled_model(name: str) -> None:
     assert recipe(name).codec == bundled()
 
