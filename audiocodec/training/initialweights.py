@@ -1,9 +1,9 @@
-"""The weights a run starts from: those of another model, of the recipe's shape or a smaller one."""
+"""The weights that a run starts from, if its recipe names a model (``init_from``)."""
 
 import sys
 from pathlib import Path
 
-from audiocodec.checkpoint import WEIGHTS_NAME, find_model, load_trainable, read_config
+from audiocodec.checkpoint import WEIGHTS_NAME, load_trainable, read_config
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
 from audiocodec.training.growth import grown
@@ -12,17 +12,17 @@ from audiocodec.training.step import TrainingStep
 from audiocodec.weights import check_architecture, load_weights, read_weights
 
 
-def load_initial_weights(training: TrainingStep, name: str) -> None:
-    """Load the weights of a bundled model or model folder before a run's first step.
+def load_initial_weights(training: TrainingStep, model: Path) -> None:
+    """Load the weights of the folder ``model`` before a run's first step.
 
     A model of a smaller shape is grown to the recipe's (:mod:`.growth`). The codebooks are not
     loaded if they are initialised at step 0. Discriminators are loaded from the model's folder or
     from the folder above it, as far as they are known there.
 
     Raises:
-        CodecError: no such model, a file is damaged, or the model has an architecture that cannot grow to this.
+        CodecError: a file is damaged, or the model has an architecture that cannot grow to this.
     """
-    model, codec, discriminators = find_model(name), training.codec, training.discriminators
+    codec, discriminators = training.codec, training.discriminators
     fresh_codebooks = 0 in training.recipe.schedule.initialisation_steps
     if read_config(model).seanet.computation() != codec.config.seanet.computation():
         _load_grown(codec, model, with_codebooks=not fresh_codebooks)
