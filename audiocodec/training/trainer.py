@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from audiocodec.checkpoint import find_model
 from audiocodec.errors import CodecError
 from audiocodec.progress import progress_hidden
 from audiocodec.training.budget import pace_of
@@ -21,7 +22,6 @@ from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.files import Split
 from audiocodec.training.halving import SegmentTooLongError, train_on_batch
 from audiocodec.training.health import Health
-from audiocodec.training.initial_weights import load_initial_weights
 from audiocodec.training.initialisation import initialise_in_time
 from audiocodec.training.initialweights import load_initial_weights
 from audiocodec.training.memory import memory_errors
@@ -100,7 +100,7 @@ class Trainer:
                 self.training_step = TrainingStep(recipe, self.device, self.processes)
                 self.checkpoints = checkpoints_of(self.folder, self.training_step)
                 if not resume and recipe.init_from is not None:
-                    load_initial_weights(self.training_step, recipe.init_from)
+                    load_initial_weights(self.training_step, find_model(recipe.init_from))
                 progress = self.checkpoints.load() if resume else Progress()
                 self._set_progress(progress)
                 self.pace.load_state(progress.pace)
