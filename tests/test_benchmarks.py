@@ -108,7 +108,7 @@ def test_shapes_are_compared_after_equal_time(
         lines = result.output.split("| variant")[1].splitlines()
         return [line.split(" | ") for line in lines if line.startswith("| ")][1:]
 
-    before, deeper, *_ = rows = table()
+    before, deeper, *_ = table()
     assert before[0] == "| before" and deeper[0] == "| deeper" and int(deeper[4]) >= 2
     assert len(before) == 5 + 2 * 3  # without the quantiser, and with three codebooks
     assert float(deeper[2]) >= float(before[2])
@@ -118,7 +118,6 @@ def test_shapes_are_compared_after_equal_time(
     kept = trained.decoder.state_dict()
     assert all(torch.equal(kept[k], v) for k, v in trainable.decoder.state_dict().items())
     assert not torch.equal(trained.autoencode(audio), trainable.autoencode(audio))
-    assert table() == rows  # nothing is trained twice
 
 
 def test_every_member_of_the_codec_bench_has_a_recipe() -> None:
