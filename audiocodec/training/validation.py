@@ -70,6 +70,8 @@ class ValidationSet:
         CodecError: none of the files can be read.
     """
 
+    is_scored = True
+
     def __init__(self, files: Sequence[Path], sample_rate: int, losses: LossConfig) -> None:
         self.sample_rate = sample_rate
         self.losses = losses
@@ -111,3 +113,12 @@ class ValidationSet:
             shown[f"{n} codebooks"] = clips.reconstruction[0, 0].cpu().clamp(-1, 1)
         codec.train(was_training)
         return numbers, shown
+
+
+class NoValidation(ValidationSet):
+    """The clips without their scores: for a process that is not rank 0."""
+
+    is_scored = False
+
+    def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor]]:
+        return {}, {}

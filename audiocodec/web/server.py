@@ -6,6 +6,7 @@ import errno
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 from audiocodec.errors import CodecError
 
@@ -18,7 +19,7 @@ class Handler(SimpleHTTPRequestHandler):
     """Files and their types; quiet."""
 
     # The types that Python guesses depend on the machine: browsers refuse modules of other types.
-    extensions_map: dict[str, str] = {  # noqa: RUF012 - an instance's in the base class
+    extensions_map: ClassVar[dict[str, str]] = {  # type: ignore[misc]  # typeshed has no ClassVar
         "": "application/octet-stream",
         ".css": "text/css",
         ".flac": "audio/flac",
