@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from contexts import random_context
 
 from audiocodec import Codec, CodecError, save_codec
+from audiocodec.checkpoint import load_trainable
 from audiocodec.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,6 +86,39 @@ def test_the_search_bench_compares_like_with_like() -> None:
 def test_a_search_of_262144_entries_takes_little_memory() -> None:
     """All scores of these vectors together would take 600 MiB."""
     assert load("search").peak_megabytes(600, 262_144) < 150
+
+
+def test_shapes_are_compared_after_equal_time(
+    trainable: Codec, speech: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = load("ablation")
+    variants = {"same": {}, "deeper": {"decoder_residual_units": (1, 1, 1, 3)}}
+    monkeypatch.setattr(sys.modules["shapes"], "VARIANTS", variants)
+    monkeypatch.setattr(script, "TIMED", 1)
+    save_codec(trainable, tmp_path / "small")
+    clip = speech[0, 0, 16_000:40_000].numpy()
+    soundfile.write(tmp_path / "clip.flac", clip, 16_000)
+    words = [CLIPS, tmp_path, "--work", tmp_path / "work", "--recipe", ROOT / "recipes/tiny.yaml"]
+    words += ["--model", tmp_path / "small", "--minutes", 0.0001, "--every", 1]
+    words += ["--learns", "added", "--variant", "deeper", "--set", "discriminators=null"]
+    words += ["--metric", "si_sdr"]
+
+    def table() -> list[list[str]]:
+        result = CliRunner().invoke(script.main, [str(x) for x in words], catch_exceptions=False)
+        lines = result.output.split("| variant")[1].splitlines()
+        return [line.split(" | ") for line in lines if line.startswith("| ")][1:]
+
+    before, deeper, *_ = rows = table()
+    assert before[0] == "| before" and deeper[0] == "| deeper" and int(deeper[4]) >= 2
+    assert len(before) == 5 + 2 * 3  # without the quantiser, and with three codebooks
+    assert float(deeper[2]) >= float(before[2])
+    trained = load_trainable(tmp_path / "work" / "added-deeper" / "run" / "model")
+    audio = 0.1 * torch.randn(1, 1, 3200)
+    assert torch.equal(trained.encode(audio), trainable.encode(audio))  # tokens stay
+    kept = trained.decoder.state_dict()
+    assert all(torch.equal(kept[k], v) for k, v in trainable.decoder.state_dict().items())
+    assert not torch.equal(trained.autoencode(audio), trainable.autoencode(audio))
+    assert table() == rows  # nothing is trained twice
 
 
 def test_every_member_of_the_codec_bench_has_a_recipe() -> None:
