@@ -1,11 +1,10 @@
-"""A run's checkpoints: saved whole, loaded, rolled back to; and the weights a run starts from.
+"""A run's checkpoints: saved whole, loaded, rolled back to.
 
 A checkpoint is a copy of the state, which takes the run a moment, and its writing, which a thread
 can do while the run goes on.
 """
 
 import copy
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +13,18 @@ from typing import Any
 
 import torch
 
-from audiocodec.checkpoint import WEIGHTS_NAME, save_codec
+from audiocodec.checkpoint import save_codec
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
 from audiocodec.training.runfolder import (
     DISCRIMINATORS_NAME,
+    KEPT_NAME,
     MODEL_NAME,
     STATE_NAME,
     resume_command,
 )
 from audiocodec.training.step import TrainingStep
-from audiocodec.weights import load_weights, read_weights, save_weights
+from audiocodec.weights import save_weights
 
 MAX_ROLLBACKS = 3
 """Rollbacks to one checkpoint, after which the run ends."""
@@ -67,6 +67,8 @@ class Checkpoints:
 
     def save(self, progress: Progress, in_background: bool = False) -> None:
         """Write ``state.pt``, the discriminators and the model, each whole.
+
+        With ``schedule.keep_models`` the model is also kept as it is now, in a folder of its own.
 
         Args:
             in_background: do not wait. The next :meth:`save` or :meth:`finish` does, and raises
@@ -112,6 +114,9 @@ class Checkpoints:
                 save_weights(state["discriminators"], self.folder / DISCRIMINATORS_NAME)
             self._model.load_state_dict(state["ema"])
             save_codec(self._model, self.folder / MODEL_NAME)
+            if self.training.recipe.schedule.keep_models:
+                kept = self.folder / KEPT_NAME / str(state["step"])
+                save_codec(self._model, kept, name=f"{self._model.name}-{state['step']}")
         except CodecError as error:
             whole = (
                 ""
@@ -202,30 +207,6 @@ def checkpoints_of(folder: Path, training: TrainingStep) -> Checkpoints:
     """The checkpoints of this process: rank 0 writes them."""
     kind = Checkpoints if training.processes.leads else FollowingCheckpoints
     return kind(folder, training)
-
-
-def load_initial_weights(training: TrainingStep, model: Path) -> None:
-    """Load the weights of the folder ``model`` before a run's first step.
-
-    The codebooks are not loaded if they are initialised at step 0. Discriminators are loaded from
-    the model's folder or from the folder above it, as far as they are known there.
-
-    Raises:
-        CodecError: a file is damaged, or the model has another architecture.
-    """
-    codec, discriminators = training.codec, training.discriminators
-    if 0 in training.recipe.schedule.initialisation_steps:
-        load_weights(codec.encoder, model / WEIGHTS_NAME, "encoder.")
-        load_weights(codec.decoder, model / WEIGHTS_NAME, "decoder.")
-    else:
-        load_weights(codec, model / WEIGHTS_NAME)
-    training.average.reset()
-    files = (folder / DISCRIMINATORS_NAME for folder in (model, model.parent))
-    file = next((path for path in files if path.is_file()), None)
-    if discriminators is not None and file is not None:
-        new = discriminators.load_known(read_weights(file))
-        if new:
-            print(f"{file}: has no weights for {', '.join(new)}: they are random", file=sys.stderr)
 
 
 def _copied(value: Any) -> Any:

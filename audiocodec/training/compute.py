@@ -64,6 +64,13 @@ class TrainedConvTranspose1d(CausalConvTranspose1d):
         return unfold_patches(_convolve(self, x, state), self.stride)
 
 
+def set_backends(device: torch.device, precision: Precision) -> None:
+    """Let a GPU multiply in TF32 if ``precision`` says so, and choose its convolutions by trial."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
+
+
 def prepare(
     codec: Codec, discriminators: nn.Module | None, precision: Precision, config: ComputeConfig
 ) -> None:

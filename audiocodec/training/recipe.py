@@ -70,6 +70,10 @@ class ScheduleConfig(Config):
     log_every: Steps = 50
     validate_every: Steps = 1000
     checkpoint_every: Steps = 500
+    keep_models: bool = pydantic.Field(
+        False,
+        description="keep the model of every checkpoint in models/STEP, for codec compare --choose",
+    )
 
 
 class Recipe(Config):
@@ -108,8 +112,16 @@ class Recipe(Config):
             and model not in bundled_models()
         ):
             model = str(Path(model).expanduser().absolute())
+        models = {
+            name: str(Path(folder).expanduser().absolute())
+            for name, folder in self.losses.models.items()
+        }
         return self.model_copy(
-            update={"data": self.data.model_copy(update=data), "init_from": model}
+            update={
+                "data": self.data.model_copy(update=data),
+                "losses": self.losses.model_copy(update={"models": models}),
+                "init_from": model,
+            }
         )
 
     @pydantic.model_validator(mode="after")

@@ -4,6 +4,7 @@ recipe.yaml                 the recipe, every default written out; used to resum
 files.json                  the files that were trained on and held out
 state.pt                    everything that resuming needs
 model/                      the averaged weights as a model folder, for `--model`
+models/STEP/                the same at every checkpoint, with `schedule.keep_models`
 discriminators.safetensors  the discriminators, for `init_from`
 scores.csv                  scores of the finished model, if the run had a budget
 log.jsonl, tensorboard/     the log
@@ -28,6 +29,7 @@ from audiocodec.training.recipe import Recipe
 RECIPE_NAME = "recipe.yaml"
 STATE_NAME = "state.pt"
 MODEL_NAME = "model"
+KEPT_NAME = "models"
 DISCRIMINATORS_NAME = "discriminators.safetensors"
 FILES_NAME = "files.json"
 SCORES_NAME = "scores.csv"

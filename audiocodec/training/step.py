@@ -14,7 +14,7 @@ from audiocodec.codec import Codec
 from audiocodec.errors import NotFiniteError
 from audiocodec.training.adversary import share_pass, update_discriminators
 from audiocodec.training.clipping import clip_to_usual
-from audiocodec.training.compute import prepare, spectral_function
+from audiocodec.training.compute import prepare, set_backends, spectral_function
 from audiocodec.training.cudagraph import Graphs
 from audiocodec.training.discriminators import Discriminators, FeatureMaps
 from audiocodec.training.idle import idle_discriminators, idle_parts
@@ -61,9 +61,7 @@ class TrainingStep:
         self.recipe = recipe
         self.processes = processes or Processes()
         self.device = torch.device(device)
-        if self.device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
-            torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
+        set_backends(self.device, recipe.precision)
         torch.manual_seed(recipe.seed)
         self.codec = Codec(recipe.codec).to(self.device)
         self.optimizer = codec_optimizer(self.codec, recipe.optimizer)
@@ -87,6 +85,7 @@ class TrainingStep:
             self._discriminators = self.processes.replicate(self.discriminators)
             self.discriminators.requires_grad_(False)  # but in their own update
         self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.loss_networks = recipe.losses.load_networks(self.codec.sample_rate, self.device)
         self.graphs = Graphs()
 
     def __call__(
@@ -159,7 +158,8 @@ class TrainingStep:
             share_pass(self.discriminators, inputs)
         elif variant.updates_discriminators:
             self._update_discriminators(variant, inputs)
-        losses = {name: LOSSES[name].compute(inputs) for name in variant.losses}
+        networks = self.loss_networks
+        losses = {n: LOSSES[n].compute(inputs, networks.get(n)) for n in variant.losses}
         total = (weights * torch.stack(list(losses.values()))).sum()
 
         self.optimizer.zero_grad(set_to_none=True)

@@ -17,12 +17,13 @@ from audiocodec.checkpoint import find_model
 from audiocodec.errors import CodecError
 from audiocodec.progress import progress_hidden
 from audiocodec.training.budget import pace_of
-from audiocodec.training.checkpoints import RESEED, Progress, checkpoints_of, load_initial_weights
+from audiocodec.training.checkpoints import RESEED, Progress, checkpoints_of
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.files import Split
 from audiocodec.training.halving import SegmentTooLongError, train_on_batch
 from audiocodec.training.health import Health
 from audiocodec.training.initialisation import initialise_in_time
+from audiocodec.training.initialweights import load_initial_weights
 from audiocodec.training.memory import memory_errors
 from audiocodec.training.monitor import open_monitor, run_bar, show_numbers
 from audiocodec.training.pace import Pace
@@ -84,8 +85,7 @@ class Trainer:
         processes: Processes | None = None,
     ) -> None:
         self.processes = processes or Processes()
-        self.recipe = recipe
-        self.folder = Path(folder)
+        self.recipe, self.folder = recipe, Path(folder)
         self.resume_command = resume_command(self.folder)
         self.device = torch.device(device)
         self.pace = pace or pace_of(recipe, self.device, clock=self.processes.clock)

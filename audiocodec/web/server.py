@@ -19,7 +19,7 @@ class Handler(SimpleHTTPRequestHandler):
     """Files and their types; quiet."""
 
     # The types that Python guesses depend on the machine: browsers refuse modules of other types.
-    extensions_map: ClassVar[dict[str, str]] = {
+    extensions_map: ClassVar[dict[str, str]] = {  # type: ignore[misc]  # typeshed has no ClassVar
         "": "application/octet-stream",
         ".css": "text/css",
         ".flac": "audio/flac",
