@@ -40,8 +40,6 @@ def tiny(*overrides: str) -> Recipe:
         f"discriminators.start_step={FIRST}",
         "discriminators.per_step=1",
         f"data.segment_seconds={SAMPLES / 16000}",
-        "losses.window_lengths=[256]",
-        "losses.mel_bands=[20]",
         "schedule.checkpoint_every=3",
         "schedule.log_every=3",
     )
