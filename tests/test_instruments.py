@@ -19,7 +19,7 @@ from audiocodec.evaluation.metrics import METRICS, ScoreError, select_metrics, s
 from audiocodec.evaluation.metrics.bands import band_error, band_level
 from audiocodec.evaluation.metrics.lines import line_strengths, lines, long_term_powers
 from audiocodec.evaluation.metrics.pitch import f0_error, gross_pitch_error, voicing_error
-from audiocodec.evaluation.metrics.registry import check_installed
+from audiocodec.evaluation.metrics.selection import check_installed
 from audiocodec.evaluation.metrics.si_sdr import si_sdr
 from audiocodec.evaluation.metrics.signal import Signal
 from audiocodec.runtime import RuntimeCodec
@@ -285,6 +285,23 @@ def test_one_speaker_is_nearer_to_himself_than_to_another(voice: Audio) -> None:
     assert speaker.speaker_similarity(other[:size], voice[:size], RATE) < same - 0.1
 
 
+@pytest.mark.parametrize("name", ["dnsmos_overall", "visqol"])
+def test_clean_speech_has_a_higher_predicted_opinion_than_noisy_speech(
+    name: str, voice: Audio
+) -> None:
+    metric = METRICS[name]
+    if find_spec(metric.package) is None:
+        pytest.skip(f"the extra `{metric.extra}` is not installed")
+    clean = np.tile(voice, 3)[: round(9.1 * RATE)]
+    clean = clean if name.startswith("dnsmos") else voice[: 2 * RATE]
+    noisy = clean + white(len(clean) / RATE, -35.0)
+    assert metric(noisy, clean, RATE) + 0.5 < metric(clean, clean, RATE) <= 5
+    with pytest.raises(ScoreError, match="at least"):
+        metric(clean[:999], clean[:999], RATE)
+    with pytest.raises(ScoreError):
+        metric(np.zeros(2 * RATE), clean[: 2 * RATE], RATE)
+
+
 def test_a_group_of_metrics_is_requested_by_its_name(voice: Audio) -> None:
     assert {"error_2_4k", "level_4_8k"} < set(select_metrics(["bands"]))
     assert "lines_400_voiced" not in select_metrics(["bands"])
@@ -299,9 +316,9 @@ def test_a_group_of_metrics_is_requested_by_its_name(voice: Audio) -> None:
 def test_a_missing_model_is_reported_before_anything_is_computed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from audiocodec.evaluation.metrics import registry
+    from audiocodec.evaluation.metrics import selection
 
-    monkeypatch.setattr(registry, "require_extra", lambda *_: None)
+    monkeypatch.setattr(selection, "require_extra", lambda *_: None)
     monkeypatch.delenv("AUDIOCODEC_WHISPER", raising=False)
     check_installed("codec evaluate", ["bands"])
     with pytest.raises(CodecError, match="AUDIOCODEC_WHISPER"):
