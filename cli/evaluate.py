@@ -90,6 +90,13 @@ def split_words(
     "in the one file.",
 )
 @click.option(
+    "--published",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="With --report, draw scores of other systems that were measured elsewhere: columns "
+    "system, kbps, source, encode, decode, and a metric's name each.",
+)
+@click.option(
     "--save",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -123,6 +130,7 @@ def command(
     coding: str | None,
     csv: Path | None,
     report: Path | None,
+    published: Path | None,
     save: Path | None,
     flat: bool,
     overwrite: bool,
@@ -173,10 +181,14 @@ def command(
     for baseline in parsed:
         if baseline.missing:
             click.echo(f"warning: {baseline.missing}", err=True)
+    if published is not None and report is None:
+        raise CodecError("--published: is drawn in a page; name one with --report")
     if report is not None:
         from audiocodec.evaluation.page import check_page
+        from audiocodec.evaluation.published import read_published
 
         check_page("codec evaluate --report")
+        known = read_published(published) if published is not None else []
     use_threads(threads)
     device = resolve_device(device)
     codecs = [load_codec(model, device) for model in models]
@@ -210,7 +222,7 @@ def command(
         from audiocodec.evaluation.page import write_page
 
         examples = find_examples([*codecs, *installed], comparison.evaluations, progress=True)
-        write_page(report, comparison, examples, ["codec", *ctx.find_root().obj])
+        write_page(report, comparison, examples, ["codec", *ctx.find_root().obj], known)
     for failure in result.unreadable.values():
         click.echo(f"error: {failure}", err=True)
     return 1 if result.unreadable else 0
