@@ -197,3 +197,19 @@ def test_flat_folders_have_equal_names_and_lists_as_other_tools_read_them(
     ours, saved = json.loads(capsys.readouterr().out)["models"]
     expected = ours["results"][0]["log_mel_distance"]["mean"]
     assert saved["results"][0]["log_mel_distance"]["mean"] == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.usefixtures("opus")
+def test_probe_measures_other_codecs_beside_the_model(
+    here: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["probe", "--model", model, "-n", "2", "--noise-clips", "1", "--baseline", "opus:6k"]
+    assert run([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    silence, noise = told["tables"]
+    assert [row[0] for row in silence["rows"]] == ["small, 0.6 kbps", "opus:6k"]
+    assert silence["rows"][1][1:] == ["-160", "1.00", *["+0.0"] * 6]
+    assert len(noise["rows"]) == 3 * 2
+    folder_of_outputs(Path("out"), torch.zeros(1, 16_000), ["1.wav"])
+    assert run(["probe", "--model", model, "--baseline", "folder:out"]) == 1
+    assert "decoded files are no codec to probe" in capsys.readouterr().err

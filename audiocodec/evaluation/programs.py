@@ -141,6 +141,10 @@ class ProgramBaseline:
         fitted[: len(decoded)] = decoded[: len(audio)]
         return Coded(fitted, payload, len(data), encoded - started, finished - encoded)
 
+    def reconstruct(self, audio: Signal) -> Signal:
+        """One channel ``[T]`` at 16 kHz, encoded and decoded."""
+        return self.code(audio).reconstruction
+
     def code_file(self, file: Path) -> list[Pair[Row]]:
         """Encode and decode each channel of a file; a list of one pair, without scores.
 
