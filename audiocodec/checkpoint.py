@@ -75,7 +75,7 @@ def load_codec(
         torch.no_grad(),
         torch.autocast(device.type, enabled=False),
     ):
-        config = _read_config(folder)
+        config = read_config(folder)
         codec = Codec.without_weights(config)
         stored = read_weights(folder / WEIGHTS_NAME)
         tensors = {
@@ -112,7 +112,7 @@ def load_trainable(model: str | Path, device: str | torch.device = "cpu") -> Cod
     """
     folder = find_model(model)
     device = _resolve_device(device)
-    config = _read_config(folder)
+    config = read_config(folder)
     stored = read_weights(folder / WEIGHTS_NAME)
     codec = Codec(config)
     check_architecture(codec, stored, folder / WEIGHTS_NAME)
@@ -122,12 +122,15 @@ def load_trainable(model: str | Path, device: str | torch.device = "cpu") -> Cod
     return codec.to(device)
 
 
-def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+def save_codec(
+    codec: Codec, folder: str | Path, dtype: torch.dtype = torch.float32, name: str | None = None
+) -> None:
     """Write a codec as a model folder; each file appears whole or not at all.
 
     The fingerprint is stated last; a folder whose writing was interrupted states none.
 
     ``dtype`` is the precision that network weights are stored in; the quantiser stays in float32.
+    ``name`` is the model's, by default the codec's.
 
     Raises:
         CodecError: the place is not writable.
@@ -144,9 +147,10 @@ def save_codec(codec: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
     with replacing(target) as path, writing(target):
         path.write_text(text, encoding="utf-8")
         save_weights(tensors, folder / WEIGHTS_NAME, folder / FINGERPRINT_NAME)
-    if codec.name != Codec.name:
+    name = codec.name if name is None else name
+    if name != Codec.name:
         with replacing(folder / NAME_NAME) as path:
-            path.write_text(codec.name + "\n", encoding="utf-8")
+            path.write_text(name + "\n", encoding="utf-8")
     state_fingerprint(folder)
 
 
@@ -168,7 +172,7 @@ def find_model(model: str | Path) -> Path:
 
 def fingerprint(folder: Path) -> str:
     """16 hex digits that change with any bit of what a model computes."""
-    return _fingerprint(_read_config(folder), read_weights(folder / WEIGHTS_NAME))
+    return _fingerprint(read_config(folder), read_weights(folder / WEIGHTS_NAME))
 
 
 def _fingerprint(config: CodecConfig, tensors: Mapping[str, torch.Tensor]) -> str:
@@ -217,7 +221,12 @@ def _resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
-def _read_config(folder: Path) -> CodecConfig:
+def read_config(folder: Path) -> CodecConfig:
+    """The configuration of the model in ``folder``.
+
+    Raises:
+        CodecError: it cannot be read, or a key or value is refused.
+    """
     text = _read_bytes(folder / CONFIG_NAME)
     try:
         values = json.loads(text)

@@ -27,7 +27,8 @@ from audiocodec.config import Config
 from audiocodec.errors import CodecError
 from audiocodec.modules.highpass import HighPass
 from audiocodec.modules.mdct import initialise_mdct
-from audiocodec.modules.seanet import SEANetConfig, SEANetDecoder, SEANetEncoder
+from audiocodec.modules.seanet import SEANetDecoder, SEANetEncoder
+from audiocodec.modules.shape import SEANetConfig
 from audiocodec.pretrained import Pretrained
 from audiocodec.quantization.residual import Quantized, ResidualQuantizer, ResidualQuantizerConfig
 from audiocodec.tokens import rates

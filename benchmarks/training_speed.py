@@ -1,107 +1,132 @@
-"""How fast a recipe trains, with and without discriminators, and where a step's time goes.
+"""Where the time of a training step goes, and what each way to make it cheaper gains.
 
-    python benchmarks/training_speed.py recipes/speech_16khz.yaml --set data.root=FOLDER
+    python benchmarks/training_speed.py recipes/speech_16khz.yaml                  this CPU
+    python benchmarks/training_speed.py recipes/speech_16khz_phases.yaml --device cuda
 
-Prints one table: seconds of audio per second, seconds a step, and each part's share of a step. On a
-GPU a step is one CUDA graph (`audiocodec/training/cudagraph.py`) and has no parts.
+The first table has every part of a step by itself, forward and backward: network, quantiser, each
+window of the spectral losses, the other losses, each discriminator, optimiser, averaged weights,
+and drawing a batch of the bundled clips with the recipe's augmentations. The second has the audio
+per second of whole steps, without and with discriminators, for each option of docs/training.md. On
+a GPU whole steps are CUDA graphs, on a CPU the time is that of this process alone. Audio is noise:
+the time does not depend on it.
 """
 
-import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
+from training_parts import Clock, prepared, print_parts
 
-from audiocodec.training import Recipe, Trainer
+from audiocodec import CodecError
+from audiocodec.training import Recipe
 from audiocodec.training.cudagraph import WARM_UP_CALLS
-from audiocodec.training.losses.loss import Loss
+from audiocodec.training.memory import is_out_of_memory
 
-NOT_TIMED = 2 * (WARM_UP_CALLS + 1)
-"""Steps until a GPU has recorded those with and without an update of the discriminators."""
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "as the recipe says": (),
+    "bfloat16": ("precision=bfloat16",),
+    "bfloat16 trunk": ("precision=bfloat16_trunk",),
+    "channels last": ("compute.channels_last=true",),
+    "bfloat16, channels last": ("precision=bfloat16", "compute.channels_last=true"),
+    "3 windows a step": ("losses.windows_per_step=3",),
+    "3 discriminators a step": ("discriminators.per_step=3",),
+    "one pass for both updates": ("discriminators.shared_pass=true",),
+    "compiled spectra": ("compute.compile=[spectra]",),
+    "compiled network": ("compute.compile=[network]",),
+    "twice the batch": ("schedule.batch_size*2",),
+    "four times the batch": ("schedule.batch_size*4",),
+    "all but larger batches": (
+        "precision=bfloat16",
+        "compute.channels_last=true",
+        "losses.windows_per_step=3",
+        "discriminators.per_step=3",
+        "discriminators.shared_pass=true",
+        "compute.compile=[network, spectra]",
+    ),
+}
 
-DISCRIMINATORS = "discriminators={start_step: 0, update_every: 2}"
+DISCRIMINATORS = "discriminators={start_step: 0}"
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, help="As in `codec train`.")
-@click.option(
-    "--steps", default=10, show_default=True, help="Steps timed, after some that are not."
-)
-@click.option("--threads", default=2, show_default=True)
+@click.option("--steps", default=10, show_default=True, help="Steps timed for each figure.")
+@click.option("--threads", default=1, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
-def main(recipe: Path, overrides: tuple[str, ...], steps: int, threads: int, device: str) -> None:
+@click.option("--option", "wanted", multiple=True, help="Only these rows of the second table.")
+@click.option("--no-parts", is_flag=True, help="Only the second table.")
+def main(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    steps: int,
+    threads: int,
+    device: str,
+    wanted: tuple[str, ...],
+    no_parts: bool,
+) -> None:
     torch.set_num_threads(threads)
-    for name, extra in (
-        ("codec only", []),
-        ("with discriminators, every 2nd step", [DISCRIMINATORS]),
-    ):
-        settings = Recipe.from_yaml(
-            recipe,
-            [
-                *overrides,
-                *extra,
-                "schedule.initialisation_steps=[0]",
-                "schedule.initialisation_frames=2000",
-            ],
+    clock = Clock(torch.device(device))
+    base = settings(recipe, overrides)
+    if base.discriminators is None:
+        overrides = (*overrides, DISCRIMINATORS)
+    if not no_parts:
+        print_parts(settings(recipe, overrides, "discriminators.start_step=0"), clock, steps)
+    print("\n| option | s of audio per second | gain | with discriminators | gain |")
+    print("| -- | -- | -- | -- | -- |")
+    first: list[float] = []
+    for name, option in OPTIONS.items():
+        if wanted and name not in wanted and first:
+            continue
+        rates = []
+        for start in ("1000000000", "0"):
+            words = (*overrides, f"discriminators.start_step={start}", *option)
+            rates.append(rate(recipe, words, clock, steps))
+        first = first or rates
+        cells = [f"{x:.1f} | {x / one:.2f}" for x, one in zip(rates, first, strict=True)]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def settings(recipe: Path, overrides: tuple[str, ...], *more: str) -> Recipe:
+    """The recipe, initialised from the first step on; ``schedule.batch_size*2`` multiplies."""
+    quick = ("schedule.initialisation_steps=[0]", "schedule.initialisation_frames=2000")
+    words = [word for word in (*overrides, *more) if "*" not in word.partition("=")[0]]
+    factors = [int(word.partition("*")[2]) for word in (*overrides, *more) if word not in words]
+    found = Recipe.from_yaml(recipe, [*words, *quick])
+    size = found.schedule.batch_size
+    for factor in factors:
+        size *= factor
+    return Recipe.from_yaml(recipe, [*words, *quick, f"schedule.batch_size={size}"])
+
+
+def rate(recipe: Path, overrides: tuple[str, ...], clock: Clock, steps: int) -> float:
+    """Seconds of audio per second of whole steps; 0 where memory does not suffice."""
+    try:
+        whole = settings(recipe, overrides)
+        training, audio = prepared(whole, clock.device)
+        numbers = iter(range(10**9))
+
+        def several(count: int) -> None:
+            for _ in range(count):
+                training(audio, next(numbers))
+
+        before = -1
+        several(2)
+        while clock.device.type == "cuda" and before != len(training.graphs.by_variant):
+            before = len(training.graphs.by_variant)  # until all variants are recorded
+            several((WARM_UP_CALLS + 1) * 2 * max(1, before))
+        return (
+            audio.numel() / whole.codec.sample_rate * steps / clock.seconds(partial(several, steps))
         )
-        with tempfile.TemporaryDirectory() as folder:
-            report(name, Trainer(settings, Path(folder) / "run", device), steps)
-
-
-def report(name: str, trainer: Trainer, steps: int) -> None:
-    """Train a few steps, time every part of them, and print the table."""
-    spent: dict[str, float] = defaultdict(float)
-    nested = [0.0]  # seconds of the parts inside each part that is being timed
-
-    def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any, **keywords: Any) -> Any:
-            began = time.perf_counter()
-            nested.append(0.0)
-            result = function(*arguments, **keywords)
-            seconds = time.perf_counter() - began
-            spent[part] += seconds - nested.pop()
-            nested[-1] += seconds
-            return result
-
-        return run
-
-    step, compute, backward = trainer.training_step, Loss.compute, torch.Tensor.backward
-    if trainer.device.type == "cpu":
-        trainer.sampler.batch = timed("data", trainer.sampler.batch)  # type: ignore[method-assign]
-        step.codec.forward = timed("codec forward", step.codec.forward)  # type: ignore[method-assign]
-        step._discriminate = timed("discriminators forward", step._discriminate)  # type: ignore[method-assign]
-        step.optimizer.step = timed("optimizer", step.optimizer.step)  # type: ignore[method-assign]
-        Loss.compute = timed("losses", compute)  # type: ignore[method-assign]
-        torch.Tensor.backward = timed("backward", backward)  # type: ignore[method-assign]
-    for _ in range(NOT_TIMED):
-        trainer.train_step()
-    wait(trainer.device)
-    spent.clear()
-    began = time.perf_counter()
-    for _ in range(steps):
-        trainer.train_step()
-    wait(trainer.device)
-    total = time.perf_counter() - began
-    Loss.compute, torch.Tensor.backward = compute, backward  # type: ignore[method-assign]
-
-    schedule, data = trainer.recipe.schedule, trainer.recipe.data
-    audio = schedule.batch_size * data.segment_seconds * steps
-    print(f"{name}: {audio / total:.1f} s of audio per second, {total / steps:.3f} s a step")
-    for part, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
-        print(f"  {part:22s} {seconds / total:6.1%}")
-    if spent:
-        print(f"  {'rest':22s} {1 - sum(spent.values()) / total:6.1%}")
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return 0.0
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CodecError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -7,8 +7,26 @@ from pathlib import Path
 
 import click
 
+from audiocodec.evaluation.metrics import select_metrics
+
 from .options import json_option, resolve_jobs
 from .scoreoptions import MOS, metrics_options, score_jobs_option
+
+ALL = "all"
+
+
+def parse_judged(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """`all` -> (), `a,b` -> ("a", "b"), each of which is a metric."""
+    if value is None or value == ALL:
+        return None if value is None else ()
+    names = tuple(name.strip() for name in value.split(","))
+    chosen = select_metrics(names)
+    for name in names:
+        if name not in chosen:
+            raise click.BadParameter(f"{name} is a group; name its metrics one by one")
+    return names
 
 
 @click.command()
@@ -20,15 +38,25 @@ from .scoreoptions import MOS, metrics_options, score_jobs_option
     help="Compare folders of decoded audio instead of CSVs: score each against this folder first, "
     "as codec score does.",
 )
+@click.option(
+    "--choose",
+    "judged",
+    callback=parse_judged,
+    metavar="all|NAME,...",
+    help="Compare all with the first system only, and choose one: the one that gains most by these "
+    "scores, of those that are worse than the first in none of them beyond its interval.",
+)
 @score_jobs_option
 @metrics_options
 @json_option(
     "differences (first, second, num_codebooks, score, first_mean, second_mean, difference, "
-    "distinguishable, verdict), remarks."
+    "distinguishable, verdict), remarks; with --choose also choice (first, chosen, judged, "
+    "candidates)."
 )
 def command(
     sources: tuple[str, ...],
     reference: str | None,
+    judged: tuple[str, ...] | None,
     jobs: int | None,
     metrics: tuple[str, ...],
     mos: bool,
@@ -43,13 +71,18 @@ def command(
 
     Files are matched by their path as it was given when they were evaluated.
 
+    Which checkpoint of a run to keep, or whether any is better than the model in use, is one
+    question to several scores: see --choose.
+
     \b
     codec evaluate held_out/ --csv before.csv
     codec evaluate held_out/ --csv after.csv --model runs/mine/model
     codec compare before.csv after.csv
+    codec compare before.csv after.csv --choose pesq_wb,stoi,distill_mos
     codec compare --reference recordings/ by_opus/ by_speex/     decoded audio of any codecs
     """
     from audiocodec.errors import CodecError
+    from audiocodec.evaluation.choice import choose
     from audiocodec.evaluation.differences import find_differences, read_scores, scored_system
 
     if reference is None:
@@ -77,7 +110,12 @@ def command(
             for line in (*scored.remarks, *scored.unpaired):
                 click.echo(f"warning: {line}", err=True)
             systems.append(scored_system(scored))
-    result = find_differences(systems)
-    click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.table())
+    result = find_differences(systems, among_all=judged is None)
+    choice = None if judged is None else choose(result, judged)
+    if as_json:
+        found = result.as_dict() | ({} if choice is None else {"choice": choice.as_dict()})
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo("\n\n".join([result.table(), *([] if choice is None else [choice.text()])]))
     for line in result.remarks:
         click.echo(f"warning: {line}", err=True)

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("verify", "Check that a model is undamaged and computes the same codes everywhere."),
     "plot": ("plot", "Draw what the codec makes of a recording."),
     "export": ("export", "Write a model as ONNX graphs, for programs without PyTorch."),
+    "web": ("web", "Write the codec as a web page, and serve it."),
     "stream": ("stream", "Run live audio through the codec."),
     "demo": ("demo", "Try the bundled model on a bundled clip."),
     "evaluate": ("evaluate", "Score models on audio files: quality, bitrate and speed."),

@@ -18,6 +18,7 @@ def bundled_model_lines(facts: Facts) -> list[str]:
 def model_facts(model: str) -> Facts:
     """A model's configuration and what follows from it."""
     from audiocodec.checkpoint import find_model, load_codec
+    from audiocodec.complexity import gigamacs
 
     from .options import use_threads
 
@@ -36,6 +37,7 @@ def model_facts(model: str) -> Facts:
         "bitrates": [codec.bitrate(n) for n in range(1, codec.num_codebooks + 1)],
         "context": codec.context.fingerprint if codec.context else "",
         "parameters": codec.parameter_counts,
+        "gigamacs": gigamacs(codec.config),
         "config": codec.config.model_dump(mode="json"),
     }
 
@@ -60,6 +62,7 @@ def model_lines(facts: Facts) -> list[str]:
         f"  bitrates    {rates} kbit/s a channel",
         f"  coding      {coding}",
         f"  parameters  {sum(parts.values()) / 1e6:.2f} M as run ({each})",
+        f"  networks    {facts['gigamacs']:.2f} GMAC per second of audio, encoder and decoder",
         "  config",
         *(f"    {line}" for line in config),
     ]

@@ -9,6 +9,7 @@ import click
 from audiocodec.durations import parse_duration, show_duration
 
 from .checkreport import check_report
+from .launch import check_devices, joined, launch, was_launched
 from .options import device_option, json_option, resolve_device, threads_option, use_threads
 from .recipes import new_run, resumed_run
 
@@ -70,11 +71,26 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     help="Do not train. Read the audio, time a few steps, and print what the run needs: hours, "
     "memory, disk.",
 )
+@click.option(
+    "--devices",
+    type=click.IntRange(1, 1024),
+    default=1,
+    metavar="N",
+    help="Train on so many GPUs of this machine, or in so many processes with --device cpu. Each "
+    "takes an equal part of every batch.",
+)
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, 4096),
+    default=1,
+    metavar="M",
+    help="Train on so many machines, each with --devices; srun starts this command on each.",
+)
 @device_option
 @threads_option("one a core, or OMP_NUM_THREADS where that is set")
 @json_option(
     "folder, model, step, steps (null with a budget), skipped_steps, budget_seconds, budget_spent, "
-    "finished, problem; with --check: recipe, name, "
+    "scores, finished, problem; with --check: recipe, name, "
     "parameters, frame_rate, bitrates, files, held_out, hours_of_audio, speakers, to_download, "
     "unreadable, near_silent, files_decoded, silence_threshold_db, device, steps, "
     "audio_seconds_per_step, seconds_per_step, hours, memory_bytes, disk_bytes, folder, problem."
@@ -87,15 +103,17 @@ def command(
     time_limit: float | None,
     budget: float | None,
     check: bool,
+    devices: int,
+    nodes: int,
     device: str,
     threads: int | None,
     as_json: bool,
 ) -> None:
     """Train a codec by RECIPE: a YAML file, or the name of a bundled recipe, e.g. speech_16khz.
 
-    A recipe needs your recordings: --set data.root=FOLDER, with audio files at any depth. (The
-    recipe tiny trains on two bundled clips without it.) Unless data.validation is set, one file in
-    fifty is held out for validation.
+    A recipe needs your recordings: --set data.root=FOLDER, with audio files at any depth, or a tar
+    file of them. (The recipe tiny trains on two bundled clips without it.) Unless data.validation
+    is set, one file in fifty is held out for validation.
 
     The run's folder gets checkpoints, the model (for --model), TensorBoard curves with audio and
     pictures, and a JSONL log. Ctrl-C, SIGTERM and --time-limit stop after the current step and
@@ -104,9 +122,15 @@ def command(
 
     With --budget the run takes a time instead of a number of steps: warm-up, decay, phases,
     initialisations of the codebooks, validations and averages of weights are laid over it and
-    follow the clock, whatever a step takes, so that the model is finished and saved when the time
-    is over. A run that was stopped or killed continues with what its last checkpoint left of the
-    budget; the time in between does not count. --resume --budget gives it another time in all.
+    follow the clock, whatever a step takes, so that the model is finished, saved and scored on
+    validation speech when the time is over. A run that was stopped or killed continues with what
+    its last checkpoint left of the budget; the time in between does not count. --resume --budget
+    gives it another time in all.
+
+    With --devices N, or under torchrun, several processes train one model (extra `distributed`).
+    schedule.batch_size is that of all together, so a recipe means the same on any number of
+    devices, and a run can be resumed on another number. The folders of the run and of data.cache
+    must be the same on all machines.
 
     \b
     codec train tiny
@@ -114,12 +138,20 @@ def command(
     codec train recipes/speech_16khz.yaml --set data.root=my_recordings
     codec train recipes/speech_16khz.yaml --set data.root=my_recordings --budget 8h
     codec train --resume runs/speech_16khz --time-limit 2h
+    codec train recipes/librispeech.yaml --devices 8
+    srun codec train recipes/librispeech.yaml --devices 8 --nodes 2
+    torchrun --nproc-per-node 8 -m audiocodec_cli train recipes/librispeech.yaml
     tensorboard --logdir runs
     """
     import json
     import time
 
     began = time.monotonic()
+    context = click.get_current_context()
+    if was_launched():
+        check_devices(devices, nodes)
+    elif devices * nodes > 1 and not check:
+        context.exit(launch(devices, nodes, context.find_root().obj))
     from audiocodec.errors import CodecError
     from audiocodec.evaluation.metrics import check_installed
     from audiocodec.extras import import_extra
@@ -143,14 +175,19 @@ def command(
         return
 
     from audiocodec.training.budget import pace_of
+    from audiocodec.training.scores import table
     from audiocodec.training.trainer import Trainer
 
-    device = resolve_device(device)
-    pace = pace_of(settings, device, began)
-    trainer = Trainer(settings, folder, device, resume, pace=pace)
-    finished = trainer.train(time_limit)
+    with joined(resolve_device(device)) as (processes, device):
+        pace = pace_of(settings, device, processes.by_leader(began), processes.clock)
+        trainer = Trainer(settings, folder, device, resume, pace=pace, processes=processes)
+        with processes.watched(lambda: trainer.checkpoints.remedy):
+            finished = trainer.train(time_limit)
+            done = pace.done
+    if not processes.leads:
+        return
     is_timed = settings.schedule.budget is not None
-    spent = f"{show_duration(pace.done)} of {show_duration(pace.length)}"
+    spent = f"{show_duration(done)} of {show_duration(pace.length)}"
     result = {
         "folder": str(folder),
         "model": str(folder / "model"),
@@ -158,7 +195,8 @@ def command(
         "steps": None if is_timed else settings.schedule.steps,
         "skipped_steps": trainer.skipped,
         "budget_seconds": settings.schedule.budget,
-        "budget_spent": pace.done if is_timed else None,
+        "budget_spent": done if is_timed else None,
+        "scores": trainer.scores,
         "finished": finished,
         "problem": trainer.problem or None,
     }
@@ -167,6 +205,8 @@ def command(
     elif finished:
         took = f" in {spent}" if is_timed else ""
         click.echo(f"done: {trainer.step} steps{took}; the model is {folder / 'model'}")
+        if trainer.scores:
+            click.echo(table(trainer.scores))
     else:
         of_all = f"at step {trainer.step} of {settings.schedule.steps}"
         where = f"after {trainer.step} steps, {spent}" if is_timed else of_all

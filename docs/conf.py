@@ -20,6 +20,7 @@ exclude_patterns = ["_build"]
 default_role = "code"  # `x` in a docstring is code
 html_theme = "furo"
 html_title = f"audiocodec {release}"
+html_static_path = ["audio"]  # for the players of choosing_a_bitrate.md
 # A public name has two targets, audiocodec.X and X in its module. Links to files outside this
 # folder are text in the built pages; tests/test_docs.py checks that the files exist.
 suppress_warnings = ["ref.python", "myst.xref_missing"]

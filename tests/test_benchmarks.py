@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from contexts import random_context
 
 from audiocodec import Codec, CodecError, save_codec
+from audiocodec.checkpoint import load_trainable
 from audiocodec.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +63,17 @@ def test_one_step_moves_a_simvq_table_whole_and_a_plain_one_where_it_was_chosen(
     assert (tmp_path / "step.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_simvq_keeps_more_entries_in_use_when_the_points_move(tmp_path: Path) -> None:
+    script = load("simvq_plane")
+    points = script.arc(300, torch.Generator().manual_seed(0))
+    rows = script.all_moments(24, points, [0, 300])
+    in_use = {name: int(moments[-1].used.sum()) for name, moments in rows.items()}
+    assert in_use["VQ: random entries"] < in_use["SimVQ: random entries"]
+    assert in_use["SimVQ: fitted, points move"] == 24
+    script.draw(rows, [0, 300], tmp_path / "plane.png")
+    assert (tmp_path / "plane.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_search_bench_compares_like_with_like() -> None:
     script = load("search")
     for stages in (1, 3):
@@ -74,6 +86,39 @@ def test_the_search_bench_compares_like_with_like() -> None:
 def test_a_search_of_262144_entries_takes_little_memory() -> None:
     """All scores of these vectors together would take 600 MiB."""
     assert load("search").peak_megabytes(600, 262_144) < 150
+
+
+def test_shapes_are_compared_after_equal_time(
+    trainable: Codec, speech: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = load("ablation")
+    variants = {"same": {}, "deeper": {"decoder_residual_units": (1, 1, 1, 3)}}
+    monkeypatch.setattr(sys.modules["shapes"], "VARIANTS", variants)
+    monkeypatch.setattr(script, "TIMED", 1)
+    save_codec(trainable, tmp_path / "small")
+    clip = speech[0, 0, 16_000:40_000].numpy()
+    soundfile.write(tmp_path / "clip.flac", clip, 16_000)
+    words = [CLIPS, tmp_path, "--work", tmp_path / "work", "--recipe", ROOT / "recipes/tiny.yaml"]
+    words += ["--model", tmp_path / "small", "--minutes", 0.0001, "--every", 1]
+    words += ["--learns", "added", "--variant", "deeper", "--set", "discriminators=null"]
+    words += ["--metric", "si_sdr"]
+
+    def table() -> list[list[str]]:
+        result = CliRunner().invoke(script.main, [str(x) for x in words], catch_exceptions=False)
+        lines = result.output.split("| variant")[1].splitlines()
+        return [line.split(" | ") for line in lines if line.startswith("| ")][1:]
+
+    before, deeper, *_ = rows = table()
+    assert before[0] == "| before" and deeper[0] == "| deeper" and int(deeper[4]) >= 2
+    assert len(before) == 5 + 2 * 3  # without the quantiser, and with three codebooks
+    assert float(deeper[2]) >= float(before[2])
+    trained = load_trainable(tmp_path / "work" / "added-deeper" / "run" / "model")
+    audio = 0.1 * torch.randn(1, 1, 3200)
+    assert torch.equal(trained.encode(audio), trainable.encode(audio))  # tokens stay
+    kept = trained.decoder.state_dict()
+    assert all(torch.equal(kept[k], v) for k, v in trainable.decoder.state_dict().items())
+    assert not torch.equal(trained.autoencode(audio), trainable.autoencode(audio))
+    assert table() == rows  # nothing is trained twice
 
 
 def test_every_member_of_the_codec_bench_has_a_recipe() -> None:
@@ -177,3 +222,38 @@ def test_a_long_file_takes_fewer_bytes_with_context_coding() -> None:
     fixed, context = float(row[2]), float(row[3])
     assert 0.6 * fixed < context < 0.8 * fixed
     assert 1.1 < float(row[5]) < 1.5  # PESQ with one codebook
+
+
+def test_generalisation_compares_speakers_of_the_corpora_that_both_have(tmp_path: Path) -> None:
+    script = load("generalisation")
+    noise = np.random.default_rng(0).standard_normal(16_000 * 3).astype(np.float32)
+    for part, people in (("train", "abc"), ("held", "de")):
+        folder = tmp_path / part
+        folder.mkdir()
+        lines = ["file,source,speaker"]
+        for number, person in enumerate(people):
+            soundfile.write(folder / f"{person}.wav", 0.1 * noise, 16_000)
+            corpus = "other" if person == "c" else "one"
+            # Paths begin at the folder above, or in the folder itself.
+            lines.append(f"{part + '/' if number else ''}{person}.wav,{corpus},{person}")
+        (folder / "index.csv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "clips"
+    words = ["clips", str(tmp_path / "train"), str(tmp_path / "held"), "--out", str(out)]
+    words += ["--seconds", "1", "--per-corpus", "4", "--opus", "0"]
+    result = CliRunner().invoke(script.main, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    names = sorted(path.name for path in (out / "training").rglob("*.flac"))
+    assert names == ["a-0.flac", "a-1.flac", "b-0.flac", "b-1.flac"]
+    assert not (
+        out / "original"
+    ).exists()  # nothing is coded by Opus, so there is nothing before it
+    for part, speakers, better in (("training", "ab", 0.1), ("validation", "de", 0.0)):
+        lines = ["model,file,num_codebooks,stoi"]
+        for number, name in enumerate(f"{part}/one/{s}-{k}.flac" for s in speakers for k in "01"):
+            lines.append(f"m,{name},3,{0.8 + better + number / 100}")
+            lines.append(f"opus,{name},0,{0.5 + number / 100}")
+        (out / f"{part}.csv").write_text("\n".join(lines) + "\n")
+    result = CliRunner().invoke(script.main, ["gap", str(out), "--scores", "stoi"])
+    assert "| m 3 | stoi | 0.915 | 0.815 | +0.100 ± 0.028 |" in result.output
+    assert "| m 3 - baseline | stoi | 0.400 | 0.300 | +0.100 ± 0.000 |" in result.output
+    assert "| baseline | stoi | 0.515 | 0.515 | +0.000 ± 0.028 |" in result.output

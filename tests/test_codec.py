@@ -5,7 +5,8 @@ import torch
 
 from audiocodec import Codec, CodecConfig, CodecError, StreamDecoder, StreamEncoder
 from audiocodec.modules.conv import has_weight_norm
-from audiocodec.modules.seanet import SEANetConfig, SEANetEncoder
+from audiocodec.modules.seanet import SEANetEncoder
+from audiocodec.modules.shape import SEANetConfig
 from audiocodec.runtime import RuntimeCodec
 
 SMALL = {

@@ -124,3 +124,58 @@ def test_a_folder_without_its_reference_names_the_remedy(
     assert "name the folder of its references with --reference" in capsys.readouterr().err
     assert run(["compare", "none.csv"]) == 1
     assert "none.csv: cannot be read" in capsys.readouterr().err
+
+
+SCORES = {"base": (0.0, 0.0), "a": (0.02, 0.01), "b": (0.05, -0.03), "c": (0.01, 0.001)}
+"""For each model by how much its STOI and DistillMOS differ from those of the first."""
+
+
+def write_two_scores(path: str, models: dict[str, tuple[float, float]]) -> None:
+    draw = np.random.default_rng(1)
+    lines = ["model,fingerprint,file,num_codebooks,stoi,distill_mos,si_sdr"]
+    for model, (stoi, mos) in models.items():
+        noise = draw.normal(0, 0.003, (2, 20))
+        for file in range(20):
+            scores = 0.5 + file / 50 + stoi + noise[0, file], 3 + file / 10 + mos + noise[1, file]
+            lines.append(f"{model},f-{model},{file}.wav,3,{scores[0]},{scores[1]},{-stoi * 9}")
+    Path(path).write_text("\n".join(lines) + "\n")
+
+
+def test_the_model_that_gains_most_is_chosen_if_none_of_its_scores_falls(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_two_scores("scores.csv", SCORES)
+    judged = "stoi,distill_mos"
+    assert run(["compare", "scores.csv", "--choose", judged, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    choice = result["choice"]
+    assert {each["first"] for each in result["differences"]} == {"base"}
+    assert (choice["first"], choice["chosen"]) == ("base", "a")
+    a, b, c = choice["candidates"]
+    # b gains most by STOI and pays with naturalness.
+    assert not a["worse"] and not c["worse"]
+    assert len(b["worse"]) == 1 and b["worse"][0].startswith("DistillMOS with 3 (-0.0")
+    assert a["gain"] > c["gain"] > 0
+    assert run(["compare", "scores.csv", "--choose", judged]) == 0
+    text = capsys.readouterr().out
+    assert "\n\nchosen: a, judged by STOI, DistillMOS\n" in text
+    assert "b: gain " in text and "refused, worse in DistillMOS with 3" in text
+
+
+def test_the_model_in_use_stays_if_no_other_gains_without_a_loss(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_two_scores("scores.csv", SCORES | {"a": (0.02, -0.03), "c": (-0.01, -0.01)})
+    assert run(["compare", "scores.csv", "--choose", "stoi,distill_mos", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["choice"]["chosen"] == "base"
+    # A score that the candidates lack cannot fall unseen.
+    write_two_scores("first.csv", {"base": (0.0, 0.0)})
+    lines = Path("scores.csv").read_text().splitlines()
+    rows = [line.split(",") for line in lines if not line.startswith("base,")]
+    Path("rest.csv").write_text("\n".join(",".join(row[:5]) for row in rows) + "\n")
+    arguments = ["compare", "first.csv", "rest.csv", "--choose", "stoi,distill_mos"]
+    assert run(arguments) == 0
+    out = capsys.readouterr().out
+    assert out.count("refused, has no DistillMOS") == 3
+    assert run(["compare", "scores.csv", "--choose", "pesq_wb"]) == 1
+    assert "has no pesq_wb of two files or more" in capsys.readouterr().err

@@ -35,6 +35,7 @@ COMMANDS = [
     "cat",
     "export-codes",
     "import-codes",
+    "web",
 ]
 
 
@@ -156,7 +157,9 @@ def test_every_package_and_every_data_file_is_installed() -> None:
         ".".join(init.parent.relative_to(ROOT).parts)
         for init in (ROOT / "audiocodec").rglob("__init__.py")
     }
-    assert packages | {"audiocodec_cli", "audiocodec_recipes"} == set(setuptools["packages"])
+    assert packages | {"audiocodec_cli", "audiocodec_recipes", "audiocodec_web"} == set(
+        setuptools["packages"]
+    )
 
     installed = Path(audiocodec.__file__).parent
     for folder in ("models", "clips"):

@@ -269,7 +269,7 @@ def test_speaker_similarity_is_the_cosine_of_the_embeddings(
 ) -> None:
     stub = SimpleNamespace(VoiceEncoder=StubEncoder, preprocess_wav=lambda audio: audio)
     monkeypatch.setitem(sys.modules, "resemblyzer", stub)
-    speaker._load_encoder.cache_clear()
+    speaker.load_encoder.cache_clear()
     time = np.arange(RATE) / RATE
     low, high = (0.1 * np.sin(2 * np.pi * f * time) for f in (100, 400))
     try:
@@ -281,7 +281,7 @@ def test_speaker_similarity_is_the_cosine_of_the_embeddings(
         with pytest.raises(ScoreError, match=r"0\.5 s"):
             speaker.speaker_similarity(low[:999], low[:999], RATE)
     finally:
-        speaker._load_encoder.cache_clear()
+        speaker.load_encoder.cache_clear()
 
 
 def test_one_speaker_is_nearer_to_himself_than_to_another(voice: Audio) -> None:

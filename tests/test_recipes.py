@@ -9,8 +9,10 @@ import pytest
 from audiocodec.bundled import MODELS
 from audiocodec.checkpoint import codec_config
 from audiocodec.codec import CodecConfig
+from audiocodec.complexity import gigamacs
 from audiocodec.config import read_yaml
 from audiocodec.training import Recipe
+from audiocodec.training.growth import check_growth
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -26,9 +28,19 @@ def recipe(name: str) -> Recipe:
     return Recipe.from_yaml(ROOT / "recipes" / f"{name}.yaml")
 
 
-@pytest.mark.parametrize("name", ["speech_16khz", "speech_16khz_adversarial", "librispeech"])
+@pytest.mark.parametrize(
+    "name", ["speech_16khz", "speech_16khz_adversarial", "speech_16khz_phases", "librispeech"]
+)
 def test_full_recipes_have_the_shape_of_the_bundled_model(name: str) -> None:
     assert recipe(name).codec == bundled()
+
+
+def test_the_next_recipe_grows_the_bundled_model_within_the_limit() -> None:
+    next_codec = recipe("speech_16khz_next").codec
+    check_growth(bundled().seanet, next_codec.seanet)
+    assert next_codec.quantizer == bundled().quantizer
+    assert gigamacs(bundled()) == pytest.approx(1.04, abs=0.01)
+    assert gigamacs(next_codec) < 1.3
 
 
 def test_one_large_codebook_of_eight_dimensions_has_the_network_of_the_bundled_model() -> None:

@@ -21,6 +21,7 @@ from audiocodec import Codec, CodecError, load_codec, save_codec
 from audiocodec.config import Config
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.check.inspection import inspect_audio
+from audiocodec.training.checkpoints import Checkpoints, Progress
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.cache import AudioCache
 from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Split, split_files
@@ -28,6 +29,7 @@ from audiocodec.training.initialisation import initialise_codebooks
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.runfolder import RunFiles
+from audiocodec.training.step import TrainingStep
 from audiocodec_cli.main import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,6 +164,18 @@ def test_the_name_of_a_model_is_saved_and_is_not_part_of_its_fingerprint(
     assert (tmp_path / "b" / "model.safetensors").stat().st_mode & 0o777 == (
         tmp_path / "b" / "config.json"
     ).stat().st_mode & 0o777
+
+
+def test_the_model_of_every_checkpoint_is_kept_to_choose_from(tmp_path: Path) -> None:
+    step = TrainingStep(tiny(BUNDLED_CLIPS, "schedule.keep_models=true"))
+    checkpoints = Checkpoints(tmp_path, step)
+    for number in (20, 40):
+        with torch.no_grad():
+            next(step.average.codec.encoder.parameters()).add_(1)
+        checkpoints.save(Progress(number))
+    first, last = (load_codec(tmp_path / "models" / number) for number in ("20", "40"))
+    assert (first.name, last.name) == ("tiny-20", "tiny-40")
+    assert last.fingerprint == load_codec(tmp_path / "model").fingerprint != first.fingerprint
 
 
 # Disks that are full.

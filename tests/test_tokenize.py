@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -386,34 +387,56 @@ def test_an_id_of_others_shards_leads_nowhere_else() -> None:
     assert Tokenised("a/b.c", np.zeros((1, 0), np.uint16), 0).file_name(".wav") == "a/b.c.wav"
 
 
+KILLED_RUNS = """
+import json, os, signal, sys
+
+import audiocodec.corpus.output as output
+from audiocodec_cli.main import run  # imported once: each run is a fork of this process
+
+write = output.HashingFile.write
+
+
+def killed_at(limit):
+    written = 0
+
+    def killed(self, data):
+        nonlocal written
+        written += 1
+        if written > limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(self, data)
+
+    return killed
+
+
+for args, limit in json.loads(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        sys.stdout = sys.stderr
+        output.HashingFile.write = killed_at(limit)
+        os._exit(run(args))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_killed_at_any_moment_and_started_again_the_bytes_are_the_same(
     corpus: Path, model: str, exact: RuntimeCodec, tmp_path: Path
 ) -> None:
     """The process is killed while its first, its second and its third shard is written."""
+    moments = (1, 4, 9, 10**9)
+    runs = []
+    for format in ("parquet", "npy"):
+        args = ["tokenize", str(corpus / "corpus.jsonl"), str(tmp_path / format), "--exact"]
+        args += ["--model", model, "--shard-size", "3", "--format", format]
+        runs += [(args, moment) for moment in moments]
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED_RUNS, json.dumps(runs)], capture_output=True, text=True
+    )
+    assert ended.stdout.split() == 2 * ["-9", "-9", "-9", "0"], ended.stderr
     for format in ("parquet", "npy"):
         whole = bytes_of(made(corpus, exact, tmp_path / f"{format}-whole", format=format))
-        folder = tmp_path / format
-        for kill_at in (1, 4, 9, 10**9):
-            program = f"""
-import os, signal
-import audiocodec.corpus.output as output
-written = 0
-write = output.HashingFile.write
-def killed(self, data):
-    global written
-    written += 1
-    if written > {kill_at}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return write(self, data)
-output.HashingFile.write = killed
-from audiocodec_cli.main import run
-args = ["tokenize", {str(corpus / "corpus.jsonl")!r}, {str(folder)!r}, "--exact"]
-args += ["--model", {model!r}, "--shard-size", "3", "--format", {format!r}]
-raise SystemExit(run(args))
-"""
-            ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-            assert ended.returncode == (-9 if kill_at < 10**9 else 0), ended.stderr
-        assert bytes_of(folder) == whole
+        assert bytes_of(tmp_path / format) == whole
 
 
 def test_a_shard_needs_nothing_of_the_process(

@@ -14,6 +14,7 @@ from torch import Tensor
 from audiocodec import Codec, CodecError, load_codec, save_codec
 from audiocodec.bundled import CLIPS
 from audiocodec.checkpoint import load_trainable
+from audiocodec.modules.attention import AttentionConfig
 from audiocodec.training import Recipe
 from audiocodec.training.context.network import ContextConfig
 
@@ -103,27 +104,46 @@ def test_dimensions_that_are_no_numbers_are_refused() -> None:
     assert "write numbers with commas" in result.output
 
 
-def test_a_deepened_model_decodes_almost_as_before(codec: Codec, tmp_path: Path) -> None:
-    deepened = import_module("deepen").deepened
-    units = codec.config.seanet.residual_units
-    deeper = deepened(codec, tuple(number + 1 for number in units))
-    assert len(list(deeper.parameters())) > len(list(codec.parameters()))
-    audio = 0.1 * torch.randn(1, 1, 3200)
-
-    def networks(model: Codec) -> Tensor:
-        return model.decoder(model.encoder(audio))
-
-    with torch.no_grad():
-        before, after = networks(codec), networks(deeper)
-    assert (after - before).norm() < 0.05 * before.norm()
-    assert not torch.equal(after, before)
-    with pytest.raises(CodecError, match="none of them less"):
-        deepened(codec, tuple(number - 1 for number in units))
-
+def test_a_larger_model_decodes_almost_as_before(codec: Codec, tmp_path: Path) -> None:
+    larger = {
+        "channels": [4, 8, 14, 16],
+        "residual_units": [2, 2, 1, 2],
+        "decoder_channels": [6, 9, 14, 16],
+        "decoder_residual_units": [2, 2, 1, 4],
+        "attention": {"encoder_blocks": 1, "decoder_blocks": 2, "heads": 2},
+    }
     save_codec(codec, tmp_path / "m")
-    words = ",".join(str(number + 1) for number in units)
-    assert words in invoke("deepen", tmp_path / "m", words, "--out", tmp_path / "deeper")
-    assert load_codec(tmp_path / "deeper").num_codebooks == codec.num_codebooks
+    words = [word for key, value in larger.items() for word in ("--set", f"{key}={value}")]
+    assert "M parameters" in invoke("grow", tmp_path / "m", *words, "--out", tmp_path / "larger")
+    grown = load_trainable(tmp_path / "larger").eval()
+    assert grown.config.seanet.attention.decoder_blocks == 2
+    audio = 0.1 * torch.randn(1, 1, 3200)
+    with torch.no_grad():
+        before, after = codec.autoencode(audio), grown.autoencode(audio)
+    assert 0 < (after - before).norm() < 0.01 * before.norm()
+
+    wider = codec.config.seanet.model_copy(update={"channels": (6, 8, 12, 20)})
+    attentive = AttentionConfig(encoder_blocks=1, decoder_blocks=1, heads=2)
+    for shape in (wider, codec.config.seanet.model_copy(update={"attention": attentive})):
+        with torch.no_grad():  # these are exactly silent
+            after = import_module("grow").grown(codec, shape).autoencode(audio)
+        torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("residual_units=[1,0,1,1]", "none may be less"),
+        ("decoder_channels=[4,8,12,8]", "decoder_channels.* none may be less"),
+        ("latent_dim=20", "`latent_dim` differs"),
+    ],
+)
+def test_a_model_does_not_shrink(codec: Codec, tmp_path: Path, setting: str, message: str) -> None:
+    save_codec(codec, tmp_path / "m")
+    words = [str(tmp_path / "m"), "--set", setting, "--out", str(tmp_path / "out")]
+    with pytest.raises(CodecError, match=message):
+        CliRunner().invoke(import_module("grow").main, words, catch_exceptions=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_chain_of_the_bundled_model_runs(

@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from audiocodec import CodecError, load_codec
+from audiocodec.checkpoint import load_trainable
 from audiocodec.config import read_yaml
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.data.augmentations.batch import Batch
@@ -210,6 +211,24 @@ def test_init_from_another_architecture_names_the_difference(
     other.save()
     with pytest.raises(CodecError, match="another architecture: `"):
         Trainer(tiny(speech_folder, f"init_from={tmp_path / 'a' / 'model'}"), tmp_path / "b")
+
+
+def test_a_smaller_model_is_grown(
+    model: str, speech_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    larger = (
+        f"init_from={model}",
+        "schedule.initialisation_steps=[]",
+        "codec.seanet.decoder_residual_units=[1, 1, 1, 3]",
+        "codec.seanet.attention={encoder_blocks: 1, heads: 2}",
+    )
+    codec = Trainer(tiny(speech_folder, *larger), tmp_path / "a").training_step.codec.eval()
+    assert "is grown" in capsys.readouterr().err
+    audio = 0.1 * torch.randn(1, 1, 3200)
+    small = load_trainable(model).eval()
+    assert torch.equal(codec.encode(audio), small.encode(audio))
+    expected = small(audio).audio
+    assert 0 < (codec(audio).audio - expected).norm() < 0.01 * expected.norm()
 
 
 def test_codebooks_initialised_at_step_0_may_differ_from_those_of_init_from(
@@ -419,6 +438,7 @@ def test_a_validation_is_drawn_as_codec_plot_draws_and_at_most_once_a_minute(
     validation = ValidationSet([speech_folder / "0.flac"], 16000, recipe.losses)
     codec = TrainingStep(recipe).codec
     _, clips, coding = validation.run(codec)
+    assert coding is not None
     frames = -(-len(clips["reference"]) // codec.hop_length)
     assert coding.codes.shape == (codec.num_codebooks, frames)
     assert coding.errors is not None

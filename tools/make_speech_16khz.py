@@ -50,7 +50,8 @@ python tools/average.py OUT/small/model OUT/small_adversarial/model
     --share 0.55 --out OUT/small_average/model
 python tools/initialise_codebooks.py OUT/small_average/model SPEECH
     --frames 400000 --out OUT/small_initialised/model
-python tools/deepen.py OUT/small_initialised/model 1,3,3,6 --out OUT/deepened/model
+python tools/grow.py OUT/small_initialised/model
+    --set residual_units=[1,3,3,6] --out OUT/deepened/model
 
 codec train speech_16khz
     --out OUT/spectral --set data.root=SPEECH --set init_from=OUT/deepened/model --set {GPU}

@@ -161,8 +161,8 @@ def scored_system(result: PairScores) -> System:
     return System(Path(result.decoded).resolve().name, result.decoded, {None: scores})
 
 
-def find_differences(systems: Sequence[System]) -> Differences:
-    """Compare every system with those before it.
+def find_differences(systems: Sequence[System], among_all: bool = True) -> Differences:
+    """Compare every system with those before it, or only with the first.
 
     Raises:
         CodecError: fewer than two systems, or no file and score in common.
@@ -173,7 +173,7 @@ def find_differences(systems: Sequence[System]) -> Differences:
     found: list[Difference] = []
     remarks: list[str] = []
     for second in range(1, len(systems)):
-        for first in range(second):
+        for first in range(second if among_all else 1):
             pair = labels[first], labels[second]
             these = _compare(systems[first], systems[second], pair, remarks)
             if not these:

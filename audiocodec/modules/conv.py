@@ -188,6 +188,12 @@ def initialised(conv: nn.Conv1d, gain: float = 1.0) -> nn.Conv1d:
     return parametrizations.weight_norm(conv)
 
 
+def silence(conv: nn.Conv1d) -> None:
+    """Make the output of a fresh weight-normed layer 0. Gradients reach its norms first."""
+    if has_weight_norm(conv):
+        conv.get_parameter("parametrizations.weight.original0").data.zero_()
+
+
 def fold_patches(x: Tensor, patch: int) -> Tensor:
     """``[B, C, T * patch]`` -> ``[B, C * patch, T]``: neighbours in time become channels."""
     batch, channels, length = x.shape

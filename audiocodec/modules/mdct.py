@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.modules.conv import CausalConv1d, CausalConvTranspose1d
-from audiocodec.modules.seanet import SPEECH_LEVEL, SEANetConfig, SEANetDecoder, SEANetEncoder
+from audiocodec.modules.seanet import SPEECH_LEVEL, SEANetDecoder, SEANetEncoder
+from audiocodec.modules.shape import SEANetConfig
 
 SPARE_GAIN = 0.5
 """Size of the random connections, as a share of the size that would preserve a signal's level."""
@@ -36,14 +37,9 @@ def initialise_mdct(encoder: SEANetEncoder, decoder: SEANetDecoder, config: SEAN
     lengths = list(accumulate((config.patch, *config.strides), mul))
     frame = mdct_basis(lengths[-1]) if config.lookahead > 0 else block_basis(lengths[-1])
     bases = [*map(block_basis, lengths[:-1]), frame]
-    initialise_encoder(
-        encoder, [Spread(*both) for both in zip(bases, config.channels, strict=True)]
-    )
-    initialise_decoder(
-        decoder,
-        [Spread(*both) for both in zip(bases, config.channels, strict=True)],
-        tap=max(0, config.lookahead - 1),
-    )
+    initialise_encoder(encoder, spreads(bases, config.channels))
+    widths = config.of_decoder().channels
+    initialise_decoder(decoder, spreads(bases, widths), tap=max(0, config.lookahead - 1))
 
 
 class Spread:
@@ -59,6 +55,11 @@ class Spread:
     def rest(self) -> Tensor:
         """Projection ``[channels, channels]`` onto the directions that carry nothing."""
         return torch.eye(len(self.isometry), dtype=torch.float32) - self.isometry @ self.isometry.T
+
+
+def spreads(bases: list[Tensor], channels: tuple[int, ...]) -> list[Spread]:
+    """One for each level."""
+    return [Spread(*both) for both in zip(bases, channels, strict=True)]
 
 
 def initialise_encoder(encoder: SEANetEncoder, levels: list[Spread]) -> None:

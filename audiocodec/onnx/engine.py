@@ -26,6 +26,8 @@ from audiocodec.paths import replacing
 
 log = logging.getLogger(__name__)
 
+PIECE_FRAMES = 250
+"""Longer audio goes through a graph in pieces: attention of a whole file would need its square."""
 LAYERS = 2
 """Raised when layers compute something else from the same weights: older graphs are not used."""
 MAX_DIFFERENCE = 1e-4
@@ -55,9 +57,10 @@ class OnnxEngine:
                 "the engine onnx needs a saved codec: its graphs are kept by fingerprint"
             )
         folder = cache_folder() / f"{codec.fingerprint}-{version('audiocodec')}-{LAYERS}"
+        parts = ("encoder", codec.encoder, codec.hop_length), ("decoder", codec.decoder, 1)
         self._graphs = {
-            name: Graph(folder / f"{name}.onnx", state_shapes(network))
-            for name, network in (("encoder", codec.encoder), ("decoder", codec.decoder))
+            name: Graph(folder / f"{name}.onnx", state_shapes(network), PIECE_FRAMES * frame)
+            for name, network, frame in parts
         }
         if not all(graph.path.is_file() for graph in self._graphs.values()):
             self._make_graphs(codec, folder)
@@ -92,25 +95,35 @@ def cache_folder() -> Path:
 
 
 class Graph:
-    """An encoder's or decoder's graph, called as the network is."""
+    """An encoder's or decoder's graph, called as the network is.
 
-    def __init__(self, path: Path, shapes: StateShapes) -> None:
+    Args:
+        shapes: of the state.
+        longest: columns of a piece that it computes at once.
+    """
+
+    def __init__(self, path: Path, shapes: StateShapes, longest: int) -> None:
         self.path = path
         self.shapes = shapes
+        self.longest = longest
         self._results = ["output", *(f"next.{layer}" for layer in shapes)]
         self._sessions: dict[int, Any] = {}
 
-    def __call__(self, piece: Tensor, state: StreamState | None = None) -> Tensor:
-        columns = state.columns if state is not None else {}
+    def __call__(self, signal: Tensor, state: StreamState | None = None) -> Tensor:
+        state = StreamState() if state is None else state
+        pieces = signal.split(self.longest, dim=-1)
+        return torch.cat([self._next(piece, state) for piece in pieces], dim=-1)
+
+    def _next(self, piece: Tensor, state: StreamState) -> Tensor:
+        columns = state.columns
         inputs = {"input": piece.detach().numpy()}
         for layer, shape in self.shapes.items():
             past = columns.get(layer)
             past = piece.new_zeros(len(piece), *shape) if past is None else past
             inputs[f"past.{layer}"] = past.numpy()
         result, *after = self._session().run(self._results, inputs)
-        if state is not None:
-            for layer, found in zip(self.shapes, after, strict=True):
-                state.columns[layer] = torch.from_numpy(found)
+        for layer, found in zip(self.shapes, after, strict=True):
+            state.columns[layer] = torch.from_numpy(found)
         return torch.from_numpy(result)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -145,7 +158,7 @@ def _make(network: nn.Module, graph: Graph, piece: Tensor) -> None:
     with replacing(graph.path) as temporary:
         Step(compute, graph.shapes, network, "input", "output").export(piece, temporary)
         expected = network(piece)
-        error = (Graph(temporary, graph.shapes)(piece) - expected).abs().max()
+        error = (Graph(temporary, graph.shapes, graph.longest)(piece) - expected).abs().max()
         if not error <= MAX_DIFFERENCE * expected.abs().max().clamp(min=1.0):
             raise CodecError(
                 f"{graph.path}: ONNX Runtime does not compute what PyTorch computes (it differs by "

@@ -81,10 +81,12 @@ class Codebook(nn.Module):
         """
 
     def update_online(self, vectors: Tensor, codes: Tensor) -> None:
-        """Learn from ``vectors [N, d]``, N > 0, and the ``codes [N]`` chosen for them, without a
-        gradient. Default: nothing.
+        """Learn from ``vectors [N, d]`` and the ``codes [N]`` chosen for them, without a gradient.
+        Default: nothing.
 
-        Called once a training step, after the step's entries were looked up.
+        Called once a training step, after the step's entries were looked up. In a distributed run
+        all ranks call it with their part of the batch, which may be empty, and come to the same
+        entries: see :mod:`audiocodec.ranks`.
         """
 
     def freeze(self) -> "FrozenCodebook":

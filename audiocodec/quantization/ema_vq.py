@@ -6,6 +6,7 @@ import pydantic
 import torch
 from torch import Tensor
 
+from audiocodec import ranks
 from audiocodec.quantization.codebook import CodebookConfig, TableCodebook, gaussian_table
 from audiocodec.quantization.kmeans import kmeans
 from audiocodec.quantization.usage import EntryUsage
@@ -46,14 +47,15 @@ class EMAVQCodebook(TableCodebook):
 
             ``e + (1 - decay) (sum of the vectors - their number e) / c``
 
-        which leaves an entry that was not chosen exactly where it is.
+        which leaves an entry that was not chosen exactly where it is. The sums are those of all
+        ranks.
         """
         seen = self.usage.add(codes)
-        sums = torch.zeros_like(self.entries).index_add_(0, codes, vectors)
-        rate = (1 - self.usage.decay) * (self.size / len(codes))
+        sums = ranks.total(torch.zeros_like(self.entries).index_add_(0, codes, vectors))
+        rate = (1 - self.usage.decay) * (self.size / int(seen.sum()))
         move = (sums - seen.unsqueeze(1) * self.entries) * rate
         self.entries += move / self.usage.counts.clamp(min=1e-12).unsqueeze(1)
-        dead, fresh = self.usage.reset_dead(vectors, codes)
+        dead, fresh = self.usage.reset_dead(vectors, seen)
         self.entries[dead] = fresh
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from audiocodec import ranks
 from audiocodec.errors import CodecError
 from audiocodec.quantization.family import codebook_config
 from audiocodec.quantization.residual import ResidualQuantizer, ResidualQuantizerConfig
@@ -109,7 +110,7 @@ class QuantizerLayer(nn.Module):
                 f"{type(self).__name__}: its entries cannot be fitted to vectors that vary too "
                 f"little ({error}); give it more varied batches, or initialisation='random'"
             ) from None
-        if _ranks() > 1:
+        if ranks.world_size() > 1:
             for tensor in [*self.parameters(), *self.buffers()]:
                 distributed.broadcast(tensor.data, 0)
         self.started.fill_(True)
@@ -137,10 +138,11 @@ class QuantizerLayer(nn.Module):
                 "initialisation='random'"
             )
         in_use = num_quantizers or self.num_quantizers
-        if len(vectors):
+        if len(vectors) or (self.training and ranks.world_size() > 1):  # all ranks learn together
             output = self.quantizer(vectors.T.unsqueeze(0), in_use)
             outputs = output.latents[0].T
-            codes, losses = output.codes[0].T, output.stage_losses
+            codes = output.codes[0].T
+            losses = output.stage_losses if len(vectors) else vectors.new_zeros(in_use)
         else:
             outputs, losses = vectors, vectors.new_zeros(in_use)
             codes = torch.empty(0, in_use, dtype=torch.int64, device=x.device)
@@ -218,10 +220,8 @@ class QuantizerLayer(nn.Module):
             return
         self._seen.append(vectors)
         count = sum(map(len, self._seen))
-        if _ranks() > 1:  # one rank may have fewer valid vectors; all fit at the same step
-            least = torch.tensor(count, device=vectors.device)
-            distributed.all_reduce(least, distributed.ReduceOp.MIN)
-            count = int(least)
+        # One rank may have fewer valid vectors; all fit at the same step.
+        count = int(ranks.least(torch.tensor(count, device=vectors.device)))
         enough = count >= self.start_vectors
         if enough or (count >= 2 and not self._fitted):
             self.initialise(torch.cat(self._seen))
@@ -236,9 +236,3 @@ def _take_over(layer: nn.Module, _: object) -> None:
     layer._fitted = bool(layer.started)
     if layer._fitted:
         layer._starts, layer._seen = [], []
-
-
-def _ranks() -> int:
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_world_size()
-    return 1

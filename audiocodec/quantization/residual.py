@@ -18,6 +18,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from audiocodec import ranks
 from audiocodec.config import Config
 from audiocodec.errors import NotFiniteError
 from audiocodec.quantization.codebook import CodebookConfig
@@ -133,21 +134,24 @@ class ResidualQuantizer(nn.Module):
         """Quantise for training.
 
         ``num_codebooks`` may be int64 ``[B]``: one number for each item (codebook dropout).
-        In training mode, with gradients, codebooks that update online do so here.
+        In training mode, with gradients, codebooks that update online do so here, and ranks agree.
 
         Raises:
-            NotFiniteError: latents, or the residual of a stage, are not finite.
+            NotFiniteError: latents, or the residual of a stage, are not finite, on any rank.
         """
         with full_precision(latents):
             return self._forward(latents, num_codebooks)
 
     def _forward(self, latents: Tensor, num_codebooks: int | Tensor | None) -> Quantized:
+        learning = self.training and torch.is_grad_enabled()
         in_use = num_codebooks if isinstance(num_codebooks, Tensor) else None
         if not isinstance(num_codebooks, Tensor):
             most = num_codebooks
-        else:  # all of them on a GPU: reading the number would wait for it
-            most = None if num_codebooks.is_cuda else int(num_codebooks.max())
-        steps = list(self._steps(latents, most))
+        elif num_codebooks.is_cuda:  # reading the number would wait for the GPU
+            most = None
+        else:
+            most = int(ranks.most(num_codebooks.max()) if learning else num_codebooks.max())
+        steps = list(self._steps(latents, most, learning))
         used, losses = [], []
         for index, (stage, step) in enumerate(zip(self.stages, steps, strict=False)):
             residual, quantized = step.residual, step.quantized
@@ -157,11 +161,13 @@ class ResidualQuantizer(nn.Module):
                 residual, quantized = residual * on, quantized * on
             used.append(quantized)
             losses.append(stage.codebook.loss(residual, quantized))
-        if self.updates_online and self.training and torch.is_grad_enabled():
+        if self.updates_online and learning:
             for index, (stage, step) in enumerate(zip(self.stages, steps, strict=False)):
                 active = slice(None) if in_use is None else in_use > index
                 stage.update_online(step.residual[active], step.codes[active])
-        stages_in_use = len(steps) if in_use is None else in_use.float().mean()
+        stages_in_use: int | Tensor = len(steps)
+        if in_use is not None:
+            stages_in_use = ranks.mean(in_use.float().mean()) if learning else in_use.float().mean()
         residuals = [step.residual for step in steps] + [steps[-1].residual - steps[-1].quantized]
         return Quantized(
             latents=self.estimate(latents, self._join(used)),
@@ -190,7 +196,9 @@ class ResidualQuantizer(nn.Module):
             if number < self.num_codebooks:
                 residual = residual - stage.decode(stage.encode(residual.T.unsqueeze(0)))[0].T
 
-    def _steps(self, latents: Tensor, num_codebooks: int | None) -> Iterator[StageStep]:
+    def _steps(
+        self, latents: Tensor, num_codebooks: int | None, learning: bool = False
+    ) -> Iterator[StageStep]:
         """The search of training. Each stage codes the latents less the detached outputs of the
         stages before it."""
         residual = self._centred(latents)
@@ -199,7 +207,7 @@ class ResidualQuantizer(nn.Module):
             quantized = stage.decode(codes)
             yield StageStep(residual, codes, quantized)
             residual = residual - quantized.detach()
-        self._check_finite(latents, residual, num_codebooks)
+        self._check_finite(latents, residual, num_codebooks, learning)
 
     def _centred(self, latents: Tensor) -> Tensor:
         """What the stages code: ``[B, D, F]`` less the center, never below float32."""
@@ -210,16 +218,21 @@ class ResidualQuantizer(nn.Module):
         return reduce(torch.add, quantized) + self.center
 
     @torch.no_grad()
-    def _check_finite(self, latents: Tensor, residual: Tensor, num_codebooks: int | None) -> None:
-        """Raise, naming the stage, unless ``residual`` is finite.
+    def _check_finite(
+        self, latents: Tensor, residual: Tensor, num_codebooks: int | None, learning: bool
+    ) -> None:
+        """Raise, naming the stage, unless ``residual`` is finite; while learning, on every rank.
 
         A value that is not finite stays so from stage to stage, so the last residual shows it.
         While a CUDA graph is recorded, no value can be read; the outputs are not finite then, too.
         """
         if residual.is_cuda and torch.cuda.is_current_stream_capturing():
             return
-        if bool(residual.isfinite().all()):
+        finite = residual.isfinite().all()
+        if bool(ranks.least(finite.int()) if learning else finite):
             return
+        if bool(finite):
+            raise NotFiniteError("quantizer: the latents of another rank are not all finite")
         residual = self._centred(latents)
         if not bool(residual.isfinite().all()):
             raise NotFiniteError(

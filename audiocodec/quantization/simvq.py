@@ -84,8 +84,7 @@ class SimVQCodebook(TableCodebook):
         """A dead entry is reset through the map: ``c = (vector - b) W^-1``."""
         if self.usage is None:
             return
-        self.usage.add(codes)
-        dead, fresh = self.usage.reset_dead(vectors, codes)
+        dead, fresh = self.usage.reset_dead(vectors, self.usage.add(codes))
         if len(dead):
             self.frozen[dead] = torch.linalg.solve(self.matrix(), fresh - self.bias, left=False)
 

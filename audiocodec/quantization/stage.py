@@ -9,6 +9,7 @@ Shapes: ``B`` batch, ``D`` latent_dim, ``F`` frames, ``N`` vectors, ``d`` codebo
 import torch
 from torch import Tensor, nn
 
+from audiocodec import ranks
 from audiocodec.quantization.codebook import CodebookConfig
 from audiocodec.quantization.family import build_codebook
 
@@ -36,7 +37,7 @@ class Stage(nn.Module):
     @torch.no_grad()
     def update_online(self, residual: Tensor, codes: Tensor) -> None:
         """Update the codebook from a residual ``[B, D, F]`` and its codes ``[B, F]``."""
-        if codes.numel():
+        if int(ranks.total(torch.tensor(codes.numel(), device=codes.device))):
             self.codebook.update_online(self._project(as_rows(residual)), codes.flatten())
 
     @torch.no_grad()

@@ -18,8 +18,8 @@ from audiocodec.errors import CodecError
 from audiocodec.training.pace import Pace
 from audiocodec.training.recipe import Recipe
 
-TIMED = ("validation", "checkpoint", "initialisation")
-"""What is measured beside steps: seconds of one validation, one checkpoint, one frame."""
+TIMED = ("validation", "checkpoint", "initialisation", "scores")
+"""What is measured beside steps: seconds of one validation, one checkpoint, one frame, one clip."""
 
 Clock = Callable[[], float]
 
@@ -42,6 +42,9 @@ INTERRUPTION_SHARE = 0.02
 
 INITIALISATION_SHARE = 0.1
 """Share of the budget for all initialisations of the codebooks: they use fewer frames if needed."""
+
+SCORES_SHARE = 0.03
+"""Largest share of the budget for the table of scores at the end: it has fewer clips if needed."""
 
 STEPS_PER_READING = 8
 """On a GPU: training steps that are started before the clock is read, but at the end each."""
@@ -83,6 +86,7 @@ class BudgetPace(Pace):
         self._interrupted = 0.0  # seconds since then of validations, checkpoints, initialisations
         self._costs: dict[str, float] = {}  # of what is in TIMED
         self._finished: dict[str, float] = {}  # the clock when the last of each was finished
+        self._scored_clips = 0
         self._waiting: set[str] = set()  # validations and checkpoints that were put off
 
     @property
@@ -100,9 +104,10 @@ class BudgetPace(Pace):
 
     @property
     def _reserve(self) -> float:
-        """Seconds for the last validation and the last checkpoint."""
-        costs = self._costs
-        return RESERVE * (costs.get("validation", 0.0) + costs.get("checkpoint", 0.0))
+        """Seconds for the last validation, the last checkpoint and the table of scores."""
+        costs = [self._costs.get(what, 0.0) for what in ("validation", "checkpoint")]
+        scores = self._scored_clips * self._costs.get("scores", 0.0)
+        return RESERVE * (sum(costs) + scores)
 
     @property
     def _left(self) -> float:
@@ -166,8 +171,17 @@ class BudgetPace(Pace):
         frames = int(self._initialisation_seconds / max(self._costs["initialisation"], 1e-12))
         return min(wanted, max(frames, least)) if 3 * frames >= least else 0
 
+    def has_timed(self, what: str) -> bool:
+        return what in self._costs
+
+    def scored_clips(self, wanted: int) -> int:
+        if "scores" in self._costs:
+            most = SCORES_SHARE * self.seconds / max(self._costs["scores"], 1e-9)
+            self._scored_clips = min(wanted, int(most))
+        return self._scored_clips
+
     @contextmanager
-    def timing(self, what: str, amount: float = 1.0) -> Iterator[None]:
+    def timing(self, what: str, amount: float = 1.0, is_whole: bool = True) -> Iterator[None]:
         if self._wait is not None:
             self._wait()
         began = self._clock()
@@ -175,7 +189,8 @@ class BudgetPace(Pace):
         if self._wait is not None:
             self._wait()
         self._finished[what] = self._clock()
-        self._costs[what] = (self._finished[what] - began) / amount
+        if is_whole:
+            self._costs[what] = (self._finished[what] - began) / amount
         self._interrupted += self._finished[what] - began
 
     def check(self, resume: str) -> None:
@@ -214,12 +229,18 @@ class BudgetPace(Pace):
         self._costs = {what: state[what] for what in TIMED if what in state}
 
 
-def pace_of(recipe: Recipe, device: torch.device | str = "cpu", began: float | None = None) -> Pace:
+def pace_of(
+    recipe: Recipe,
+    device: torch.device | str = "cpu",
+    began: float | None = None,
+    clock: Clock = time.monotonic,
+) -> Pace:
     """The pace that the recipe asks for.
 
     Args:
         device: where the steps are computed.
-        began: when this process began, by ``time.monotonic``; a budget counts from then on.
+        began: when this process began, by that clock; a budget counts from then on.
+        clock: seconds.
     """
     schedule = recipe.schedule
     if schedule.budget is None:
@@ -227,4 +248,4 @@ def pace_of(recipe: Recipe, device: torch.device | str = "cpu", began: float | N
     on_gpu = torch.device(device).type == "cuda"
     initialisations = len(schedule.initialisation_steps)
     wait = torch.cuda.synchronize if on_gpu else None
-    return BudgetPace(schedule.steps, schedule.budget, initialisations, began, wait=wait)
+    return BudgetPace(schedule.steps, schedule.budget, initialisations, began, clock, wait)

@@ -1,6 +1,11 @@
-"""A run's checkpoints: saved whole, loaded, rolled back to; and the weights a run starts from."""
+"""A run's checkpoints: saved whole, loaded, rolled back to.
 
-import sys
+A checkpoint is a copy of the state, which takes the run a moment, and its writing, which a thread
+can do while the run goes on.
+"""
+
+import copy
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -8,17 +13,18 @@ from typing import Any
 
 import torch
 
-from audiocodec.checkpoint import WEIGHTS_NAME, save_codec
+from audiocodec.checkpoint import save_codec
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
 from audiocodec.training.runfolder import (
     DISCRIMINATORS_NAME,
+    KEPT_NAME,
     MODEL_NAME,
     STATE_NAME,
     resume_command,
 )
 from audiocodec.training.step import TrainingStep
-from audiocodec.weights import load_weights, read_weights, save_weights
+from audiocodec.weights import save_weights
 
 MAX_ROLLBACKS = 3
 """Rollbacks to one checkpoint, after which the run ends."""
@@ -52,32 +58,65 @@ class Checkpoints:
         self.folder = folder
         self.training = training
         self.saved_step: int | None = None
+        """The step of the checkpoint that is whole on the disk."""
+        self._model = copy.deepcopy(training.average.codec).cpu()
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
         self._rollbacks = 0
         self._rolled_back_to: int | None = None
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: Progress, in_background: bool = False) -> None:
         """Write ``state.pt``, the discriminators and the model, each whole.
+
+        With ``schedule.keep_models`` the model is also kept as it is now, in a folder of its own.
+
+        Args:
+            in_background: do not wait. The next :meth:`save` or :meth:`finish` does, and raises
+                the error of this one.
 
         Raises:
             CodecError: one of them cannot be written; it is then as it was before.
         """
-        training = self.training
+        self.finish()
+        self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "step": progress.step,
             "reseed": progress.reseed,
             "problem": progress.problem,
             "pace": progress.pace,
-            **training.state_dict(),
+            **_copied(self.training.state_dict()),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._pending = self._writer.submit(self._write, state)
+        if not in_background:
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is written.
+
+        Raises:
+            CodecError: it cannot be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def check(self) -> None:
+        """Raise the :class:`CodecError` of a checkpoint that could not be written, if known."""
+        if self._pending is not None and self._pending.done():
+            self.finish()
+
+    def _write(self, state: dict[str, Any]) -> None:
         target = self.folder / STATE_NAME
         try:
             with replacing(target) as path, writing(target):
                 _save_state(state, path, target)
-            if training.discriminators is not None:
-                discriminators = training.discriminators.state_dict()
-                save_weights(discriminators, self.folder / DISCRIMINATORS_NAME)
-            save_codec(training.average.codec, self.folder / MODEL_NAME)
+            if "discriminators" in state:
+                save_weights(state["discriminators"], self.folder / DISCRIMINATORS_NAME)
+            self._model.load_state_dict(state["ema"])
+            save_codec(self._model, self.folder / MODEL_NAME)
+            if self.training.recipe.schedule.keep_models:
+                kept = self.folder / KEPT_NAME / str(state["step"])
+                save_codec(self._model, kept, name=f"{self._model.name}-{state['step']}")
         except CodecError as error:
             whole = (
                 ""
@@ -88,7 +127,17 @@ class Checkpoints:
                 )
             )
             raise CodecError(f"{error}{whole}") from None
-        self.saved_step = progress.step
+        self.saved_step = state["step"]
+
+    @property
+    def remedy(self) -> str:
+        """How a run that ends now can be continued."""
+        if self.saved_step is None:
+            return f"{self.folder} has no checkpoint yet: start it again"
+        return (
+            f"the checkpoint of step {self.saved_step} is whole, continue from it with "
+            f"{resume_command(self.folder)}"
+        )
 
     def load(self) -> Progress:
         """Load ``state.pt``.
@@ -125,6 +174,7 @@ class Checkpoints:
         Raises:
             CodecError: there is no checkpoint, or the run was rolled back to it too often.
         """
+        self.finish()
         if self.saved_step is None:
             raise CodecError(
                 f"{self.folder}: the loss is not finite from the beginning; lower "
@@ -146,28 +196,28 @@ class Checkpoints:
         return progress
 
 
-def load_initial_weights(training: TrainingStep, model: Path) -> None:
-    """Load the weights of the folder ``model`` before a run's first step.
+class FollowingCheckpoints(Checkpoints):
+    """Writes nothing: rank 0 does. It knows what was written, and loads it."""
 
-    The codebooks are not loaded if they are initialised at step 0. Discriminators are loaded from
-    the model's folder or from the folder above it, as far as they are known there.
+    def save(self, progress: Progress, in_background: bool = False) -> None:
+        self.saved_step = progress.step
 
-    Raises:
-        CodecError: a file is damaged, or the model has another architecture.
-    """
-    codec, discriminators = training.codec, training.discriminators
-    if 0 in training.recipe.schedule.initialisation_steps:
-        load_weights(codec.encoder, model / WEIGHTS_NAME, "encoder.")
-        load_weights(codec.decoder, model / WEIGHTS_NAME, "decoder.")
-    else:
-        load_weights(codec, model / WEIGHTS_NAME)
-    training.average.reset()
-    files = (folder / DISCRIMINATORS_NAME for folder in (model, model.parent))
-    file = next((path for path in files if path.is_file()), None)
-    if discriminators is not None and file is not None:
-        new = discriminators.load_known(read_weights(file))
-        if new:
-            print(f"{file}: has no weights for {', '.join(new)}: they are random", file=sys.stderr)
+
+def checkpoints_of(folder: Path, training: TrainingStep) -> Checkpoints:
+    """The checkpoints of this process: rank 0 writes them."""
+    kind = Checkpoints if training.processes.leads else FollowingCheckpoints
+    return kind(folder, training)
+
+
+def _copied(value: Any) -> Any:
+    """The same with every tensor copied to the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
 
 
 def _save_state(state: dict[str, Any], path: Path, target: Path) -> None:

@@ -25,19 +25,22 @@ def clip_to_usual(optimizer: torch.optim.Optimizer, most: float) -> Tensor:
     """
     gradients: list[Tensor] = []
     moments: list[Tensor] = []
-    corrections: list[Tensor] = []
+    powers: list[Tensor] = []
     for group in optimizer.param_groups:
+        steps: list[Tensor] = []
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
             gradients.append(parameter.grad)
             state = optimizer.state.get(parameter)
-            steps = state["step"] if state else parameter.grad.new_zeros(())
-            moments.append(state["exp_avg_sq"] if state else steps)
-            corrections.append(1 - group["betas"][1] ** steps)
+            steps.append(state["step"] if state else parameter.grad.new_zeros(()))
+            moments.append(state["exp_avg_sq"] if state else steps[-1])
+        if steps:
+            powers += torch._foreach_pow(group["betas"][1], steps)
     norms = torch.stack(torch._foreach_norm(gradients))
     squares = torch.stack(torch._foreach_norm(moments, 1))
-    limits = most * (squares / torch.stack(corrections).to(squares)).sqrt()
+    corrections = 1 - torch.stack(powers)
+    limits = most * (squares / corrections.to(squares)).sqrt()
     limits = limits.where(limits > 0, torch.inf)  # without moments: 0, or NaN as 0 / 0
     scales = (limits / norms.clamp(min=MIN_NORM)).clamp(max=1.0)
     torch._foreach_mul_(gradients, list(scales.unbind()))

@@ -5,13 +5,43 @@ as a CUDA graph, they start with one call (docs/performance.md).
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from audiocodec.training.memory import is_out_of_memory
+
 WARM_UP_CALLS = 3
 """Calls before the recording, in which libraries choose kernels and state is created."""
+
+MAX_GRAPHS = 64
+"""Variants of a step that are recorded. Others run kernel by kernel."""
+
+Function = Callable[..., dict[str, Tensor]]
+
+
+class Graphs:
+    """Functions as CUDA graphs, one for each variant. They share memory: one runs at a time."""
+
+    def __init__(self) -> None:
+        self.by_variant: dict[Hashable, CUDAGraphStep] = {}
+        self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
+
+    def of(self, variant: Hashable, function: Function) -> Function:
+        """``function`` of one variant, which is to be called instead of it from now on."""
+        if variant not in self.by_variant and len(self.by_variant) < MAX_GRAPHS:
+            if self._pool is None:
+                self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+            self.by_variant[variant] = CUDAGraphStep(function, self._pool, self._stream)
+        return self.by_variant.get(variant, function)
+
+    def clear(self) -> None:
+        """Forget all of them and their memory: the tensors they hold are no longer in use."""
+        self.by_variant.clear()
+        self._pool = None
 
 
 class CUDAGraphStep:
@@ -20,13 +50,21 @@ class CUDAGraphStep:
     At every call the function must do the same to the same tensors and read no tensor's value. It
     returns scalars by name; they are valid until the next call. Inputs keep their shapes. If the
     function cannot be recorded, a line on stderr says why, and it runs kernel by kernel.
+
+    Args:
+        pool: memory that graphs share of which no two run at the same time, and which leave nothing
+            in it for one another.
+        stream: on which the function is recorded; by default one of its own.
     """
 
-    def __init__(self, function: Callable[..., dict[str, Tensor]]) -> None:
+    def __init__(
+        self, function: Function, pool: Any = None, stream: torch.cuda.Stream | None = None
+    ) -> None:
         self.function = function
+        self._pool = pool
         self.recorded = False
         self._calls = 0
-        self._stream = torch.cuda.Stream()
+        self._stream = torch.cuda.Stream() if stream is None else stream
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: list[Tensor] = []
         self._outputs: dict[str, Tensor] = {}
@@ -51,9 +89,11 @@ class CUDAGraphStep:
         self._inputs = [given.clone() for given in inputs]
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 self._outputs = self.function(*self._inputs)
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             reason = (str(error).splitlines() or [""])[0]
             print(f"no CUDA graph, steps run kernel by kernel: {reason}", file=sys.stderr)
             return

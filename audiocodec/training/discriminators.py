@@ -43,7 +43,12 @@ class DiscriminatorConfig(Config):
     update_every: Positive = pydantic.Field(2, description="steps from one update to the next")
     per_step: Positive | None = pydantic.Field(
         None,
-        description="discriminators used in a step, drawn at random for each step; null: all",
+        description="discriminators used in a step, in turn, spread over them; null: all",
+    )
+    shared_pass: bool = pydantic.Field(
+        False,
+        description="in steps that update the discriminators, the codec learns from them as they "
+        "are before that: one pass over reference and reconstruction serves both",
     )
     learning_rate: Annotated[float, pydantic.Field(gt=0, le=1)] = 3e-4
     stft_windows: tuple[Annotated[int, pydantic.Field(ge=16, le=65_536)], ...] = (1024, 512, 256)
@@ -150,6 +155,13 @@ class Discriminators(nn.Module):
             else:
                 new.append(name)
         return new
+
+
+def both_maps(maps: FeatureMaps) -> tuple[FeatureMaps, FeatureMaps]:
+    """The maps of the first and of the second half of a batch."""
+    halves = [[layer.chunk(2) for layer in layers] for layers in maps]
+    first, second = ([[half[n] for half in layers] for layers in halves] for n in (0, 1))
+    return first, second
 
 
 def _layer_outputs(x: Tensor, layers: nn.ModuleList, output: nn.Module) -> list[Tensor]:

@@ -10,6 +10,7 @@ from audiocodec.errors import CodecError
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.optim import clear_state
 from audiocodec.training.pace import Pace
+from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.schedule import is_quantizing
 from audiocodec.training.step import TrainingStep
@@ -56,7 +57,7 @@ def initialise_in_time(
 def initialise_codebooks(
     training: TrainingStep, batch: Callable[[int], Batch], step: int, frames: int | None = None
 ) -> None:
-    """Initialise all codebooks before ``step``, on latents of audible frames.
+    """Initialise all codebooks before ``step``, on latents of audible frames of all processes.
 
     The averaged weights become equal to the current ones, and the optimiser's moments of the
     quantiser become 0.
@@ -68,18 +69,22 @@ def initialise_codebooks(
     Raises:
         CodecError: too few audible frames, or latents that vary too little.
     """
-    recipe, codec = training.recipe, training.codec
+    recipe, codec, processes = training.recipe, training.codec, training.processes
     wanted = recipe.schedule.initialisation_frames if frames is None else frames
-    latents = audible_latents(codec, recipe, lambda n: batch(FIRST_BATCH + 1000 * step + n), wanted)
+    latents = audible_latents(
+        codec, recipe, lambda n: batch(FIRST_BATCH + 1000 * step + n), wanted, processes
+    )
     generator = torch.Generator().manual_seed(recipe.seed)
     try:
-        with torch.no_grad():
-            codec.quantizer.initialise(latents, generator)
+        if processes.leads:
+            with torch.no_grad():
+                codec.quantizer.initialise(latents, generator)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise CodecError(
             "schedule.initialisation_steps: the codebooks cannot be initialised on the latents of "
             f"step {step}, which vary too little ({error}); use more varied audio"
         ) from None
+    processes.spread(codec.quantizer)
     training.average.reset()
     clear_state(training.optimizer, codec.quantizer)
     training.usage.read()
@@ -87,7 +92,11 @@ def initialise_codebooks(
 
 @torch.no_grad()
 def audible_latents(
-    codec: Codec, recipe: Recipe, batch: Callable[[int], Batch], wanted: int
+    codec: Codec,
+    recipe: Recipe,
+    batch: Callable[[int], Batch],
+    wanted: int,
+    processes: Processes | None = None,
 ) -> Tensor:
     """Latents of ``wanted`` or a few more audible frames, ``[N, D]``.
 
@@ -96,6 +105,7 @@ def audible_latents(
     Raises:
         CodecError: fewer than two frames are audible.
     """
+    processes = processes or Processes()
     schedule, data, hop = recipe.schedule, recipe.data, codec.hop_length
     threshold = 10 ** (data.silence_threshold_db / 20)
     frames_per_batch = data.segment_seconds * codec.frame_rate * schedule.batch_size
@@ -103,9 +113,10 @@ def audible_latents(
     found = 0
     for number in range(1000 + round(4 * wanted / frames_per_batch)):
         audio, reference = batch(number)
-        latents = codec.latents(audio).transpose(1, 2)
+        latents = processes.gather(codec.latents(audio).transpose(1, 2))
         whole = reference[..., : reference.shape[-1] // hop * hop].unflatten(-1, (-1, hop))
-        audible = whole.square().mean(dim=-1).sqrt().squeeze(1) > threshold
+        levels = processes.gather(whole.square().mean(dim=-1).sqrt().squeeze(1))
+        audible = levels > threshold
         frames.append(latents[:, : audible.shape[1]][audible].float())
         found += len(frames[-1])
         if found >= wanted or (not found and number >= MAX_SILENT_BATCHES):

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -16,13 +16,42 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        words = ("can't allocate memory", "not enough memory", "out of memory")
-        if isinstance(error, RuntimeError) and not any(w in str(error) for w in words):
+        if not is_out_of_memory(error):
             raise
         raise CodecError(
             "schedule.batch_size, data.segment_seconds: memory is exhausted; lower them, or the "
             f"codec's channels ({(str(error).splitlines() or ['out of memory'])[0]})"
         ) from None
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory is exhausted, or came of one that does.
+
+    PyTorch has its own class of them for GPUs alone; when a CUDA graph is recorded, the error is
+    another one that follows.
+    """
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    while error is not None:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return True
+        if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
+            return True
+        error = error.__context__
+    return False
+
+
+def memory_shortage_in(function: Callable[[], object]) -> str:
+    """Call ``function``. Returns why memory did not suffice for it; empty if it did.
+
+    The error is gone then, with the tensors of the frames that it went through.
+    """
+    try:
+        function()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return (str(error).splitlines() or ["out of memory"])[0]
+    return ""
 
 
 def peak_memory(device: torch.device) -> int | None:

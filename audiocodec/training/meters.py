@@ -6,6 +6,13 @@ import torch
 from torch import Tensor
 
 
+def kept(tensor: Tensor | None, value: Tensor) -> Tensor:
+    """``value`` in ``tensor``, which a recorded step of a GPU writes to; a new one at first."""
+    if tensor is None or tensor.shape != value.shape:
+        return value.detach().clone()
+    return tensor.copy_(value.detach())
+
+
 class UsageMeter:
     """Counts how often each entry of each codebook is chosen."""
 

@@ -16,7 +16,10 @@ from audiocodec.errors import CodecError
 from audiocodec.extras import import_extra
 from audiocodec.paths import replacing, writing
 from audiocodec.pictures import Coding, draw_coding, draw_spectrograms
+from audiocodec.progress import progress_hidden
 from audiocodec.training.health import collapsed_stages
+from audiocodec.training.pace import Pace
+from audiocodec.training.processes import Processes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,6 +156,61 @@ class Monitor:
             self._warn(self._board_path, failure.exc_value)
         else:
             self._thread_hook(failure)
+
+
+class SilentMonitor(Monitor):
+    """Writes nothing: that of a process that is not rank 0."""
+
+    def __init__(self) -> None:
+        pass
+
+    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def note(self, step: int, text: str) -> None:
+        pass
+
+    def watch(self, step: int, usage: Sequence[float]) -> None:
+        pass
+
+    def audio(
+        self,
+        step: int,
+        clips: Mapping[str, Tensor],
+        sample_rate: int,
+        coding: Coding | None = None,
+    ) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def open_monitor(folder: Path, step: int, processes: Processes, notes: list[str]) -> Monitor:
+    """The log of a run, which rank 0 writes. It takes the ``notes`` that were made before."""
+    monitor = Monitor(folder, step) if processes.leads else SilentMonitor()
+    for note in notes:
+        monitor.note(step, note)
+    notes.clear()
+    return monitor
+
+
+def show_numbers(step: int, numbers: Mapping[str, float]) -> None:
+    """Print the scores of a validation, unless there are none or progress is hidden."""
+    if numbers and not progress_hidden():
+        shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
+        tqdm.write(f"step {step}: {shown}", file=sys.stderr)
+
+
+def run_bar(pace: Pace, show: bool = True) -> tqdm:  # type: ignore[type-arg]
+    """The progress bar of a run, in steps or in seconds of its budget."""
+    return tqdm(
+        total=round(pace.length),
+        initial=round(pace.done),
+        unit=pace.unit,
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+        disable=progress_hidden() or not show,
+    )
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -68,9 +68,23 @@ class Pace:
         """Frames for which there is time in an initialisation; 0 if it has to be left out."""
         return wanted
 
-    def timing(self, what: str, amount: float = 1.0) -> AbstractContextManager[None]:
-        """A block that does ``amount`` units of something whose time has to be known."""
+    def timing(
+        self, what: str, amount: float = 1.0, is_whole: bool = True
+    ) -> AbstractContextManager[None]:
+        """A block that does ``amount`` units of something whose time has to be known.
+
+        Args:
+            is_whole: whether nothing of it goes on in the background afterwards.
+        """
         return nullcontext()
+
+    def has_timed(self, what: str) -> bool:
+        """Whether the time that something takes is known, or need not be."""
+        return True
+
+    def scored_clips(self, wanted: int) -> int:
+        """Clips for which there is time in the table of scores at the end; 0: no table."""
+        return 0
 
     def numbers(self) -> dict[str, float]:
         """What the log says about the pace."""

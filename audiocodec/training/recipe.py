@@ -1,13 +1,14 @@
 """A recipe: all of one training run, typed, bounded and checked before anything runs."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import pydantic
 
 from audiocodec.bundled import bundled_models
 from audiocodec.codec import CodecConfig
 from audiocodec.config import Config
+from audiocodec.training.compute import ComputeConfig, Precision
 from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Duration
 from audiocodec.training.discriminators import DiscriminatorConfig
 from audiocodec.training.losses.config import LossConfig
@@ -69,6 +70,10 @@ class ScheduleConfig(Config):
     log_every: Steps = 50
     validate_every: Steps = 1000
     checkpoint_every: Steps = 500
+    keep_models: bool = pydantic.Field(
+        False,
+        description="keep the model of every checkpoint in models/STEP, for codec compare --choose",
+    )
 
 
 class Recipe(Config):
@@ -80,9 +85,12 @@ class Recipe(Config):
         None,
         description="bundled model or model folder to start from, with its discriminators",
     )
-    precision: Literal["tf32", "bfloat16"] = pydantic.Field(
-        "tf32", description="of the networks on a GPU; losses are float32"
+    precision: Precision = pydantic.Field(
+        "tf32",
+        description="of the networks: tf32 (on a CPU float32), bfloat16, or bfloat16_trunk, which "
+        "leaves first and last layers of encoder and decoder in float32; losses are float32",
     )
+    compute: ComputeConfig = ComputeConfig()
     codec: CodecConfig = CodecConfig()
     data: DataConfig = DataConfig()
     losses: LossConfig = LossConfig()
@@ -104,8 +112,16 @@ class Recipe(Config):
             and model not in bundled_models()
         ):
             model = str(Path(model).expanduser().absolute())
+        models = {
+            name: str(Path(folder).expanduser().absolute())
+            for name, folder in self.losses.models.items()
+        }
         return self.model_copy(
-            update={"data": self.data.model_copy(update=data), "init_from": model}
+            update={
+                "data": self.data.model_copy(update=data),
+                "losses": self.losses.model_copy(update={"models": models}),
+                "init_from": model,
+            }
         )
 
     @pydantic.model_validator(mode="after")

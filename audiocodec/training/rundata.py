@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import torch
 
-from audiocodec.training.data.arrivals import Arrivals, wait_for_audio
+from audiocodec.training.data.arrivals import Arrivals, first_files, wait_for_audio
 from audiocodec.training.data.cache import AudioCache, cache_path
 from audiocodec.training.data.files import Split, data_root
 from audiocodec.training.data.segments import SegmentSampler
+from audiocodec.training.data.tars import unpacked
+from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.runfolder import (
     RECIPE_NAME,
@@ -21,7 +23,7 @@ from audiocodec.training.runfolder import (
     recipe_changes,
 )
 from audiocodec.training.schedule import is_quantizing
-from audiocodec.training.validation import ValidationSet
+from audiocodec.training.validation import NoValidation, ValidationSet
 
 
 class RunData(NamedTuple):
@@ -41,35 +43,58 @@ def open_run_data(
     resume: bool,
     split: Split | None,
     log: Callable[[str], None],
+    processes: Processes | None = None,
 ) -> RunData:
     """Lock the folder, choose and decode the files, and write the list of them.
+
+    Rank 0 does it first; the others find the decoded files.
 
     Args:
         folder: the run's folder; created and locked as soon as all files are found.
         resume: keep the files held out that the run has held out before.
         split: the files; by default those that the recipe names.
+        processes: those that train together; each gets batches of its share.
         log: called with a line about the files, and about what differs from the run's last start.
 
     Raises:
         CodecError: files are missing or cannot be read, or another process trains in the folder.
     """
-    data, sample_rate = recipe.data, recipe.codec.sample_rate
+    processes = processes or Processes()
+    processes.check(recipe)
+    with processes.leader_first():
+        return _open(recipe, folder, device, resume, split, log, processes)
+
+
+def _open(
+    recipe: Recipe,
+    folder: Path,
+    device: torch.device,
+    resume: bool,
+    split: Split | None,
+    log: Callable[[str], None],
+    processes: Processes,
+) -> RunData:
+    cache_folder = cache_folder_of(recipe, folder)
+    data, sample_rate = unpacked(recipe.data, cache_folder), recipe.codec.sample_rate
     root = data_root(data)
     before = RunFiles.read(folder) if resume else None
     is_named_by_recipe = split is None
     if split is None:
         split = wait_for_audio(data, before.held_out_paths(root) if before else ())
     files = RunFiles.of(split, root)
-    cache_folder = Path(data.cache or folder / "cache").expanduser()
-    cache_path(split.training, sample_rate, cache_folder)  # fails if a file is missing
-    hold(folder)
+    whole = cache_path(split.training, sample_rate, cache_folder)  # fails if a file is missing
+    if processes.leads:
+        hold(folder)
     check_folder(folder, resume)  # again: another process may have trained here in between
     if resume:
         _log_changes(recipe, folder, before, files, log)
     if is_named_by_recipe:
         log(split.describe())
         _warn_of_short_run(recipe)
-    cache = AudioCache(split.training, sample_rate, cache_folder)
+    first, later = split.training, list[Path]()
+    if data.watch is not None and not whole.is_file():
+        first, later = first_files(split.training)
+    cache = AudioCache(first, sample_rate, cache_folder)
     if data.cache is None:
         for old in set(cache_folder.glob("*.int16")) - {cache.path}:
             old.unlink(missing_ok=True)
@@ -77,13 +102,22 @@ def open_run_data(
     known = [*split.training, *split.held_out, *(before.held_out_paths(root) if before else ())]
     arrivals = None
     if data.watch is not None:
-        arrivals = Arrivals(data, known, sample_rate, cache_folder)
-    seed = recipe.seed
-    sampler = SegmentSampler(cache, data, sample_rate, batch_size, seed, device, arrivals)
-    validation = ValidationSet(split.held_out, sample_rate, recipe.losses)
+        arrivals = Arrivals(data, known, sample_rate, cache_folder, later)
+    sampler = SegmentSampler(
+        cache, data, sample_rate, batch_size, recipe.seed, device, arrivals, processes.share
+    )
+    kind = ValidationSet if processes.leads else NoValidation
+    validation = kind(split.held_out, sample_rate, recipe.losses)
+    if not processes.leads:
+        return RunData(sampler, validation, [])
     files.held_out |= before.held_out if before else {}
     files.write(folder)
     return RunData(sampler, validation, cache.skipped)
+
+
+def cache_folder_of(recipe: Recipe, folder: Path) -> Path:
+    """Where a run in ``folder`` keeps decoded audio."""
+    return Path(recipe.data.cache or folder / "cache").expanduser()
 
 
 def _log_changes(

@@ -4,7 +4,9 @@ recipe.yaml                 the recipe, every default written out; used to resum
 files.json                  the files that were trained on and held out
 state.pt                    everything that resuming needs
 model/                      the averaged weights as a model folder, for `--model`
+models/STEP/                the same at every checkpoint, with `schedule.keep_models`
 discriminators.safetensors  the discriminators, for `init_from`
+scores.csv                  scores of the finished model, if the run had a budget
 log.jsonl, tensorboard/     the log
 cache/                      decoded audio, unless `data.cache` names another folder
 lock                        locked while a process trains here
@@ -27,8 +29,10 @@ from audiocodec.training.recipe import Recipe
 RECIPE_NAME = "recipe.yaml"
 STATE_NAME = "state.pt"
 MODEL_NAME = "model"
+KEPT_NAME = "models"
 DISCRIMINATORS_NAME = "discriminators.safetensors"
 FILES_NAME = "files.json"
+SCORES_NAME = "scores.csv"
 LOCK_NAME = "lock"
 
 _held: dict[str, BinaryIO] = {}
@@ -124,6 +128,12 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
     target = folder / RECIPE_NAME
     with replacing(target) as path, writing(target):
         path.write_text(recipe.to_yaml(), encoding="utf-8")
+
+
+def begin(folder: Path, recipe: Recipe) -> None:
+    """Hold the folder, and write the recipe into it."""
+    hold(folder)
+    write_recipe(folder, recipe)
 
 
 def recipe_changes(before: Recipe, after: Recipe) -> list[str]:

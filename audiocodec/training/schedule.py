@@ -10,10 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from audiocodec.training.draws import drawn_set
 from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.recipe import Recipe
 
-CODEBOOK_SEED_STRIDE, DISCRIMINATOR_SEED_STRIDE = 1_000_003, 1_000_033
+CODEBOOK_SEED_STRIDE = 1_000_003
 """Difference between the seeds of two consecutive steps' random choices."""
 
 
@@ -27,6 +28,8 @@ class StepVariant(NamedTuple):
     discriminators: tuple[str, ...]
     """Names of the discriminators that are used."""
     updates_discriminators: bool
+    windows: tuple[int, ...]
+    """Places of the windows of the spectral losses in ``losses.window_lengths``."""
 
 
 def step_variant(
@@ -44,6 +47,7 @@ def step_variant(
         updates_discriminators=(
             settings is not None and adversarial and step % settings.update_every == 0
         ),
+        windows=windows_in_use(recipe, step),
     )
 
 
@@ -104,9 +108,17 @@ def codebooks_in_use(recipe: Recipe, step: int, batch_size: int) -> Tensor | Non
 def discriminators_in_use(recipe: Recipe, step: int, names: tuple[str, ...]) -> tuple[str, ...]:
     """The ``discriminators.per_step`` of all discriminators' ``names`` that a step uses."""
     count = recipe.discriminators.per_step if recipe.discriminators else None
-    generator = torch.Generator().manual_seed(recipe.seed + DISCRIMINATOR_SEED_STRIDE * step)
-    order = torch.randperm(len(names), generator=generator).tolist()
-    return names if count is None else tuple(names[i] for i in order[:count])
+    if count is None or count >= len(names):
+        return names
+    return tuple(names[i] for i in drawn_set(len(names), count, recipe.seed, step))
+
+
+def windows_in_use(recipe: Recipe, step: int) -> tuple[int, ...]:
+    """The ``losses.windows_per_step`` of the windows of the spectral losses that a step uses."""
+    count, every = recipe.losses.windows_per_step, len(recipe.losses.window_lengths)
+    if count is None or count >= every:
+        return tuple(range(every))
+    return drawn_set(every, count, recipe.seed + 1, step)
 
 
 def is_quantizing(recipe: Recipe, position: float) -> bool:

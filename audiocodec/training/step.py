@@ -12,13 +12,15 @@ from torch import Tensor
 
 from audiocodec.codec import Codec
 from audiocodec.errors import NotFiniteError
+from audiocodec.training.adversary import share_pass, update_discriminators
 from audiocodec.training.clipping import clip_to_usual
-from audiocodec.training.cudagraph import CUDAGraphStep
+from audiocodec.training.compute import prepare, set_backends, spectral_function
+from audiocodec.training.cudagraph import Graphs
 from audiocodec.training.discriminators import Discriminators, FeatureMaps
-from audiocodec.training.losses.adversarial import discriminator_loss
+from audiocodec.training.idle import idle_discriminators, idle_parts
 from audiocodec.training.losses.inputs import LossInputs
 from audiocodec.training.losses.registry import LOSSES
-from audiocodec.training.meters import MeanMeter, SkipMeter, UsageMeter
+from audiocodec.training.meters import MeanMeter, SkipMeter, UsageMeter, kept
 from audiocodec.training.optim import (
     WeightAverage,
     codec_optimizer,
@@ -26,6 +28,7 @@ from audiocodec.training.optim import (
     set_learning_rates,
     step_if,
 )
+from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.schedule import (
     StepVariant,
@@ -34,11 +37,7 @@ from audiocodec.training.schedule import (
     loss_weights,
     step_variant,
 )
-
-MAX_GRAPHS = 8
-"""Variants of a step that are recorded, each with memory of its own. Others run eagerly."""
-
-MAX_DISCRIMINATOR_NORM = 10.0
+from audiocodec.training.state import load_state, state_of
 
 Numbers = dict[str, Tensor]
 Update = Callable[[Tensor, Tensor, Tensor, Tensor], Numbers]
@@ -50,21 +49,25 @@ class TrainingStep:
     Args:
         recipe: what to train; weights are random, from its seed.
         device: ``cpu`` or ``cuda``.
+        processes: those that train together, each with its share of a batch.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: torch.device | str = "cpu",
+        processes: Processes | None = None,
+    ) -> None:
         self.recipe = recipe
+        self.processes = processes or Processes()
         self.device = torch.device(device)
-        if self.device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
-            torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
+        set_backends(self.device, recipe.precision)
         torch.manual_seed(recipe.seed)
         self.codec = Codec(recipe.codec).to(self.device)
         self.optimizer = codec_optimizer(self.codec, recipe.optimizer)
         self.discriminators: Discriminators | None = None
         if recipe.discriminators is not None:
             self.discriminators = Discriminators(recipe.discriminators).to(self.device)
-            self.discriminators.requires_grad_(False)  # but in their own update
             self.discriminator_optimizer = discriminator_optimizer(
                 self.discriminators, recipe.discriminators, recipe.optimizer, self.device
             )
@@ -74,7 +77,16 @@ class TrainingStep:
         self.skips = SkipMeter(self.device)
         self.residual_energy: Tensor | None = None
         """``[K + 1]``, of the last step; see ``Quantized`` in ``quantization/residual.py``."""
-        self._graphs: dict[StepVariant, CUDAGraphStep] = {}
+        # After the average, whose codec is computed as any other.
+        prepare(self.codec, self.discriminators, recipe.precision, recipe.compute)
+        self._spectral_function = spectral_function(recipe.compute)
+        self._codec = self.processes.replicate(self.codec)
+        if self.discriminators is not None:
+            self._discriminators = self.processes.replicate(self.discriminators)
+            self.discriminators.requires_grad_(False)  # but in their own update
+        self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.loss_networks = recipe.losses.load_networks(self.codec.sample_rate, self.device)
+        self.graphs = Graphs()
 
     def __call__(
         self,
@@ -90,7 +102,7 @@ class TrainingStep:
         nothing if the quantiser met a value that is not finite.
 
         Args:
-            audio: a batch.
+            audio: a batch, or this process's share of it.
             step: its number, on which random choices depend.
             reference: what the codec should return, of the same shape; by default ``audio``.
             position: in the recipe's schedule; by default ``step``.
@@ -103,10 +115,11 @@ class TrainingStep:
         for part in (self.codec.encoder, self.codec.quantizer):
             part.train(not variant.decoder_only).requires_grad_(not variant.decoder_only)
         set_learning_rates(self.optimizer, learning_rates(self.recipe, position), self.device)
-        in_use = codebooks_in_use(self.recipe, step, len(audio))
+        batch_size, share = len(audio) * self.processes.size, self.processes.share
+        in_use = codebooks_in_use(self.recipe, step, batch_size)
         if in_use is None:
-            in_use = torch.full((len(audio),), self.codec.num_codebooks)
-        inputs = (in_use, torch.tensor(list(weights.values())))
+            in_use = torch.full((batch_size,), self.codec.num_codebooks)
+        inputs = (in_use[share.rows(batch_size)], torch.tensor(list(weights.values())))
         try:
             numbers = self._prepared(variant)(
                 audio,
@@ -139,25 +152,37 @@ class TrainingStep:
             weights: of ``variant.losses``, in their order.
         """
         inputs = self._reconstruct(variant, audio, reference, in_use)
-        if variant.updates_discriminators:
+        settings = self.recipe.discriminators
+        is_shared = settings is not None and settings.shared_pass and variant.updates_discriminators
+        if is_shared and self.discriminators is not None:
+            share_pass(self.discriminators, inputs)
+        elif variant.updates_discriminators:
             self._update_discriminators(variant, inputs)
-        losses = {name: LOSSES[name].compute(inputs) for name in variant.losses}
+        networks = self.loss_networks
+        losses = {n: LOSSES[n].compute(inputs, networks.get(n)) for n in variant.losses}
         total = (weights * torch.stack(list(losses.values()))).sum()
 
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        idle = idle_parts(self.codec, variant, inputs.quantized)
+        if is_shared:
+            trained = [parameter for parameter in self._trained if parameter.requires_grad]
+            self.processes.backward(total, idle, trained, retain_graph=True)
+            self._update_discriminators(variant, inputs, is_shared=True)
+        else:
+            self.processes.backward(total, idle)
         norm = clip_to_usual(self.optimizer, self.recipe.optimizer.gradient_clip)
-        finite = norm.isfinite() & total.detach().isfinite()
+        named = {f"loss/{name}": loss for name, loss in losses.items()}
+        numbers = self.processes.means({"loss": total, **named, "gradient_norm": norm})
+        finite = norm.isfinite() & numbers["loss"].isfinite()
         step_if(self.optimizer, finite)
 
         self.skips.add(finite)
         if inputs.quantized is not None:
             self.usage.add(inputs.quantized.codes, finite)
-            self.residual_energy = inputs.quantized.residual_energy
-        named = {f"loss/{name}": loss for name, loss in losses.items()}
-        numbers = {"loss": total, **named, "gradient_norm": norm}
+            energy = inputs.quantized.residual_energy
+            self.residual_energy = kept(self.residual_energy, energy)
         self.means.add(numbers, finite)
-        return {name: value.detach() for name, value in numbers.items()}
+        return numbers
 
     def _reconstruct(
         self, variant: StepVariant, audio: Tensor, reference: Tensor, in_use: Tensor
@@ -166,10 +191,10 @@ class TrainingStep:
         quantized = None
         with self._autocast():
             if variant.quantizing:
-                output = self.codec(audio, in_use if self.recipe.schedule.codebooks else None)
+                output = self._codec(audio, in_use if self.recipe.schedule.codebooks else None)
                 reconstruction, quantized = output.audio, output.quantized
             else:
-                reconstruction = self.codec.autoencode(audio)
+                reconstruction = self._codec.autoencode(audio)  # type: ignore[operator]
         discriminate = partial(self._discriminate, variant) if variant.discriminators else None
         return LossInputs(
             reconstruction.float(),
@@ -177,76 +202,54 @@ class TrainingStep:
             self.codec.sample_rate,
             self.codec.hop_length,
             self.codec.config.seanet.periods,
-            self.recipe.losses.window_lengths,
-            self.recipe.losses.mel_bands,
+            tuple(self.recipe.losses.window_lengths[place] for place in variant.windows),
+            tuple(self.recipe.losses.mel_bands[place] for place in variant.windows),
             quantized,
             discriminate,
+            self._spectral_function,
         )
 
-    def _update_discriminators(self, variant: StepVariant, inputs: LossInputs) -> None:
+    def _update_discriminators(
+        self, variant: StepVariant, inputs: LossInputs, is_shared: bool = False
+    ) -> None:
         """One update of the discriminators in use, on the reference and the reconstruction."""
         assert self.discriminators is not None
-        self.discriminators.requires_grad_(True)
-        real = self._discriminate(variant, inputs.reference)
-        fake = self._discriminate(variant, inputs.reconstruction.detach())
-        loss = discriminator_loss(real, fake)
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.discriminators.parameters(), MAX_DISCRIMINATOR_NORM
+        idle = idle_discriminators(self.discriminators, variant)
+        loss, finite = update_discriminators(
+            self.discriminators,
+            self.discriminator_optimizer,
+            inputs,
+            is_shared,
+            partial(self.processes.backward, idle=idle),
         )
-        finite = norm.isfinite()
-        step_if(self.discriminator_optimizer, finite)
-        self.means.add({"loss/discriminators": loss}, finite)
-        self.discriminators.requires_grad_(False)  # the codec's losses update the codec alone
+        self.means.add(self.processes.means({"loss/discriminators": loss}), finite)
 
     def _discriminate(self, variant: StepVariant, audio: Tensor) -> FeatureMaps:
         assert self.discriminators is not None
         with self._autocast():
-            return self.discriminators(audio, variant.discriminators)
+            maps: FeatureMaps = self._discriminators(audio, variant.discriminators)
+        return maps
 
     def _autocast(self) -> torch.autocast:
-        """Networks in bfloat16 on a GPU if the recipe says so; losses are always float32."""
-        enabled = self.device.type == "cuda" and self.recipe.precision == "bfloat16"
+        """Networks in bfloat16 if the recipe says so; losses are always float32."""
+        enabled = self.recipe.precision != "tf32"
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
 
     def _prepared(self, variant: StepVariant) -> Update:
-        """:meth:`update` of one variant; on a GPU as a CUDA graph that is recorded once."""
+        """:meth:`update` of one variant; alone on a GPU as a CUDA graph that is recorded once."""
         update = partial(self.update, variant)
-        if self.device.type != "cuda" or self.codec.quantizer.updates_online:
+        is_alone = self.processes.size == 1
+        if self.device.type != "cuda" or self.codec.quantizer.updates_online or not is_alone:
             return update
-        if variant not in self._graphs and len(self._graphs) < MAX_GRAPHS:
-            self._graphs[variant] = CUDAGraphStep(update)
-        return self._graphs.get(variant, update)
+        return self.graphs.of(variant, update)
 
     # State.
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, averaged weights and optimisers."""
-        state = {
-            "skipped": self.skips.read()[0],
-            "codec": self.codec.state_dict(),
-            "ema": self.average.codec.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        if self.discriminators is not None:
-            state["discriminators"] = self.discriminators.state_dict()
-            state["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
-        return state
+        return state_of(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load what :meth:`state_dict` returned. A state without discriminators leaves them."""
-        self.codec.load_state_dict(state["codec"])
-        self.average.codec.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        optimizers = [self.optimizer]
-        if self.discriminators is not None:
-            optimizers.append(self.discriminator_optimizer)
-            if "discriminators" in state:
-                self.discriminators.load_state_dict(state["discriminators"])
-                self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["capturable"] = self.device.type == "cuda"
-        self.skips.reset(state["skipped"])
-        self._graphs.clear()  # they hold the optimisers' former state
+        load_state(self, state)
+        self.graphs.clear()  # they hold the optimisers' former state

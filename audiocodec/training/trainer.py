@@ -7,33 +7,42 @@ unless it has a budget, and follows the clock.
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from audiocodec.checkpoint import find_model
+from audiocodec.errors import CodecError
 from audiocodec.progress import progress_hidden
 from audiocodec.training.budget import pace_of
-from audiocodec.training.checkpoints import RESEED, Checkpoints, Progress, load_initial_weights
+from audiocodec.training.checkpoints import RESEED, Progress, checkpoints_of
+from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.files import Split
+from audiocodec.training.halving import SegmentTooLongError, train_on_batch
 from audiocodec.training.health import Health
 from audiocodec.training.initialisation import initialise_in_time
+from audiocodec.training.initialweights import load_initial_weights
 from audiocodec.training.memory import memory_errors
-from audiocodec.training.monitor import Monitor
+from audiocodec.training.monitor import open_monitor, run_bar, show_numbers
 from audiocodec.training.pace import Pace
+from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.rundata import open_run_data
 from audiocodec.training.runfolder import (
+    SCORES_NAME,
+    begin,
     check_folder,
     hold,
     release,
     resume_command,
-    write_recipe,
 )
 from audiocodec.training.schedule import is_quantizing
+from audiocodec.training.scores import Scores, keep_time, score_run
 from audiocodec.training.signals import stop_requests
 from audiocodec.training.step import TrainingStep
+from audiocodec.training.usage import codebook_numbers
 
 MAX_SKIPPED_IN_A_ROW = 20
 """Steps that are not finite, after which the run rolls back to its last checkpoint."""
@@ -50,6 +59,7 @@ class Trainer:
         resume: continue from the folder's ``state.pt``.
         split: the files; by default those that the recipe names.
         pace: how the schedule advances; by default as the recipe says, from now on.
+        processes: those that train together, of which this is one.
 
     Attributes:
         training_step: codec, discriminators, optimisers and averaged weights.
@@ -57,6 +67,7 @@ class Trainer:
         skipped: steps skipped so far because they were not finite.
         resume_command: the shell command that continues this run.
         problem: after the last step, why the model is not usable; empty if it is.
+        scores: after the last step of a run with a budget, the scores of the model.
 
     Raises:
         CodecError: the folder holds a run and ``resume`` is off, or there is nothing to resume, or
@@ -71,28 +82,30 @@ class Trainer:
         resume: bool = False,
         split: Split | None = None,
         pace: Pace | None = None,
+        processes: Processes | None = None,
     ) -> None:
-        self.recipe = recipe
-        self.folder = Path(folder)
+        self.processes = processes or Processes()
+        self.recipe, self.folder = recipe, Path(folder)
         self.resume_command = resume_command(self.folder)
         self.device = torch.device(device)
-        self.pace = pace_of(recipe, self.device) if pace is None else pace
+        self.pace = pace or pace_of(recipe, self.device, clock=self.processes.clock)
         self._notes: list[str] = []
         self._health = Health()
+        self.scores: list[Scores] = []
         check_folder(self.folder, resume)
         try:
             with memory_errors():
-                if resume:
+                if resume and self.processes.leads:
                     hold(self.folder)
-                self.training_step = TrainingStep(recipe, self.device)
-                self.checkpoints = Checkpoints(self.folder, self.training_step)
+                self.training_step = TrainingStep(recipe, self.device, self.processes)
+                self.checkpoints = checkpoints_of(self.folder, self.training_step)
                 if not resume and recipe.init_from is not None:
                     load_initial_weights(self.training_step, find_model(recipe.init_from))
                 progress = self.checkpoints.load() if resume else Progress()
                 self._set_progress(progress)
                 self.pace.load_state(progress.pace)
                 self.sampler, self.validation, skipped = open_run_data(
-                    recipe, self.folder, self.device, resume, split, self._log
+                    recipe, self.folder, self.device, resume, split, self._log, self.processes
                 )
         except BaseException:
             release(self.folder)
@@ -108,29 +121,23 @@ class Trainer:
             CodecError: a checkpoint cannot be written (the one before is whole), memory or the
                 budget is exhausted, or loss and gradients do not become finite again.
         """
-        hold(self.folder)
-        write_recipe(self.folder, self.recipe)
-        began, schedule, pace = time.monotonic(), self.recipe.schedule, self.pace
-        self.monitor = Monitor(self.folder, self.step)
-        for note in self._notes:
-            self.monitor.note(self.step, note)
-        self._notes.clear()
-        bar = tqdm(
-            total=round(pace.length),
-            initial=round(pace.done),
-            unit=pace.unit,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
-            disable=progress_hidden(),
-        )
+        processes, schedule, pace = self.processes, self.recipe.schedule, self.pace
+        self.monitor = open_monitor(self.folder, self.step, processes, self._notes)
+        if processes.leads:
+            begin(self.folder, self.recipe)
+        began = processes.clock()
         try:
-            with memory_errors(), stop_requests() as stopped, bar:
-                while not pace.ended and not stopped:
+            with memory_errors(), stop_requests() as stopped, run_bar(pace, processes.leads) as bar:
+                while not pace.ended and not processes.any(bool(stopped)):
                     pace.check(self.resume_command)
                     self.problem = ""
                     numbers = self.train_step()
                     bar.update(round(pace.done) - bar.n)
                     if self.step % schedule.log_every == 0:
-                        self.monitor.numbers(self.step, numbers | self._codebook_numbers())
+                        numbers |= codebook_numbers(
+                            self.training_step, pace, self.monitor, self._health, self.step
+                        )
+                        self.monitor.numbers(self.step, numbers)
                         loss = numbers.get("loss", float("nan"))
                         bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
                     if pace.is_due("validation", schedule.validate_every) or pace.ended:
@@ -138,11 +145,23 @@ class Trainer:
                     due = pace.is_due("checkpoint", schedule.checkpoint_every) and not pace.ended
                     # No checkpoint while steps are being skipped: the run may roll back to it.
                     if due and not self.training_step.skips.read()[1]:
-                        self.save()
-                    if time_limit is not None and time.monotonic() - began >= time_limit:
+                        self.save(in_background=pace.has_timed("checkpoint"))
+                    self.checkpoints.check()
+                    if time_limit is not None and processes.clock() - began >= time_limit:
                         break
             self.save()
+            if pace.ended:
+                codec, path = self.training_step.average.codec, self.folder / SCORES_NAME
+                self.scores = score_run(pace, codec, self.validation, path)
+        except SegmentTooLongError as error:
+            if not self.step:
+                raise
+            self.save()
+            continued = f"in this run with {self.resume_command} --set {error.remedy}"
+            raise CodecError(f"{error}, {continued}") from None
         finally:
+            with suppress(CodecError):  # of a checkpoint: said already, or another error comes
+                self.checkpoints.finish()
             self.monitor.close()
             release(self.folder)
         return pace.ended
@@ -154,13 +173,16 @@ class Trainer:
         means since the last logged step.
         """
         pace, batch = self.pace, self.sampler.batch
+
+        def take(drawn: Batch) -> None:
+            self.training_step(drawn.audio, self.step, drawn.reference, pace.position, pace.advance)
+
         if pace.reaches(self.recipe.schedule.initialisation_steps):
             initialise_in_time(self.training_step, batch, self.step, pace, self._note)
         pace.begin_step()
         began = time.perf_counter()
-        audio, reference = batch(self.step + self._reseed)
-        data_seconds = time.perf_counter() - began
-        self.training_step(audio, self.step, reference, pace.position, pace.advance)
+        number = self.step + self._reseed
+        data_seconds = train_on_batch(self.training_step, take, self.sampler, number, self._warn)
         self.step += 1
         pace.end_step()
         logged = self.step % self.recipe.schedule.log_every == 0
@@ -177,15 +199,15 @@ class Trainer:
             **pace.numbers(),
         }
 
-    def save(self) -> None:
-        """Write a checkpoint.
+    def save(self, in_background: bool = False) -> None:
+        """Write a checkpoint; a thread does it ``in_background``, while training goes on.
 
         Raises:
-            CodecError: it cannot be written; the one before is whole.
+            CodecError: it, or the one before, cannot be written; the last whole one is named.
         """
         progress = Progress(self.step, self._reseed, self.problem, self.pace.state())
-        with self.pace.timing("checkpoint"):
-            self.checkpoints.save(progress)
+        with self.pace.timing("checkpoint", is_whole=not in_background):
+            self.checkpoints.save(progress, in_background)
 
     def _set_progress(self, progress: Progress) -> None:
         self.step, self._reseed, self.problem = progress.step, progress.reseed, progress.problem
@@ -198,36 +220,12 @@ class Trainer:
             self._note("step skipped: loss or gradient not finite")
         self.skipped = skipped
         if in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            progress = self.checkpoints.roll_back()
+            with self.processes.leader_first():
+                progress = self.checkpoints.roll_back()
             self._set_progress(progress)
             self.pace.roll_back(progress.pace)
             self._reseed += RESEED
             self._note("rolled back to the last checkpoint")
-
-    def _codebook_numbers(self) -> dict[str, float]:
-        """Usage, perplexity and input energy of each codebook since the last call."""
-        schedule = self.recipe.schedule
-        initialisations = schedule.initialisation_steps
-        if initialisations and self.pace.last < min(initialisations):
-            return {}
-        enough = self.training_step.usage.enough
-        usage, perplexity = self.training_step.usage.read()
-        since = schedule.log_every * max(1.0, self.pace.advance)
-        settled = not initialisations or self.pace.position >= max(initialisations) + since
-        if enough and settled:
-            self.monitor.watch(self.step, usage)
-            self._health.add_usage(usage)
-        energy = self.training_step.residual_energy
-        by_stage = {
-            "usage": usage,
-            "perplexity": perplexity,
-            "input_energy": [] if energy is None else energy.tolist(),
-        }
-        return {
-            f"{name}/{stage}": value
-            for name, values in by_stage.items()
-            for stage, value in enumerate(values)
-        }
 
     def _validate(self) -> None:
         """Log how the averaged weights do; after the last step find out if they are usable."""
@@ -235,14 +233,12 @@ class Trainer:
             numbers, clips, coding = self.validation.run(self.training_step.average.codec)
             self.monitor.numbers(self.step, numbers)
             self.monitor.audio(self.step, clips, self.recipe.codec.sample_rate, coding)
-        shown = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in numbers.items())
-        if not progress_hidden():
-            tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
+        keep_time(self.pace, self.training_step.average.codec, self.validation)
+        show_numbers(self.step, numbers)
         # Without codebooks the run began with a warning.
-        if self.pace.ended and is_quantizing(self.recipe, self.pace.last):
-            silence = self.validation.silence
+        if numbers and self.pace.ended and is_quantizing(self.recipe, self.pace.last):
             self.problem = self._health.problem(
-                self.recipe, self.step, numbers, silence, self.skipped
+                self.recipe, self.step, numbers, self.validation.silence, self.skipped
             )
 
     def _log(self, line: str) -> None:
@@ -250,6 +246,10 @@ class Trainer:
         if not progress_hidden():
             print(line, file=sys.stderr)
         self._notes.append(line)
+
+    def _warn(self, text: str) -> None:
+        tqdm.write(f"warning: {text}", file=sys.stderr)
+        self._note(text)
 
     def _note(self, text: str) -> None:
         self.monitor.note(self.step, text)

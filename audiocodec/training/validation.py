@@ -74,6 +74,8 @@ class ValidationSet:
         CodecError: none of the files can be read.
     """
 
+    is_scored = True
+
     def __init__(self, files: Sequence[Path], sample_rate: int, losses: LossConfig) -> None:
         self.sample_rate = sample_rate
         self.losses = losses
@@ -100,7 +102,7 @@ class ValidationSet:
         """Mel distance of silence; a usable model has a smaller one."""
 
     @torch.no_grad()
-    def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor], Coding]:
+    def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor], Coding | None]:
         """All scores with one, a quarter of and all codebooks; one clip's audio at each, and codes.
 
         The codes are all that the clip has.
@@ -131,3 +133,12 @@ class ValidationSet:
             bits={"fixed": np.full(codes.shape[1], float(frame_bits(sizes)))},
         )
         return numbers, shown, with_errors(coding)
+
+
+class NoValidation(ValidationSet):
+    """The clips without their scores: for a process that is not rank 0."""
+
+    is_scored = False
+
+    def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor], Coding | None]:
+        return {}, {}, None

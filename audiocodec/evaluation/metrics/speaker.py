@@ -35,7 +35,7 @@ def speaker_similarity(reconstruction: Signal, reference: Signal, sample_rate: i
 
 def _embed(signal: Signal) -> NDArray[np.float32]:
     """The embedding ``[256]`` of ``signal [T]`` at 16 kHz, of length 1."""
-    package, encoder = _load_encoder()
+    package, encoder = load_encoder()
     audio = np.asarray(signal, np.float32)
     if not audio.any():
         raise ScoreError("the reconstruction is silent")
@@ -47,8 +47,12 @@ def _embed(signal: Signal) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=1)
-def _load_encoder() -> tuple[Any, Any]:
-    """The package resemblyzer and its encoder; the weights are part of the package."""
+def load_encoder() -> tuple[Any, Any]:
+    """The package resemblyzer and its encoder; the weights are part of the package.
+
+    Raises:
+        CodecError: resemblyzer is not installed.
+    """
     # resemblyzer imports webrtcvad, which asks pkg_resources for its own version. setuptools 82
     # removed that module.
     with stand_in("pkg_resources", get_distribution=distribution):

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
+from audiocodec.checkpoint import WEIGHTS_NAME
 from audiocodec.errors import CodecError
 from audiocodec.training.cudagraph import WARM_UP_CALLS
 from audiocodec.training.memory import peak_memory
 from audiocodec.training.recipe import Recipe
-from audiocodec.training.runfolder import STATE_NAME
+from audiocodec.training.runfolder import MODEL_NAME, STATE_NAME
 from audiocodec.training.schedule import uses_discriminators
 from audiocodec.training.trainer import Trainer
 from audiocodec.training.validation import CLIP_SECONDS, MAX_CLIPS
@@ -90,13 +91,15 @@ def measure_cost(trainer: Trainer, recipe: Recipe, held_out: int) -> Cost:
     trainer.save()
     state = (trainer.folder / STATE_NAME).stat().st_size
     models = list(trainer.folder.rglob("*.safetensors"))
+    kept = schedule.steps // schedule.checkpoint_every if schedule.keep_models else 0
     clip_bytes = round(CLIP_SECONDS * recipe.codec.sample_rate) * 2
     return Cost(
         seconds_per_step=seconds / schedule.steps,
         hours=(seconds + validating) / 3600,
         memory_bytes=memory,
         # A new checkpoint is written before the old one is removed.
-        checkpoint_bytes=2 * (state + sum(path.stat().st_size for path in models)),
+        checkpoint_bytes=2 * (state + sum(path.stat().st_size for path in models))
+        + kept * (trainer.folder / MODEL_NAME / WEIGHTS_NAME).stat().st_size,
         log_bytes=validations * (len(shown) * clip_bytes + PICTURE_BYTES)
         + schedule.steps // schedule.log_every * LOG_LINE_BYTES,
     )

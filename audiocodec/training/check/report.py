@@ -16,8 +16,10 @@ from audiocodec.training.check.inspection import inspect_audio
 from audiocodec.training.data.cache import cache_path
 from audiocodec.training.data.corpora import LIBRISPEECH_SUBSETS
 from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Split, data_root, split_files
+from audiocodec.training.data.tars import unpacked
 from audiocodec.training.memory import memory_errors, memory_shortage
 from audiocodec.training.recipe import Recipe
+from audiocodec.training.rundata import cache_folder_of
 from audiocodec.training.trainer import Trainer
 
 BYTES_PER_GIGABYTE_DOWNLOADED = 2e9
@@ -40,7 +42,8 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         clips = split_files(DataConfig(root=BUNDLED_CLIPS))
         audio = inspect_audio(Split([*clips.training, *clips.held_out], []), recipe)
     else:
-        audio = inspect_audio(split_files(recipe.data), recipe)
+        data = unpacked(recipe.data, cache_folder_of(recipe, folder))
+        audio = inspect_audio(split_files(data), recipe)
     with tempfile.TemporaryDirectory() as scratch, memory_errors():
         sample = Path(scratch) / "sample.wav"
         joined = torch.cat([torch.zeros(0), *audio.sample]).unsqueeze(0)
@@ -54,7 +57,7 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         steps, hours_needed = max(1, round(budget / cost.seconds_per_step)), budget / 3600
     gigabytes = sum(LIBRISPEECH_SUBSETS[subset] for subset in missing)
     hours = HOURS_PER_GIGABYTE * gigabytes if missing else audio.hours
-    cache_folder = Path(recipe.data.cache or folder / "cache").expanduser()
+    cache_folder = cache_folder_of(recipe, folder)
     cached = not missing and cache_path(
         audio.split.training, recipe.codec.sample_rate, cache_folder
     )

@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -20,6 +20,9 @@ from audiocodec.training.data.files import DataConfig, Split, data_root, split_f
 LOOK_SECONDS = 10.0
 """From one look at the folder to the next. A file is taken when two looks find it the same."""
 
+FIRST_FILES = 64
+"""Files that are decoded before the first step; the others are while the run trains."""
+
 
 class Arrivals:
     """Finds and decodes new files in the background.
@@ -29,17 +32,24 @@ class Arrivals:
         known: files that the run has already, trained on or held out.
         sample_rate: the codec's, in Hz.
         folder: for decoded audio.
+        waiting: those of the known files that are yet to be decoded.
     """
 
     def __init__(
-        self, config: DataConfig, known: Collection[Path], sample_rate: int, folder: Path
+        self,
+        config: DataConfig,
+        known: Collection[Path],
+        sample_rate: int,
+        folder: Path,
+        waiting: Sequence[Path] = (),
     ) -> None:
         self._config, self._sample_rate, self._folder = config, sample_rate, folder
         self._known = {os.path.realpath(file) for file in known}
         self._sizes: dict[Path, tuple[int, float]] = {}
         self._decoded: SimpleQueue[NDArray[np.int16]] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._looked = time.monotonic()
+        self._waiting = list(waiting)
+        self._looked = time.monotonic() - (LOOK_SECONDS if waiting else 0)
 
     def take(self) -> list[NDArray[np.int16]]:
         """The audio ``[T]`` of files decoded since the last call. It does not wait for any."""
@@ -56,17 +66,26 @@ class Arrivals:
                 return taken
 
     def look(self) -> None:
-        """Look once, and decode the new files that have not changed since the look before."""
+        """Decode what is waiting, then the new files that have not changed since the look before.
+
+        All cores do, beside the run.
+        """
         try:
+            while self._waiting:
+                part, self._waiting = self._waiting[:FIRST_FILES], self._waiting[FIRST_FILES:]
+                self._decode(part)
             sizes = {file: _state(file) for file in self._new_files()}
             ready = [file for file, size in sizes.items() if self._sizes.get(file) == size]
             self._sizes = sizes
             if ready:
                 self._known |= {os.path.realpath(file) for file in ready}
-                cache = AudioCache(ready, self._sample_rate, self._folder)
-                self._decoded.put(cache.samples)
+                self._decode(ready)
         except (CodecError, OSError) as error:  # removed or damaged meanwhile: not this run's end
             print(f"skipped: {error}", file=sys.stderr)
+
+    def _decode(self, files: list[Path]) -> None:
+        cache = AudioCache(files, self._sample_rate, self._folder, in_background=True)
+        self._decoded.put(cache.samples)
 
     def _new_files(self) -> list[Path]:
         held_out = self._config.validation
@@ -77,6 +96,13 @@ class Arrivals:
             if os.path.realpath(file) not in self._known
             and not (folder and Path(os.path.realpath(file)).is_relative_to(folder))
         ]
+
+
+def first_files(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The files to begin with, evenly spaced in the list, and the others."""
+    stride = max(1, len(files) // FIRST_FILES)
+    first = files[::stride][:FIRST_FILES]
+    return first, sorted(set(files) - set(first))
 
 
 def wait_for_audio(

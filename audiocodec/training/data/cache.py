@@ -30,19 +30,24 @@ class AudioCache:
     decoded again only if they have changed. Files that cannot be read are left out; ``skipped``
     says why.
 
+    Args:
+        in_background: show no progress, and leave out any number of files.
+
     Raises:
         CodecError: more than :data:`MAX_UNREADABLE` of the files cannot be read, or the cache
             cannot be written.
     """
 
-    def __init__(self, files: Sequence[Path], sample_rate: int, folder: Path) -> None:
+    def __init__(
+        self, files: Sequence[Path], sample_rate: int, folder: Path, in_background: bool = False
+    ) -> None:
         self.path = cache_path(files, sample_rate, folder)
         self.skipped: list[str] = []
         if not self.path.is_file():
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             with replacing(self.path) as path:
-                self.skipped = _decode_all(files, sample_rate, path, self.path)
+                self.skipped = _decode_all(files, sample_rate, path, self.path, in_background)
         self.samples: NDArray[np.int16] = np.zeros(0, np.int16)
         if self.path.stat().st_size:  # an empty file cannot be mapped
             self.samples = np.memmap(self.path, dtype=np.int16, mode="r")
@@ -83,7 +88,7 @@ def check_unreadable(unreadable: Sequence[str], count: int) -> None:
 
 
 def _decode_all(
-    files: Sequence[Path], sample_rate: int, temporary: Path, target: Path
+    files: Sequence[Path], sample_rate: int, temporary: Path, target: Path, in_background: bool
 ) -> list[str]:
     """Decode ``files`` in their order; returns a reason for each one that is left out.
 
@@ -106,7 +111,7 @@ def _decode_all(
         writing(target),
         temporary.open("wb") as out,
         ThreadPoolExecutor(available_cores()) as pool,
-        progress_bar(len(files), "files", "decoding") as bar,
+        progress_bar(len(files), "files", "decoding", show=not in_background) as bar,
     ):
         for start in range(0, len(files), MAX_PENDING):
             for decoded in pool.map(decode, files[start : start + MAX_PENDING]):
@@ -115,7 +120,8 @@ def _decode_all(
                 else:
                     out.write(decoded)
                 bar.update()
-            check_unreadable(unreadable, len(files))
+            if not in_background:
+                check_unreadable(unreadable, len(files))
     for reason in unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
     return unreadable

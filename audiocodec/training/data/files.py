@@ -33,15 +33,16 @@ class DataConfig(Config):
 
     root: str | None = pydantic.Field(
         None,
-        description="folder of audio files, LibriSpeech's parent folder, or `bundled_clips` for "
-        "the two clips in the package; if a recipe has none: --set data.root=FOLDER",
+        description="folder or tar of audio files, LibriSpeech's parent folder, or `bundled_clips` "
+        "for the two clips in the package; if a recipe has none: --set data.root=FOLDER",
     )
     librispeech: tuple[str, ...] = pydantic.Field(
         (), description="subsets by name, e.g. train-clean-100; empty: all audio below root"
     )
     download: bool = pydantic.Field(False, description="fetch missing LibriSpeech subsets")
     validation: str | None = pydantic.Field(
-        None, description="folder of other speakers' audio; null: 2 % of the files are held out"
+        None,
+        description="folder or tar of other speakers' audio; null: 2 % of the files are held out",
     )
     cache: str | None = pydantic.Field(
         None, description="folder for decoded audio; null: the run's"

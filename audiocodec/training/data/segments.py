@@ -14,6 +14,7 @@ from audiocodec.training.data.arrivals import Arrivals
 from audiocodec.training.data.augmentations.batch import Batch, augmented
 from audiocodec.training.data.cache import AudioCache
 from audiocodec.training.data.files import DataConfig
+from audiocodec.training.processes import WHOLE, Share
 
 GPU_RESIDENT_BYTES = 16 * 2**30
 """Audio up to this size is copied to the GPU as a whole, so that no step waits for it."""
@@ -28,6 +29,11 @@ MAX_SEGMENTS_CHECKED = 20_000
 class SegmentSampler:
     """Random segments with random gain and polarity, and the augmentations of ``data.augment``.
 
+    Args:
+        batch_size: items of a whole batch.
+        share: the part of each batch that :meth:`batch` returns. All parts together are the whole
+            batch, item by item.
+
     Raises:
         CodecError: less audio than one segment, or only silence.
     """
@@ -41,6 +47,7 @@ class SegmentSampler:
         seed: int,
         device: torch.device,
         arrivals: Arrivals | None = None,
+        share: Share = WHOLE,
     ) -> None:
         self.length = round(config.segment_seconds * sample_rate)
         if cache.num_samples < self.length:
@@ -55,6 +62,7 @@ class SegmentSampler:
         self.seed = seed
         self.device = device
         self._arrivals = arrivals
+        self._share = share
         self._parts: list[NDArray[np.int16]] = []
         self._firsts = self._starts = np.zeros(1, np.int64)
         """``[parts + 1]``: samples, and segments by their start, in the parts before each."""
@@ -76,22 +84,26 @@ class SegmentSampler:
             self._resident = None
 
     def batch(self, number: int) -> Batch:
-        """Batch number ``number``, float32 ``[B, 1, T]`` in [-1, 1]; the same at every call."""
+        """This process's share of batch ``number``, ``[B, 1, T]``; the same at every call."""
         for samples in self._arrivals.take() if self._arrivals is not None else ():
             self.add(samples)
         random = np.random.default_rng((self.seed, number))
-        starts = self._audible_starts(random, self.batch_size)
+        rows = self._share.rows(self.batch_size)
+        starts = self._audible_starts(random, self.batch_size)[rows]
         low, high = self.config.gain_db
         gains = 10 ** (random.uniform(low, high, self.batch_size) / 20)
         gains *= random.choice([-1.0, 1.0], self.batch_size) / 32768
-        scale = torch.from_numpy(gains).float().view(-1, 1, 1).to(self.device, non_blocking=True)
+        scale = (
+            torch.from_numpy(gains[rows]).float().view(-1, 1, 1).to(self.device, non_blocking=True)
+        )
         speech = (self._gather(starts).unsqueeze(1) * scale).clamp(-1, 1)
         key = (self.seed, number)
-        return augmented(speech, self.config.augment, self.sample_rate, key, self._others)
+        augment = self.config.augment
+        return augmented(speech, augment, self.sample_rate, key, self._others, self._share)
 
-    def _others(self, random: np.random.Generator, count: int) -> Tensor:
-        """Other segments that are not silent, ``[count, T]`` in [-1, 1]."""
-        return self._gather(self._audible_starts(random, count)) / 32768
+    def _others(self, random: np.random.Generator, count: int, share: Share) -> Tensor:
+        """A share of ``count`` other segments that are not silent, ``[N, T]`` in [-1, 1]."""
+        return self._gather(self._audible_starts(random, count)[share.rows(count)]) / 32768
 
     def _gather(self, starts: NDArray[np.int64]) -> Tensor:
         """The segments that begin at ``starts [N]``: 16-bit numbers as float32, ``[N, T]``."""

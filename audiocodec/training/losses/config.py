@@ -3,7 +3,9 @@
 from typing import Annotated, Any
 
 import pydantic
+import torch
 from pydantic_core import InitErrorDetails, ValidationError
+from torch import nn
 
 from audiocodec.config import Config
 from audiocodec.training.losses.registry import LOSSES
@@ -27,6 +29,12 @@ class LossConfig(Config):
     )
     mel_bands: tuple[Annotated[int, pydantic.Field(ge=1, le=4096)], ...] = pydantic.Field(
         (5, 10, 20, 40, 80, 160, 320), description="mel bands of each window"
+    )
+    windows_per_step: Annotated[int, pydantic.Field(ge=1, le=1000)] | None = pydantic.Field(
+        None, description="windows used in a step, in turn, spread over them; null: all"
+    )
+    models: dict[str, str] = pydantic.Field(
+        {}, description="folders of the frozen networks that losses need, by the loss's name"
     )
 
     @classmethod
@@ -54,4 +62,19 @@ class LossConfig(Config):
     def _lists_agree(self) -> "LossConfig":
         if len(self.mel_bands) != len(self.window_lengths):
             raise ValueError("`mel_bands` needs one value for each of `window_lengths`")
+        for name in self.models:
+            if name not in LOSSES or LOSSES[name].load_network is None:
+                raise ValueError(f"`models.{name}`: there is no such loss, or it needs no model")
         return self
+
+    def load_networks(self, sample_rate: int, device: torch.device) -> dict[str, nn.Module]:
+        """The frozen networks of the losses whose weight is not 0, by the loss's name.
+
+        Raises:
+            CodecError: a model is missing, or does not fit the codec's sample rate.
+        """
+        return {
+            name: loss.load_network(self.models.get(name), sample_rate).to(device)
+            for name, loss in LOSSES.items()
+            if loss.load_network is not None and self.weight(name) > 0
+        }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audiocodec.quantization.residual import Quantized
 from audiocodec.training.discriminators import FeatureMaps
-from audiocodec.training.losses.spectra import Spectra
+from audiocodec.training.losses.spectra import Magnitudes, Spectra, magnitudes_and_log_mels
 
 
 @dataclass(eq=False)
@@ -37,6 +37,8 @@ class LossInputs:
     """What the quantiser returned; absent before the codebooks are initialised."""
     discriminate: Callable[[Tensor], FeatureMaps] | None = None
     """The discriminators in use; absent before ``discriminators.start_step``."""
+    spectral_function: Magnitudes = magnitudes_and_log_mels
+    """See :class:`Spectra`."""
 
     @cached_property
     def spectra(self) -> Spectra:
@@ -47,6 +49,7 @@ class LossInputs:
             self.sample_rate,
             self.window_lengths,
             self.mel_bands,
+            self.spectral_function,
         )
 
     @cached_property
@@ -66,6 +69,6 @@ class LossInputs:
 LOSS_INPUTS = tuple(
     name
     for name in (*LossInputs.__dataclass_fields__, *vars(LossInputs))
-    if not name.startswith("_") and name != "discriminate"
+    if not name.startswith("_") and name not in ("discriminate", "spectral_function")
 )
 """The names that a loss may have as parameters."""

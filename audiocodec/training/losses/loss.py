@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiocodec.training.losses.inputs import LOSS_INPUTS, LossInputs
 
@@ -17,6 +17,7 @@ class Loss:
     :class:`LossInputs`. When it is computed follows from them. A loss of ``quantized`` is computed
     once the codebooks are initialised. The weight of a loss of ``real_maps`` or ``fake_maps`` is 0
     before ``discriminators.start_step`` and rises over ``discriminators.ramp_steps`` from there.
+    A parameter ``network`` is the frozen network that ``load_network`` returns.
 
     Raises:
         TypeError: a parameter is not the name of an input.
@@ -34,6 +35,9 @@ class Loss:
     """Name of another loss; this one is computed only in the steps that compute the other."""
     min_hop_length: int = 1
     """The fewest samples in a frame for which the loss is defined."""
+    load_network: Callable[[str | None, int], nn.Module] | None = None
+    """Loads the frozen network that the function takes, if the loss's weight in the recipe is not
+    0: of the folder ``losses.models.NAME`` of the recipe, if any, and the codec's sample rate."""
 
     def __post_init__(self) -> None:
         for name in self.needs:
@@ -46,7 +50,8 @@ class Loss:
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the inputs that the function takes."""
-        return tuple(inspect.signature(self.function).parameters)
+        names = tuple(inspect.signature(self.function).parameters)
+        return tuple(name for name in names if name != "network" or self.load_network is None)
 
     @property
     def needs_quantizer(self) -> bool:
@@ -58,6 +63,9 @@ class Loss:
         """Whether the loss is defined only while discriminators are in use."""
         return bool({"real_maps", "fake_maps"} & set(self.needs))
 
-    def compute(self, inputs: LossInputs) -> Tensor:
-        """The loss of one batch, a scalar."""
-        return self.function(**{name: getattr(inputs, name) for name in self.needs})
+    def compute(self, inputs: LossInputs, network: nn.Module | None = None) -> Tensor:
+        """The loss of one batch, a scalar; ``network`` is what :attr:`load_network` returned."""
+        values = {name: getattr(inputs, name) for name in self.needs}
+        if self.load_network is not None:
+            values["network"] = network
+        return self.function(**values)

@@ -67,19 +67,18 @@ def disturbances(
 ) -> tuple[Tensor, Tensor]:
     """``[B, T]`` -> symmetric and added disturbance of each frame, ``[B, F]`` each, not capped."""
     window = 2 ** round(math.log2(WINDOW_SECONDS * sample_rate))
-    both = stft(torch.cat([reconstruction, reference]).float(), window, window // 2)
-    power = both.real.square() + both.imag.square()
+    power, reference_power = (_power(x, window) for x in (reconstruction, reference.detach()))
     bands = bark_bands(sample_rate, window, power.dtype, power.device)
-    reconstruction_bands, reference_bands = (bands.filters @ power).chunk(2)
+    reconstruction_bands, reference_bands = bands.filters @ power, bands.filters @ reference_power
 
     # The power of a mean square of 1: half the energy of a Hann window, times its length.
     one = window * window * 3 / 16
-    total = power[len(reference) :].sum(dim=1).mean(dim=-1).clamp(min=QUIETEST_POWER * one)
+    total = reference_power.sum(dim=1).mean(dim=-1).clamp(min=QUIETEST_POWER * one)
     gain = (10 ** (PLAYED_DB / 10) / total)[:, None, None]
     reconstruction_bands, reference_bands = reconstruction_bands * gain, reference_bands * gain
-    reconstruction_power = _audible(reconstruction_bands, bands)
-    reference_power = _audible(reference_bands, bands)
-    frame_gain = ((reference_power + 5e3) / (reconstruction_power + 5e3)).clamp(3e-4, 5.0)
+    audible_power = _audible(reference_bands, bands)
+    frame_gain = (audible_power + 5e3) / (_audible(reconstruction_bands, bands) + 5e3)
+    frame_gain = frame_gain.clamp(3e-4, 5.0)
     reconstruction_bands = reconstruction_bands * frame_gain
 
     reconstruction_loudness = _loudness(reconstruction_bands, bands)
@@ -92,7 +91,7 @@ def disturbances(
     ratio = ((reconstruction_bands + 50) / (reference_bands + 50)) ** 1.2
     weight = ratio.clamp(max=12.0).where(ratio >= 3, 0.0)
     added = ((audible * weight).abs() * bands.widths).sum(dim=1)
-    level = ((reference_power.squeeze(1) + 1e5) / 1e7) ** 0.04  # quiet frames count more
+    level = ((audible_power.squeeze(1) + 1e5) / 1e7) ** 0.04  # quiet frames count more
     return changed / level, added / level
 
 
@@ -135,6 +134,12 @@ def _loudness(power: Tensor, bands: BarkBands) -> Tensor:
 def _audible(power: Tensor, bands: BarkBands) -> Tensor:
     """Power above the threshold: ``[B, M, F]`` -> ``[B, 1, F]``."""
     return (power * bands.widths).where(power > bands.threshold, 0.0).sum(dim=1, keepdim=True)
+
+
+def _power(audio: Tensor, window: int) -> Tensor:
+    """Power spectra of ``[B, T]``: ``[B, N, F]``."""
+    spectrum = stft(audio, window, window // 2)
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 def _rms(frames: Tensor) -> Tensor:

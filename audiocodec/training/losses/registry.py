@@ -5,6 +5,8 @@ from audiocodec.training.losses.level import LEVEL
 from audiocodec.training.losses.loss import Loss
 from audiocodec.training.losses.loudness import LOUDNESS
 from audiocodec.training.losses.quantizer import QUANTIZER
+from audiocodec.training.losses.recogniser import RECOGNISER
+from audiocodec.training.losses.speaker import SPEAKER
 from audiocodec.training.losses.spectral import MEL, STFT
 from audiocodec.training.losses.tonal import TONAL
 from audiocodec.training.losses.waveform import WAVEFORM
@@ -16,6 +18,8 @@ LOSSES: dict[str, Loss] = {
     "loudness": LOUDNESS,
     "level": LEVEL,
     "tonal": TONAL,
+    "recogniser": RECOGNISER,
+    "speaker": SPEAKER,
     "quantizer": QUANTIZER,
     "adversarial": ADVERSARIAL,
     "feature_matching": FEATURE_MATCHING,

@@ -30,8 +30,8 @@ def tonal_loss(reconstruction: Tensor, reference: Tensor, periods: tuple[int, ..
     each rate, then over rates: one line in eight weighs as much as the other seven. The range is 0
     to 1.
     """
-    shares = line_shares(torch.cat([reconstruction, reference]), periods[0])
-    difference = (shares[: len(reconstruction)] - shares[len(reconstruction) :]).mean(dim=0).abs()
+    shares = line_shares(reconstruction, periods[0])
+    difference = (shares - line_shares(reference.detach(), periods[0])).mean(dim=0).abs()
     numbers = torch.arange(1, len(difference) + 1, device=difference.device)
     means, taken = [], torch.zeros_like(numbers, dtype=torch.bool)
     for period in reversed(periods):

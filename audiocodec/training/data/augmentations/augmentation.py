@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocodec.config import Config
+from audiocodec.training.processes import WHOLE, Share
 
 Level = Annotated[float, pydantic.Field(ge=-120, le=0)]
 """Root mean square in dB of full scale: 0 is a square wave of samples 1 and -1."""
 
 Range = tuple[Level, Level]
 
-Segments = Callable[[np.random.Generator, int], Tensor]
-"""Draws a number of segments of speech, float32 ``[N, T]``."""
+Segments = Callable[[np.random.Generator, int, Share], Tensor]
+"""Draws a number of segments of speech and returns a share of them, float32 ``[N, T]``."""
 
 
 class Draw:
@@ -30,27 +31,38 @@ class Draw:
 
     Args:
         key: seed, number of the batch, and name of the augmentation.
-        like: the batch, ``[B, 1, T]``.
+        like: the batch, ``[B, 1, T]``, or this process's share of it.
         sample_rate: Hz.
         segments: draws other segments of the training audio.
+        share: which share that is. Numbers are drawn for the whole batch, and tensors have those
+            of the share.
+
+    Attributes:
+        batch_size: of the whole batch.
     """
 
     def __init__(
-        self, key: tuple[int, int, str], like: Tensor, sample_rate: int, segments: Segments
+        self,
+        key: tuple[int, int, str],
+        like: Tensor,
+        sample_rate: int,
+        segments: Segments,
+        share: Share = WHOLE,
     ) -> None:
         seed, number, name = key
         self.random = np.random.default_rng((seed, number, zlib.crc32(name.encode())))
-        self.batch_size, _, self.length = like.shape
+        self.batch_size, self.length = len(like) * share.count, like.shape[-1]
         self.device = like.device
         self.sample_rate = sample_rate
-        self._segments = segments
+        self._segments, self._share = segments, share
 
     def chosen(self, probability: float) -> NDArray[np.bool_]:
         """Which items ``[B]`` are augmented."""
         return self.random.random(self.batch_size) < probability
 
     def tensor(self, values: NDArray[np.generic]) -> Tensor:
-        """``values`` on the batch's device, float32."""
+        """``values [B, ...]``, one for each item, on the batch's device, float32."""
+        values = values[self._share.rows(len(values))]
         return torch.from_numpy(values.astype(np.float32)).to(self.device, non_blocking=True)
 
     def uniform(self, low: float, high: float, count: int = 1) -> Tensor:
@@ -70,12 +82,13 @@ class Draw:
         generator = torch.Generator(self.device)
         generator.manual_seed(int(self.random.integers(2**62)))
         shape = (self.batch_size, 1, length)
-        return torch.randn(shape, generator=generator, device=self.device)
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        return noise[self._share.rows(self.batch_size)]
 
     def speech(self, count: int) -> Tensor:
         """Other segments of the training audio, ``[B, count, T]`` in [-1, 1]."""
-        segments = self._segments(self.random, self.batch_size * count)
-        return segments.view(self.batch_size, count, self.length)
+        segments = self._segments(self.random, self.batch_size * count, self._share)
+        return segments.view(-1, count, self.length)
 
 
 class Augmentation(Config):

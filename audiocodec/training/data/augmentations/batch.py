@@ -7,6 +7,7 @@ from torch import Tensor
 
 from audiocodec.training.data.augmentations.augmentation import Augmentation, Draw, Segments
 from audiocodec.training.data.augmentations.config import AugmentConfig
+from audiocodec.training.processes import WHOLE, Share
 
 
 class Batch(NamedTuple):
@@ -23,6 +24,7 @@ def augmented(
     sample_rate: int,
     key: tuple[int, int],
     segments: Segments,
+    share: Share = WHOLE,
 ) -> Batch:
     """Apply the augmentations of ``config`` to some items of ``speech [B, 1, T]``.
 
@@ -31,10 +33,11 @@ def augmented(
         key: seed and number of the batch, on which alone all random numbers depend. Those of one
             augmentation do not depend on which others are on.
         segments: draws other segments of the training audio.
+        share: the part of the batch that ``speech`` is.
     """
     audio = reference = speech
     for name, augmentation in config.in_use():
-        draws = [Draw((*key, name), speech, sample_rate, segments) for _ in range(2)]
+        draws = [Draw((*key, name), speech, sample_rate, segments, share) for _ in range(2)]
         one = audio is reference
         audio = _apply(augmentation, audio, draws[0])
         if name not in config.denoise:

@@ -1,0 +1,308 @@
+"""Training in several processes: two on this CPU, which agree, equal one, and end together.
+
+The processes are forked from a server that has imported everything once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from audiocodec.errors import CodecError
+from audiocodec.training import Recipe, Trainer
+from audiocodec.training.data.augmentations.batch import Batch
+from audiocodec.training.data.segments import SegmentSampler
+from audiocodec.training.fabric import FabricProcesses
+from audiocodec.training.initialisation import initialise_codebooks
+from audiocodec.training.processes import Processes, ProcessLostError, Share
+from audiocodec.training.step import TrainingStep
+from audiocodec_cli.launch import launch, meeting_point
+
+TINY = Path(__file__).resolve().parents[1] / "recipes" / "tiny.yaml"
+BATCH, SAMPLES = 4, 2560
+QUANTIZERS = {
+    "simvq": "codec.quantizer.codebook.kind=simvq",
+    "ema_vq": "codec.quantizer.codebook={kind: ema_vq, size: 32, dim: 4, reset_threshold: 0.2}",
+}
+START, FIRST, STEPS = 2, 10, 20
+"""Steps: codebooks are initialised, discriminators begin, the end."""
+
+
+def tiny(*overrides: str) -> Recipe:
+    """recipes/tiny.yaml, smaller."""
+    smaller = (
+        "codec.seanet.channels=[2, 4, 4, 8]",
+        "codec.quantizer.codebook.size=32",
+        "codec.quantizer.num_codebooks=3",
+        "schedule.codebooks=[1, 2, 3]",
+        f"schedule.initialisation_steps=[{START}]",
+        "schedule.initialisation_frames=40",
+        f"discriminators.start_step={FIRST}",
+        "discriminators.per_step=1",
+        f"data.segment_seconds={SAMPLES / 16000}",
+        "schedule.checkpoint_every=3",
+        "schedule.log_every=3",
+    )
+    return Recipe.from_yaml(TINY, (*smaller, *overrides))
+
+
+def audio_of(number: int) -> torch.Tensor:
+    """A whole batch. One item of batch 15 is not finite, so that its step is skipped."""
+    audio = 0.1 * torch.randn(
+        BATCH, 1, SAMPLES, generator=torch.Generator().manual_seed(number % 1000)
+    )
+    if number == 15:
+        audio[-1, 0, 100] = torch.nan
+    return audio
+
+
+def state_after_steps(kind: str, processes: Processes) -> dict[str, Any]:
+    """Weights after training, the losses of each step, and the numbers of skipped steps."""
+    training = TrainingStep(tiny(QUANTIZERS[kind]), processes=processes)
+
+    def batch(number: int) -> Batch:
+        own = audio_of(number)[processes.share.rows(BATCH)]
+        return Batch(own, own)
+
+    losses = []
+    for step in range(STEPS):
+        if step == START:
+            initialise_codebooks(training, batch, step)
+        numbers = training(batch(step).audio, step)
+        losses.append(float(numbers.get("loss", torch.tensor(torch.nan))))
+    processes.add_up(training.usage.counts)
+    assert training.discriminators is not None
+    return {
+        "codec": training.codec.state_dict(),
+        "discriminators": training.discriminators.state_dict(),
+        "losses": losses,
+        "skipped": training.skips.read(),
+        "counts": training.usage.counts,
+    }
+
+
+def compare(processes: Processes, folder: Path) -> dict[str, Any]:
+    """Both kinds of codebooks; then the first steps of a run, saved."""
+    found: dict[str, Any] = {kind: state_after_steps(kind, processes) for kind in QUANTIZERS}
+    found["clock"] = processes.clock()
+    found["any"] = [processes.any(processes.rank == 1), processes.any(False)]
+    trainer = Trainer(tiny(), folder / "run", processes=processes)
+    for _ in range(3):
+        trainer.train_step()
+    trainer.save()
+    found["step"] = trainer.step
+    return found
+
+
+def go_on_and_die(processes: Processes, folder: Path) -> dict[str, Any]:
+    """Resume the run; rank 1 dies in step 6, after a checkpoint."""
+    trainer = Trainer(tiny(), folder / "run", resume=True, processes=processes)
+    found: dict[str, Any] = {"began": trainer.step, "codec": _copy(trainer)}
+    trainer.train_step()
+    trainer.save()
+    whole = trainer.sampler.batch
+
+    def batch(number: int) -> Batch:
+        if processes.rank == 1:
+            torch.save(found, folder / "1.pt")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(number)
+
+    trainer.sampler.batch = batch  # type: ignore[method-assign]
+    try:
+        with processes.watched(lambda: trainer.checkpoints.remedy):
+            trainer.train_step()
+    except ProcessLostError as error:
+        found["error"] = str(error)
+    return found
+
+
+def _copy(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in trainer.training_step.codec.state_dict().items()}
+
+
+def run_rank(
+    rank: int, port: int, task: Callable[[Processes, Path], dict[str, Any]], folder: Path
+) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    sys.stderr = open(folder / f"{rank}.log", "w")  # noqa: SIM115 - until the process ends
+    torch.save(task(FabricProcesses("cpu"), folder), folder / f"{rank}.pt")
+
+
+def two_processes(
+    task: Callable[[Processes, Path], dict[str, Any]], folder: Path
+) -> list[dict[str, Any]]:
+    """What ``task`` returns on rank 0 and on rank 1."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, "lightning_fabric"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [context.Process(target=run_rank, args=(n, port, task, folder)) for n in range(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(300)
+        rank.kill()
+    logs = [(folder / f"{n}.log").read_text() for n in range(2)]
+    assert all((folder / f"{n}.pt").is_file() for n in range(2)), logs
+    return [torch.load(folder / f"{n}.pt") for n in range(2)]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
+    """Two processes that have trained, and their folder."""
+    folder = tmp_path_factory.mktemp("pair")
+    return two_processes(compare, folder), folder
+
+
+@pytest.mark.parametrize("kind", QUANTIZERS)
+def test_two_processes_have_equal_weights(pair: Any, kind: str) -> None:
+    (first, second), _ = pair
+    for part in ("codec", "discriminators"):
+        for name, value in first[kind][part].items():
+            assert torch.equal(value, second[kind][part][name]), name
+    assert first[kind]["skipped"] == second[kind]["skipped"] == (1, 0)
+
+
+@pytest.mark.parametrize("kind", QUANTIZERS)
+def test_two_processes_equal_one_with_the_whole_batch(pair: Any, kind: str) -> None:
+    """Up to rounding, which grows from step to step: sums are added in another order."""
+    (both, _), _ = pair
+    alone = state_after_steps(kind, Processes())
+    both, alone = both[kind], state_after_steps(kind, Processes())
+    assert alone["skipped"] == (1, 0)
+    losses, expected = (torch.tensor(found["losses"]) for found in (both, alone))
+    torch.testing.assert_close(losses, expected, rtol=1e-4, atol=0, equal_nan=True)
+    assert torch.equal(both["counts"], alone["counts"])  # the same codes in every step
+    for part in ("codec", "discriminators"):
+        for name, value in both[part].items():
+            most = float(alone[part][name].abs().max())
+            torch.testing.assert_close(value, alone[part][name], rtol=0, atol=5e-3 * most + 1e-6)
+
+
+def test_the_processes_agree_on_time_and_on_stopping(pair: Any) -> None:
+    (first, second), _ = pair
+    assert first["clock"] == second["clock"]
+    assert first["any"] == second["any"] == [True, False]
+
+
+def test_a_run_goes_on_with_another_number_of_processes_and_ends_with_one_of_them(
+    pair: Any,
+) -> None:
+    """From two processes to one and back; then one of them is killed."""
+    _, folder = pair
+    alone = Trainer(tiny(), folder / "run", resume=True)
+    assert alone.step == 3
+    alone.train_step()
+    alone.save()
+    first, second = two_processes(go_on_and_die, folder)
+    assert first["began"] == second["began"] == 4
+    for name, value in alone.training_step.codec.state_dict().items():
+        assert torch.equal(first["codec"][name], value), name
+        assert torch.equal(second["codec"][name], value), name
+    assert first["error"] == (
+        "another of the 2 processes of this run has ended or does not answer; the checkpoint of "
+        f"step 5 is whole, continue from it with codec train --resume {folder / 'run'}"
+    )
+    assert Trainer(tiny(), folder / "run", resume=True).step == 5
+
+
+def test_shares_of_a_batch_are_the_batch() -> None:
+    names = ("room", "babble", "noise", "rumble", "hum", "offset")
+    config = tiny(*(f"data.augment.{name}.probability=0.7" for name in names)).data
+    noise = np.random.default_rng(0).normal(0, 3000, 40_000).astype(np.int16)
+    cache: Any = SimpleNamespace(samples=noise, num_samples=len(noise))
+
+    def batch(share: Share) -> torch.Tensor:
+        device = torch.device("cpu")
+        sampler = SegmentSampler(cache, config, 16000, 6, 0, device, share=share)
+        return torch.cat(list(sampler.batch(5)), dim=1)
+
+    parts = torch.cat([batch(Share(index, 3)) for index in range(3)])
+    torch.testing.assert_close(parts, batch(Share()), rtol=1e-5, atol=1e-6)
+
+
+def test_recipes_that_several_processes_cannot_train_are_refused() -> None:
+    three = Processes()
+    three.size = 3
+    with pytest.raises(CodecError, match=r"4 items .* 3 processes.*schedule\.batch_size=6$"):
+        three.check(tiny())
+    with pytest.raises(CodecError, match=r"data\.watch=null"):
+        three.check(tiny("schedule.batch_size=6", "data.watch=1m"))
+
+
+# The launcher, of a program that does nothing but end.
+
+PROGRAM = """
+import os, pathlib, signal, sys, time
+rank, case = os.environ["RANK"], sys.argv[1]
+print("rank", rank, *[os.environ[name] for name in ("LOCAL_RANK", "WORLD_SIZE")], flush=True)
+if case == "stops":
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+    if rank == "1":
+        os.kill(os.getppid(), signal.SIGINT)
+    while not stopped:
+        time.sleep(0.01)
+elif case != "ends" and rank == "1":
+    print("error: data.root: gone", file=sys.stderr)
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGKILL) if case == "dies" else sys.exit(1)
+elif case != "ends":
+    time.sleep(0.2)
+    pathlib.Path(os.environ["AUDIOCODEC_LAST_WORDS"]).write_text("continue with this")
+    sys.exit(75)
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "line"),
+    [
+        ("ends", 0, ""),
+        ("stops", 0, ""),
+        ("dies", 1, "error: process 1 of 2 was ended by SIGKILL; continue with this\n"),
+        ("fails", 1, "error: process 1 of 2: data.root: gone; continue with this\n"),
+    ],
+)
+def test_a_launched_run_ends_with_one_line(
+    case: str, status: int, line: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    handlers = {number: signal.getsignal(number) for number in (2, 15, 1)}
+    try:
+        assert launch(2, 1, (case,), [sys.executable, str(tmp_path / "program.py")]) == status
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert capfd.readouterr() == ("rank 0 0 2\n", line)
+
+
+def test_machines_of_a_run_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NODE_RANK", raising=False)
+    with pytest.raises(CodecError, match=r"--nodes 2: .* srun, or set NODE_RANK"):
+        meeting_point(4, 2)
+    monkeypatch.setenv("SLURM_NODEID", "1")
+    monkeypatch.setenv("SLURM_NODELIST", "gpu[03-05,9],other")
+    monkeypatch.setenv("SLURM_JOB_ID", "123456")
+    found = meeting_point(4, 2)
+    assert (found["MASTER_ADDR"], found["MASTER_PORT"]) == ("gpu03", "23456")
+    assert (found["GROUP_RANK"], found["WORLD_SIZE"], found["LOCAL_WORLD_SIZE"]) == ("1", "8", "4")

@@ -1,0 +1,1 @@
+"""The files of the web page that `codec web` writes: plain modules, which need no build."""
