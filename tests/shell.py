@@ -101,6 +101,8 @@ class Shell:
             words = self._shorter(words)
         elif words[0] == "train-context":
             words = [*words, "--steps", "1"]
+        elif words[0] in {"evaluate", "score", "compare"}:  # two jobs import PyTorch twice
+            words = [*words, "--jobs", "1"]
         elif words[0] == "web":  # which would serve until Ctrl-C
             words = [*words, "--no-serve", "--runtime", ".programs"]
         with pytest.MonkeyPatch.context() as patch:

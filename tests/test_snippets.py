@@ -34,7 +34,7 @@ from audiocodec import (
     save_audio,
     save_codec,
 )
-from audiocodec.bundled import CLIPS, MODELS
+from audiocodec.bundled import CLIPS
 from audiocodec_cli.main import COMMANDS, codec
 
 # Pages whose blocks other tests run.
@@ -127,18 +127,17 @@ def small_model(trainable: Codec, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def prepare_evaluating(folder: Path) -> None:
+def prepare_evaluating(folder: Path, model: Path) -> None:
     shutil.copy(folder / "in.wav", folder / "speech.wav")
     encode_file(folder / "speech.wav", folder / "speech.tok", load_codec("speech_16khz"))
     lecture = np.random.default_rng(0).normal(0, 0.05, 71 * 16000)
     soundfile.write(folder / "lecture.flac", lecture, 16000)
     for name in ("by_opus", "by_speex"):
         shutil.copytree(folder / "recordings", folder / name)
-    (folder / "runs" / "mine").mkdir(parents=True)
-    shutil.copytree(MODELS / "speech_16khz", folder / "runs" / "mine" / "model")
+    shutil.copytree(model, folder / "runs" / "mine" / "model")
 
 
-def prepare_language_models(folder: Path) -> None:
+def prepare_language_models(folder: Path, model: Path) -> None:
     codec = load_codec("speech_16khz")
     (folder / "tokens").mkdir()
     for clip in find_audio(CLIPS):
@@ -149,12 +148,12 @@ def prepare_language_models(folder: Path) -> None:
     np.save(folder / "sampled.npy", codes)
 
 
-def prepare_tokenising(folder: Path) -> None:
+def prepare_tokenising(folder: Path, model: Path) -> None:
     lines = [f'{{"path": "speech/{number}.wav"}}' for number in range(3)]
     (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
 
 
-PREPARE: dict[str, Callable[[Path], None]] = {
+PREPARE: dict[str, Callable[[Path, Path], None]] = {
     "evaluating.md": prepare_evaluating,
     "language_models.md": prepare_language_models,
     "tokenising.md": prepare_tokenising,
@@ -169,7 +168,7 @@ def test_the_blocks_of_a_page_run_from_top_to_bottom(
         pytest.importorskip(package)
     folder = tmp_path / "here"
     shutil.copytree(material, folder)
-    PREPARE.get(name, lambda _: None)(folder)
+    PREPARE.get(name, lambda *_: None)(folder, small_model)
     shell = Shell(folder, small_model)
     monkeypatch.chdir(folder)
     names: dict[str, object] = {"__name__": "page"}
