@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from audiocodec.evaluation.metrics import select_metrics
 
 from .options import json_option, resolve_jobs
-from .scoreoptions import MOS, metrics_options, score_jobs_option
+from .scoreoptions import MOS, counts_option, metrics_options, score_jobs_option
+
+if TYPE_CHECKING:
+    from audiocodec.evaluation.systems import System
 
 ALL = "all"
 
@@ -29,14 +33,39 @@ def parse_judged(
     return names
 
 
+def scored(
+    source: str,
+    reference: str,
+    num_codebooks: tuple[int, ...] | None,
+    metrics: tuple[str, ...],
+    jobs: int,
+) -> System:
+    """Evaluate a model on the recordings, or score decoded files against them."""
+    from audiocodec.bundled import bundled_models
+    from audiocodec.checkpoint import CONFIG_NAME, load_codec
+    from audiocodec.evaluation import evaluate, score_files
+    from audiocodec.evaluation.systems import evaluated_system, scored_system
+
+    if source in bundled_models() or (Path(source) / CONFIG_NAME).is_file():
+        codec = load_codec(source)
+        made = evaluate(codec, reference, num_codebooks, metrics=metrics, jobs=jobs, progress=True)
+        for line in made.failures:
+            click.echo(f"warning: {line}", err=True)
+        return evaluated_system(made, source)
+    pairs = score_files(reference, source, metrics=metrics, jobs=jobs, progress=True)
+    for line in (*pairs.remarks, *pairs.unpaired):
+        click.echo(f"warning: {line}", err=True)
+    return scored_system(pairs)
+
+
 @click.command()
-@click.argument("sources", metavar="A.csv B.csv...", nargs=-1, required=True, type=click.Path())
+@click.argument("sources", metavar="A B...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--reference",
     type=click.Path(),
     metavar="DIR",
-    help="Compare folders of decoded audio instead of CSVs: score each against this folder first, "
-    "as codec score does.",
+    help="Compare models, and folders of decoded audio, instead of CSVs: evaluate each on these "
+    "recordings first, as codec evaluate and codec score do.",
 )
 @click.option(
     "--choose",
@@ -46,6 +75,7 @@ def parse_judged(
     help="Compare all with the first system only, and choose one: the one that gains most by these "
     "scores, of those that are worse than the first in none of them beyond its interval.",
 )
+@counts_option
 @score_jobs_option
 @metrics_options
 @json_option(
@@ -57,6 +87,7 @@ def command(
     sources: tuple[str, ...],
     reference: str | None,
     judged: tuple[str, ...] | None,
+    num_codebooks: tuple[int, ...] | None,
     jobs: int | None,
     metrics: tuple[str, ...],
     mos: bool,
@@ -64,10 +95,11 @@ def command(
 ) -> None:
     """Say which of several evaluations differ, and by how much.
 
-    Each of A.csv, B.csv... is a file of codec evaluate --csv, with one model or several, or of
-    codec score --csv. Every two systems are compared on the files that both have, with equal
-    numbers of codebooks: for each score and for the bitrate, the mean of the differences file by
-    file with its 95 % confidence interval, and whether they can be distinguished.
+    Each of A, B... is a CSV of codec evaluate --csv, with one model or several, or of codec score
+    --csv; or, with --reference, a model or a folder of decoded audio. Every two systems are compared
+    on the files that both have, with equal numbers of codebooks: for each score and for the bitrate,
+    the mean of the differences file by file with its 95 % confidence interval, and whether they can
+    be distinguished.
 
     Files are matched by their path as it was given when they were evaluated.
 
@@ -80,15 +112,18 @@ def command(
     codec compare before.csv after.csv
     codec compare before.csv after.csv --choose pesq_wb,stoi,distill_mos
     codec compare --reference recordings/ by_opus/ by_speex/     decoded audio of any codecs
+    codec compare --reference recordings/ -n 3,12 speech_16khz runs/mine/model    models
     """
     from audiocodec.errors import CodecError
     from audiocodec.evaluation.choice import choose
-    from audiocodec.evaluation.differences import find_differences, read_scores, scored_system
+    from audiocodec.evaluation.differences import find_differences
+    from audiocodec.evaluation.systems import read_scores
 
     if reference is None:
-        if metrics or mos:
+        if metrics or mos or num_codebooks:
             raise CodecError(
-                "--metrics: CSVs have the scores that they have; evaluate again with --metrics"
+                f"{'--num-codebooks' if num_codebooks else '--metrics'}: CSVs have the scores that "
+                "they have; evaluate again"
             )
         for source in sources:
             if Path(source).is_dir():
@@ -97,19 +132,13 @@ def command(
                 )
         systems = [system for source in sources for system in read_scores(source)]
     else:
-        from audiocodec.evaluation import score_files
-
         if len(sources) < 2:
-            raise click.UsageError("name two folders or more")
+            raise click.UsageError("name two models or folders, or more")
         chosen = (*metrics, MOS) if mos else metrics
-        systems = []
-        for source in sources:
-            scored = score_files(
-                reference, source, metrics=chosen, jobs=resolve_jobs(jobs), progress=True
-            )
-            for line in (*scored.remarks, *scored.unpaired):
-                click.echo(f"warning: {line}", err=True)
-            systems.append(scored_system(scored))
+        systems = [
+            scored(source, reference, num_codebooks, chosen, resolve_jobs(jobs))
+            for source in sources
+        ]
     result = find_differences(systems, among_all=judged is None)
     choice = None if judged is None else choose(result, judged)
     if as_json:

@@ -21,22 +21,14 @@ from .options import (
     threads_option,
     use_threads,
 )
-from .scoreoptions import MOS, check_output, csv_option, metrics_options, score_jobs_option
-
-
-def parse_counts(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[int, ...] | None:
-    """`1,3,6,12` -> (1, 3, 6, 12)."""
-    if value is None:
-        return None
-    try:
-        counts = tuple(int(part) for part in value.split(","))
-    except ValueError:
-        counts = (0,)
-    if min(counts) < 1:
-        raise click.BadParameter(f"{value}: write numbers of 1 or more with commas, as in 1,3,6,12")
-    return counts
+from .scoreoptions import (
+    MOS,
+    check_output,
+    counts_option,
+    csv_option,
+    metrics_options,
+    score_jobs_option,
+)
 
 
 def split_words(
@@ -61,13 +53,7 @@ def split_words(
     type=click.Path(),
     help="A bundled model's name, or a model's folder. Repeat it to compare models.",
 )
-@click.option(
-    "-n",
-    "--num-codebooks",
-    callback=parse_counts,
-    metavar="N,N,...",
-    help="Numbers of codebooks to use. Default: one, a quarter, half and all.",
-)
+@counts_option
 @click.option(
     "--baseline",
     "baselines",

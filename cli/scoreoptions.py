@@ -21,6 +21,21 @@ def parse_metrics(ctx: click.Context, param: click.Parameter, value: str | None)
     return names
 
 
+def parse_counts(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """`1,3,6,12` -> (1, 3, 6, 12)."""
+    if value is None:
+        return None
+    try:
+        counts = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        counts = (0,)
+    if min(counts) < 1:
+        raise click.BadParameter(f"{value}: write numbers of 1 or more with commas, as in 1,3,6,12")
+    return counts
+
+
 def check_output(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     """Refuse a file that cannot be written before anything is computed."""
     if value is not None and (value.is_dir() or not value.absolute().parent.is_dir()):
@@ -29,6 +44,14 @@ def check_output(ctx: click.Context, param: click.Parameter, value: Path | None)
         )
     return value
 
+
+counts_option = click.option(
+    "-n",
+    "--num-codebooks",
+    callback=parse_counts,
+    metavar="N,N,...",
+    help="Numbers of codebooks to use. Default: one, a quarter, half and all.",
+)
 
 csv_option = click.option(
     "--csv",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 
 from audiocodec import CodecError, save_audio
 from audiocodec.evaluation import Evaluation, Row
-from audiocodec.evaluation.differences import find_differences, read_scores
+from audiocodec.evaluation.differences import find_differences
+from audiocodec.evaluation.systems import read_scores
 from audiocodec_cli.main import run
 
 
@@ -97,6 +99,24 @@ def test_folders_of_decoded_audio_are_scored_first(
     assert found["si_sdr"]["difference"]["mean"] < -10
     assert found["si_sdr"]["difference"]["count"] == 2
     assert found["si_sdr"]["num_codebooks"] is None
+
+
+def test_models_are_evaluated_first(
+    here: Path, model: str, speech: torch.Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("ref").mkdir()
+    for name in ("a", "b"):
+        save_audio(f"ref/{name}.wav", speech[0, :, 16_000:32_000], 16_000)
+    shutil.copytree("ref", "clean")
+    arguments = ["compare", "--reference", "ref", model, "clean", "-n", "1,4", "--jobs", "1"]
+    assert run([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["differences"]
+    stoi = [each for each in found if each["score"] == "stoi"]
+    assert [each["num_codebooks"] for each in stoi] == [1, 4]
+    for each in stoi:
+        assert (each["first"], each["second"]) == ("small", "clean")
+        assert each["second_mean"] > 0.99 > each["first_mean"]
+        assert each["difference"]["count"] == 2
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,17 @@ vary most from file to file, so differences file by file are known far better th
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.metrics import METRICS
-from audiocodec.evaluation.pairs import PairScores
 from audiocodec.evaluation.rows import Mean
+from audiocodec.evaluation.systems import RATES, System
 from audiocodec.evaluation.tables import columns
-
-RATES = {"payload_kbps": "kbps", "file_kbps": "kbps in file"}
 
 LEGEND = (
     "difference: second minus first, mean over the files that both have, ± 95 % confidence",
@@ -28,26 +24,6 @@ LEGEND = (
     "equality: the interval says how large a difference may be. Of 20 comparisons without any",
     "difference, one is called distinguishable by chance.",
 )
-
-
-@dataclass
-class System:
-    """The scores of one system.
-
-    Attributes:
-        name: to show; of several with one name, the source is added.
-        source: the CSV or folder.
-        scores: for each number of codebooks (None for other codecs) and file, scores by name.
-    """
-
-    name: str
-    source: str
-    scores: dict[int | None, dict[str, dict[str, float]]] = field(default_factory=dict)
-
-    @property
-    def any_count(self) -> dict[str, dict[str, float]]:
-        """The scores of another codec; of a model, none."""
-        return self.scores.get(None, {})
 
 
 @dataclass(frozen=True)
@@ -116,49 +92,6 @@ class Differences:
             for each in self.found
         ]
         return {"differences": differences, "remarks": self.remarks}
-
-
-def read_scores(path: str | Path) -> list[System]:
-    """The systems in a CSV of ``codec evaluate --csv`` or ``codec score --csv``.
-
-    Raises:
-        CodecError: it cannot be read, or is no such file.
-    """
-    path = Path(path)
-    systems: dict[str, System] = {}
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            titles = reader.fieldnames or []
-            names = [name for name in titles if name in METRICS or name in RATES]
-            if "file" not in titles or not names:
-                raise CodecError(
-                    f"{path}: has no scores; name a file that codec evaluate --csv or codec score "
-                    "--csv wrote"
-                )
-            for row in reader:
-                found = {name: float(row[name]) for name in names if row[name]}
-                if not found:
-                    continue
-                model = row.get("model") or path.stem
-                system = systems.setdefault(
-                    f"{model} {row.get('fingerprint')}", System(model, str(path))
-                )
-                count = int(row.get("num_codebooks") or 0) or None
-                system.scores.setdefault(count, {})[row["file"]] = found
-    except OSError as error:
-        raise CodecError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, csv.Error, TypeError) as error:
-        raise CodecError(f"{path}: not a CSV of scores ({error})") from None
-    if not systems:
-        raise CodecError(f"{path}: no file in it has a score")
-    return list(systems.values())
-
-
-def scored_system(result: PairScores) -> System:
-    """The decoded files of one folder as a system. Its files are named by their references."""
-    scores = {row.file: row.scores for row in result.rows}
-    return System(Path(result.decoded).resolve().name, result.decoded, {None: scores})
 
 
 def find_differences(systems: Sequence[System], among_all: bool = True) -> Differences:
