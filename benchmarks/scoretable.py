@@ -72,29 +72,23 @@ def table(results: dict[str, Row]) -> str:
     ]
     for name, row in results.items():
         parameters = sum(p.numel() for p in Codec.without_weights(row.config).parameters()) / 1e6
-        means = [
-            f"{statistics.mean(v):{FORMATS.get(k.split()[0], '.3f')}}"
-            for k, v in row.scores.items()
-        ]
-        cost = [
-            f"{gigamacs(row.config):.2f}",
-            f"{parameters:.1f}",
-            f"{row.cost:.3f}",
-            str(row.steps),
-        ]
-        rows.append("| " + " | ".join([name, *cost, *means]) + " |")
+        means = [f"{statistics.mean(v):{form(key)}}" for key, v in row.scores.items()]
+        cost = f"{gigamacs(row.config):.2f} | {parameters:.1f} | {row.cost:.3f} | {row.steps}"
+        rows.append("| " + " | ".join([name, cost, *means]) + " |")
     rows += ["", "| difference | " + " | ".join(first) + " |", "| -- " * (1 + len(first)) + "|"]
     for name, row in list(results.items())[1:]:
-        cells = [
-            difference(row.scores[key], first[key], FORMATS.get(key.split()[0], ".3f"))
-            for key in first
-        ]
+        cells = [difference(row.scores[key], first[key], form(key)) for key in first]
         rows.append("| " + " | ".join([name, *cells]) + " |")
     return "\n".join(rows)
 
 
-def difference(values: Sequence[float], others: Sequence[float], form: str) -> str:
+def form(key: str) -> str:
+    """How a score is printed, by its name and the number of codebooks."""
+    return FORMATS.get(key.split()[0], ".3f")
+
+
+def difference(values: Sequence[float], others: Sequence[float], shown: str) -> str:
     """The mean difference over the clips, with 1.96 standard errors."""
     pairs = [a - b for a, b in zip(values, others, strict=True)]
     error = 1.96 * statistics.stdev(pairs) / math.sqrt(len(pairs)) if len(pairs) > 1 else math.nan
-    return f"{statistics.mean(pairs):+{form}} ± {error:{form}}"
+    return f"{statistics.mean(pairs):+{shown}} ± {error:{shown}}"

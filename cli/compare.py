@@ -9,8 +9,8 @@ import click
 
 from audiocodec.evaluation.metrics import select_metrics
 
-from .evaluate import MOS, metrics_options, score_jobs_option
 from .options import json_option, resolve_jobs
+from .scoreoptions import MOS, metrics_options, score_jobs_option
 
 ALL = "all"
 

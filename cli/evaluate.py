@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 
 from audiocodec.errors import CodecError
-from audiocodec.evaluation.metrics import METRICS, select_metrics
 
 from .options import (
     DEFAULT_MODEL,
@@ -23,8 +21,7 @@ from .options import (
     threads_option,
     use_threads,
 )
-
-MOS = "distill_mos"
+from .scoreoptions import MOS, check_output, csv_option, metrics_options, score_jobs_option
 
 
 def parse_counts(
@@ -45,59 +42,11 @@ def parse_counts(
 def split_words(
     ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """`("a b", "c")` -> ("a", "b", "c")."""
-    return tuple(word for words in value for word in words.split())
-
-
-def parse_metrics(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """`a,b` -> ("a", "b"), checked before anything is computed."""
-    names = tuple(name.strip() for name in value.split(",")) if value else ()
-    select_metrics(names)
-    return names
-
-
-def check_output(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse a file that cannot be written before anything is computed."""
-    if value is not None and (value.is_dir() or not value.absolute().parent.is_dir()):
-        raise CodecError(
-            f"{param.opts[0]} {value}: is a folder, or its folder does not exist; name a file"
-        )
-    return value
-
-
-csv_option = click.option(
-    "--csv",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=check_output,
-    help="Write the scores of every file here, one line each.",
-)
-
-score_jobs_option = click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Number of scoring processes. Default: one for each core.",
-)
-
-
-def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--metrics NAME,...`, and `--mos`."""
-    listed: dict[str, str] = {}
-    for name, metric in METRICS.items():
-        if metric.group:
-            columns = sum(other.group == metric.group for other in METRICS.values())
-            listed[metric.group] = f"{metric.group} ({columns} columns)"
-        elif metric.optional:
-            extra = f", extra `{metric.extra}`" if metric.extra else ""
-            listed[name] = f"{name} ({metric.title}{extra})"
-    command = click.option("--mos", is_flag=True, help="Short for --metrics distill_mos.")(command)
-    return click.option(
-        "--metrics",
-        callback=parse_metrics,
-        metavar="NAME,...",
-        help=f"Compute these metrics too: {', '.join(listed.values())}.",
-    )(command)
+    """`("a b", "c")` -> ("a", "b", "c"); quoted as in a shell."""
+    try:
+        return tuple(word for words in value for word in shlex.split(words))
+    except ValueError as error:
+        raise click.BadParameter(f"{' '.join(value)}: {error}") from None
 
 
 @click.command()
@@ -125,8 +74,9 @@ def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
     multiple=True,
     callback=split_words,
     metavar="CODEC:SETTING...",
-    help="Other codecs on the same files: opus:6k, speex:4, codec2:3200. Several in one argument "
-    "with spaces, or repeat it. One whose programs are not installed is skipped.",
+    help="Other codecs on the same files: opus:6k, speex:4, codec2:3200, where their programs are "
+    "installed; or NAME-folder:DIR@6k, decoded files in DIR, matched by name, and their bitrate. "
+    "Several in one argument with spaces, or repeat it.",
 )
 @beam_option
 @coding_option
@@ -140,11 +90,24 @@ def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "in the one file.",
 )
 @click.option(
+    "--published",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="With --report, draw scores of other systems that were measured elsewhere: columns "
+    "system, kbps, source, encode, decode, and a metric's name each.",
+)
+@click.option(
     "--save",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Save the decoded audio as DIR/MODEL/N/PATH.wav, and references that were resampled as "
     "DIR/reference_RATE/PATH.wav.",
+)
+@click.option(
+    "--flat",
+    is_flag=True,
+    help="With --save, folders as VERSA and Codec-SUPERB read them: DIR/ref/NAME.wav and "
+    "DIR/decoded/MODEL_N/NAME.wav, each with a wav.scp.",
 )
 @overwrite_option
 @device_option
@@ -167,7 +130,9 @@ def command(
     coding: str | None,
     csv: Path | None,
     report: Path | None,
+    published: Path | None,
     save: Path | None,
+    flat: bool,
     overwrite: bool,
     device: str,
     jobs: int | None,
@@ -185,8 +150,9 @@ def command(
     A delay of up to 50 ms is removed before scoring.
 
     With several --model, all models code the same files, and a mean is over the files that have
-    the score for every model. So do --baseline codecs, at 16 kHz; their kbps are of the packets
-    alone, and their speed includes starting their programs.
+    the score for every model. So do --baseline codecs; the kbps of opus, speex and codec2 are
+    of the packets alone, and their speed includes starting their programs. Of decoded files in a
+    folder, kbps are those after @, or of bitrates.csv in it (file, and bytes or kbps).
 
     A file that cannot be read is an error line. The others are scored, and the exit code is 1. A
     score that a file does not have (silence has no PESQ) is listed below the table.
@@ -196,25 +162,33 @@ def command(
     codec evaluate held_out/ -n 1,3,6,12 --csv scores.csv  every file's scores
     codec evaluate held_out/ --model speech_16khz --model runs/mine/model
     codec evaluate held_out/ --baseline "opus:6k opus:9k codec2:3200 speex:4"
+    codec evaluate held_out/ --baseline encodec-folder:by_encodec@6k    decoded files
     codec evaluate held_out/ --report report.html          a page with charts and audio
     codec evaluate held_out/ -n 6 --save listen            decoded audio in listen/MODEL/6
+    codec evaluate held_out/ -n 6 --save pairs --flat      pairs/ref, pairs/decoded/MODEL_6
     codec evaluate held_out/ --metrics distill_mos --json > scores.json
     """
     import torch
 
     from audiocodec.checkpoint import load_codec
     from audiocodec.evaluation import compare
-    from audiocodec.evaluation.baselines import parse_baseline
+    from audiocodec.evaluation.baselines import parse_baselines
 
-    parsed = [parse_baseline(text) for text in dict.fromkeys(baselines)]
+    if flat and save is None:
+        raise CodecError("--flat: says how audio is saved; name a folder with --save")
+    parsed = parse_baselines(baselines)
     installed = [baseline for baseline in parsed if not baseline.missing]
     for baseline in parsed:
         if baseline.missing:
             click.echo(f"warning: {baseline.missing}", err=True)
+    if published is not None and report is None:
+        raise CodecError("--published: is drawn in a page; name one with --report")
     if report is not None:
         from audiocodec.evaluation.page import check_page
+        from audiocodec.evaluation.published import read_published
 
         check_page("codec evaluate --report")
+        known = read_published(published) if published is not None else []
     use_threads(threads)
     device = resolve_device(device)
     codecs = [load_codec(model, device) for model in models]
@@ -233,6 +207,7 @@ def command(
         threads=torch.get_num_threads(),
         jobs=jobs,
         save=save,
+        flat=flat,
         overwrite=overwrite,
         stage_bits=report is not None,
         baselines=installed,
@@ -247,7 +222,7 @@ def command(
         from audiocodec.evaluation.page import write_page
 
         examples = find_examples([*codecs, *installed], comparison.evaluations, progress=True)
-        write_page(report, comparison, examples, ["codec", *ctx.find_root().obj])
+        write_page(report, comparison, examples, ["codec", *ctx.find_root().obj], known)
     for failure in result.unreadable.values():
         click.echo(f"error: {failure}", err=True)
     return 1 if result.unreadable else 0

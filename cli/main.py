@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Try the bundled model on a bundled clip."),
     "evaluate": ("evaluate", "Score models on audio files: quality, bitrate and speed."),
     "score": ("score", "Score decoded audio files against their references, of any codec."),
+    "probe": ("probe", "Measure what scores do not show: noise, tones, clicks, levels."),
     "compare": ("compare", "Say which of several evaluations differ, and by how much."),
     "listen": ("listen", "Make a blind listening test of decoded audio, as a page."),
     "train": ("train", "Train a codec from a recipe."),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from .evaluate import MOS, csv_option, metrics_options, score_jobs_option
 from .options import json_option, resolve_jobs
+from .scoreoptions import MOS, csv_option, metrics_options, score_jobs_option
 
 
 @click.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from audiocodec.durations import parse_duration, show_duration
+from audiocodec.extras import require_extra
 
 from .checkreport import check_report
 from .launch import check_devices, joined, launch, was_launched
@@ -151,6 +152,7 @@ def command(
     if was_launched():
         check_devices(devices, nodes)
     elif devices * nodes > 1 and not check:
+        require_extra("lightning_fabric", "distributed", "codec train --devices")
         context.exit(launch(devices, nodes, context.find_root().obj))
     from audiocodec.errors import CodecError
     from audiocodec.evaluation.metrics import check_installed

@@ -22,6 +22,7 @@ from audiocodec.training.data.augmentations.offset import Offset
 from audiocodec.training.data.augmentations.room import Room
 from audiocodec.training.data.augmentations.rumble import Rumble
 from audiocodec.training.data.segments import SegmentSampler
+from audiocodec.training.processes import WHOLE, Share
 
 TINY = Path(__file__).resolve().parents[1] / "recipes" / "tiny.yaml"
 RATE = 16_000
@@ -29,7 +30,7 @@ ALL = ("room", "babble", "noise", "rumble", "hum", "offset")
 EVERYTHING = [f"data.augment.{name}.probability=0.7" for name in ALL]
 
 
-def segments(random: np.random.Generator, count: int) -> Tensor:
+def segments(random: np.random.Generator, count: int, _: Share = WHOLE) -> Tensor:
     return torch.from_numpy(random.normal(0, 0.05, (count, RATE))).float()
 
 
@@ -281,7 +282,7 @@ def test_settings_survive_the_file_of_a_run(tmp_path: Path) -> None:
 def test_every_augmentation_of_a_short_odd_segment_is_finite() -> None:
     speech = torch.randn(3, 1, 321, generator=torch.Generator().manual_seed(0)) * 0.1
 
-    def short(random: np.random.Generator, count: int) -> Tensor:
+    def short(random: np.random.Generator, count: int, _: Share) -> Tensor:
         return torch.from_numpy(random.normal(0, 0.05, (count, 321))).float()
 
     config = AugmentConfig.from_mapping({name: {"probability": 1.0} for name in ALL})
@@ -295,6 +296,6 @@ def test_every_augmentation_of_a_short_odd_segment_is_finite() -> None:
 
 def test_a_sampler_gives_babble_other_segments(tmp_path: Path) -> None:
     sampler: SegmentSampler = Trainer(tiny(), tmp_path / "run").sampler
-    others = sampler._others(np.random.default_rng(0), 7)
+    others = sampler._others(np.random.default_rng(0), 7, WHOLE)
     assert others.shape == (7, sampler.length)
     assert (level_db(others.unsqueeze(1)) > -50).all()

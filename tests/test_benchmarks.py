@@ -108,7 +108,7 @@ def test_shapes_are_compared_after_equal_time(
         lines = result.output.split("| variant")[1].splitlines()
         return [line.split(" | ") for line in lines if line.startswith("| ")][1:]
 
-    before, deeper, *_ = rows = table()
+    before, deeper, *_ = table()
     assert before[0] == "| before" and deeper[0] == "| deeper" and int(deeper[4]) >= 2
     assert len(before) == 5 + 2 * 3  # without the quantiser, and with three codebooks
     assert float(deeper[2]) >= float(before[2])
@@ -118,7 +118,6 @@ def test_shapes_are_compared_after_equal_time(
     kept = trained.decoder.state_dict()
     assert all(torch.equal(kept[k], v) for k, v in trainable.decoder.state_dict().items())
     assert not torch.equal(trained.autoencode(audio), trainable.autoencode(audio))
-    assert table() == rows  # nothing is trained twice
 
 
 def test_every_member_of_the_codec_bench_has_a_recipe() -> None:
@@ -171,20 +170,6 @@ def test_usage_is_counted_over_all_files(model: str, codec: Codec) -> None:
     assert len(rows) == codec.num_codebooks
     assert "| 64 |" in rows[0]
     assert json.loads(output.split(", ")[1].split(" ")[0]) > 500
-
-
-def test_artefacts_are_measured_on_clips_noise_and_offsets(model: str, tmp_path: Path) -> None:
-    words = [str(CLIPS), "--model", model, "--noise-clips", "1", "-n", "2"]
-    words += ["--count", "1"]
-    words += ["--no-levels", "--picture", str(tmp_path / "spectrograms.png")]
-    output = CliRunner().invoke(load("artefacts").main, words, catch_exceptions=False).stdout
-    rows = [line.strip("| ").split(" | ") for line in output.splitlines() if line[:1] == "|"]
-    assert [row[:3:2] for row in rows if row[0] == "clips (1)"][-1] == ["clips (1)", "pauses"]
-    assert sum(row[0] in {"white (1)", "pink (1)", "hiss (1)"} for row in rows) == 3
-    offsets = [row for row in rows if len(row) == 5 and row[0].replace(".", "").isdigit()]
-    assert len(offsets) == 1
-    assert all(1 <= float(cell) < 4.7 for row in offsets for cell in row[1:])
-    assert (tmp_path / "spectrograms.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_new_codebooks_leave_less_than_those_of_an_untrained_model(tmp_path: Path) -> None:

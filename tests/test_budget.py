@@ -68,7 +68,7 @@ def timed_trainer(
     training.update = slow(lambda: step_seconds(pace.position / schedule.steps), training.update)
     validation: Any = trainer.validation
     validation.audio = torch.zeros(2, 1, 400)  # too short for scores, which take their time
-    validation.run = slow(lambda: 3.0, lambda codec: (numbers, {"a": torch.rand(4000)}))
+    validation.run = slow(lambda: 3.0, lambda codec: (numbers, {"a": torch.rand(4000)}, None))
     checkpoints: Any = trainer.checkpoints
     checkpoints.save = slow(lambda: checkpoint_seconds, checkpoints.save)
     return trainer

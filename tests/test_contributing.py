@@ -26,7 +26,7 @@ assert codes.shape == (1, 12, 10)
 assert torch.allclose(codec.quantizer.stages[0].codebook.table().norm(dim=1), torch.ones(256))
 
 from audiocodec import load_audio
-from audiocodec.evaluation.metrics.registry import select_metrics
+from audiocodec.evaluation.metrics.selection import select_metrics
 
 assert Recipe.from_mapping({"name": "x", "losses": {"offset": 2}, "schedule": {"steps": 9}})
 assert "snr" in select_metrics()

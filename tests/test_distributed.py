@@ -5,7 +5,6 @@ The processes are forked from a server that has imported everything once.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -18,133 +17,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ranks import QUANTIZERS, compare, go_on_and_die, run_rank, state_after_steps, tiny
 
 from audiocodec.errors import CodecError
-from audiocodec.training import Recipe, Trainer
-from audiocodec.training.data.augmentations.batch import Batch
+from audiocodec.training import Trainer
 from audiocodec.training.data.segments import SegmentSampler
-from audiocodec.training.fabric import FabricProcesses
-from audiocodec.training.initialisation import initialise_codebooks
-from audiocodec.training.processes import Processes, ProcessLostError, Share
-from audiocodec.training.step import TrainingStep
+from audiocodec.training.processes import Processes, Share
+from audiocodec.training.runfolder import release
 from audiocodec_cli.launch import launch, meeting_point
 
-TINY = Path(__file__).resolve().parents[1] / "recipes" / "tiny.yaml"
-BATCH, SAMPLES = 4, 2560
-QUANTIZERS = {
-    "simvq": "codec.quantizer.codebook.kind=simvq",
-    "ema_vq": "codec.quantizer.codebook={kind: ema_vq, size: 32, dim: 4, reset_threshold: 0.2}",
-}
-START, FIRST, STEPS = 2, 10, 20
-"""Steps: codebooks are initialised, discriminators begin, the end."""
-
-
-def tiny(*overrides: str) -> Recipe:
-    """recipes/tiny.yaml, smaller."""
-    smaller = (
-        "codec.seanet.channels=[2, 4, 4, 8]",
-        "codec.quantizer.codebook.size=32",
-        "codec.quantizer.num_codebooks=3",
-        "schedule.codebooks=[1, 2, 3]",
-        f"schedule.initialisation_steps=[{START}]",
-        "schedule.initialisation_frames=40",
-        f"discriminators.start_step={FIRST}",
-        "discriminators.per_step=1",
-        f"data.segment_seconds={SAMPLES / 16000}",
-        "schedule.checkpoint_every=3",
-        "schedule.log_every=3",
-    )
-    return Recipe.from_yaml(TINY, (*smaller, *overrides))
-
-
-def audio_of(number: int) -> torch.Tensor:
-    """A whole batch. One item of batch 15 is not finite, so that its step is skipped."""
-    audio = 0.1 * torch.randn(
-        BATCH, 1, SAMPLES, generator=torch.Generator().manual_seed(number % 1000)
-    )
-    if number == 15:
-        audio[-1, 0, 100] = torch.nan
-    return audio
-
-
-def state_after_steps(kind: str, processes: Processes) -> dict[str, Any]:
-    """Weights after training, the losses of each step, and the numbers of skipped steps."""
-    training = TrainingStep(tiny(QUANTIZERS[kind]), processes=processes)
-
-    def batch(number: int) -> Batch:
-        own = audio_of(number)[processes.share.rows(BATCH)]
-        return Batch(own, own)
-
-    losses = []
-    for step in range(STEPS):
-        if step == START:
-            initialise_codebooks(training, batch, step)
-        numbers = training(batch(step).audio, step)
-        losses.append(float(numbers.get("loss", torch.tensor(torch.nan))))
-    processes.add_up(training.usage.counts)
-    assert training.discriminators is not None
-    return {
-        "codec": training.codec.state_dict(),
-        "discriminators": training.discriminators.state_dict(),
-        "losses": losses,
-        "skipped": training.skips.read(),
-        "counts": training.usage.counts,
-    }
-
-
-def compare(processes: Processes, folder: Path) -> dict[str, Any]:
-    """Both kinds of codebooks; then the first steps of a run, saved."""
-    found: dict[str, Any] = {kind: state_after_steps(kind, processes) for kind in QUANTIZERS}
-    found["clock"] = processes.clock()
-    found["any"] = [processes.any(processes.rank == 1), processes.any(False)]
-    trainer = Trainer(tiny(), folder / "run", processes=processes)
-    for _ in range(3):
-        trainer.train_step()
-    trainer.save()
-    found["step"] = trainer.step
-    return found
-
-
-def go_on_and_die(processes: Processes, folder: Path) -> dict[str, Any]:
-    """Resume the run; rank 1 dies in step 6, after a checkpoint."""
-    trainer = Trainer(tiny(), folder / "run", resume=True, processes=processes)
-    found: dict[str, Any] = {"began": trainer.step, "codec": _copy(trainer)}
-    trainer.train_step()
-    trainer.save()
-    whole = trainer.sampler.batch
-
-    def batch(number: int) -> Batch:
-        if processes.rank == 1:
-            torch.save(found, folder / "1.pt")
-            os.kill(os.getpid(), signal.SIGKILL)
-        return whole(number)
-
-    trainer.sampler.batch = batch  # type: ignore[method-assign]
-    try:
-        with processes.watched(lambda: trainer.checkpoints.remedy):
-            trainer.train_step()
-    except ProcessLostError as error:
-        found["error"] = str(error)
-    return found
-
-
-def _copy(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {k: v.clone() for k, v in trainer.training_step.codec.state_dict().items()}
-
-
-def run_rank(
-    rank: int, port: int, task: Callable[[Processes, Path], dict[str, Any]], folder: Path
-) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    sys.stderr = open(folder / f"{rank}.log", "w")  # noqa: SIM115 - until the process ends
-    torch.save(task(FabricProcesses("cpu"), folder), folder / f"{rank}.pt")
+IMPORTED = ["audiocodec.training.fabric", "audiocodec.training.trainer", "lightning_fabric"]
+IMPORTED += ["lightning_fabric.strategies", "lightning_fabric.plugins.environments"]
+IMPORTED += ["torch.nn.parallel.distributed", "torch._dynamo"]
 
 
 def two_processes(
@@ -152,10 +36,12 @@ def two_processes(
 ) -> list[dict[str, Any]]:
     """What ``task`` returns on rank 0 and on rank 1."""
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, "lightning_fabric"])
+    context.set_forkserver_preload(IMPORTED)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    for file in folder.glob("*.pt"):
+        file.unlink()
     ranks = [context.Process(target=run_rank, args=(n, port, task, folder)) for n in range(2)]
     for rank in ranks:
         rank.start()
@@ -214,6 +100,7 @@ def test_a_run_goes_on_with_another_number_of_processes_and_ends_with_one_of_the
     assert alone.step == 3
     alone.train_step()
     alone.save()
+    release(alone.folder)
     first, second = two_processes(go_on_and_die, folder)
     assert first["began"] == second["began"] == 4
     for name, value in alone.training_step.codec.state_dict().items():

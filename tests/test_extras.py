@@ -22,8 +22,8 @@ WITHOUT_EXTRAS = """
 import sys
 EXTRAS = {"pesq", "pystoi", "librosa", "numba", "sklearn", "scipy", "joblib", "matplotlib", "av",
           "tensorboard", "torchaudio", "pooch", "onnx", "onnxruntime", "sounddevice", "distillmos",
-          "resemblyzer", "faster_whisper", "huggingface_hub", "transformers", "pyarrow", "pandas",
-          "ray", "lightning_fabric"}
+          "resemblyzer", "faster_whisper", "speechmos", "visqol", "huggingface_hub",
+          "transformers", "pyarrow", "pandas", "ray", "lightning_fabric"}
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
 def find_core(name, path=None, target=None):

@@ -15,11 +15,19 @@ from numpy.typing import NDArray
 
 from audiocodec import CodecError
 from audiocodec.evaluation import probes
+from audiocodec.evaluation.artefacts import (
+    Subject,
+    clip_tables,
+    level_table,
+    noise_table,
+    offset_table,
+    silence_table,
+)
 from audiocodec.evaluation.metrics import METRICS, ScoreError, select_metrics, speaker, words
 from audiocodec.evaluation.metrics.bands import band_error, band_level
 from audiocodec.evaluation.metrics.lines import line_strengths, lines, long_term_powers
 from audiocodec.evaluation.metrics.pitch import f0_error, gross_pitch_error, voicing_error
-from audiocodec.evaluation.metrics.registry import check_installed
+from audiocodec.evaluation.metrics.selection import check_installed
 from audiocodec.evaluation.metrics.si_sdr import si_sdr
 from audiocodec.evaluation.metrics.signal import Signal
 from audiocodec.runtime import RuntimeCodec
@@ -285,6 +293,23 @@ def test_one_speaker_is_nearer_to_himself_than_to_another(voice: Audio) -> None:
     assert speaker.speaker_similarity(other[:size], voice[:size], RATE) < same - 0.1
 
 
+@pytest.mark.parametrize("name", ["dnsmos_overall", "visqol"])
+def test_clean_speech_has_a_higher_predicted_opinion_than_noisy_speech(
+    name: str, voice: Audio
+) -> None:
+    metric = METRICS[name]
+    if find_spec(metric.package) is None:
+        pytest.skip(f"the extra `{metric.extra}` is not installed")
+    clean = np.tile(voice, 3)[: round(9.1 * RATE)]
+    clean = clean if name.startswith("dnsmos") else voice[: 2 * RATE]
+    noisy = clean + white(len(clean) / RATE, -35.0)
+    assert metric(noisy, clean, RATE) + 0.5 < metric(clean, clean, RATE) <= 5
+    with pytest.raises(ScoreError, match="at least"):
+        metric(clean[:999], clean[:999], RATE)
+    with pytest.raises(ScoreError):
+        metric(np.zeros(2 * RATE), clean[: 2 * RATE], RATE)
+
+
 def test_a_group_of_metrics_is_requested_by_its_name(voice: Audio) -> None:
     assert {"error_2_4k", "level_4_8k"} < set(select_metrics(["bands"]))
     assert "lines_400_voiced" not in select_metrics(["bands"])
@@ -299,9 +324,9 @@ def test_a_group_of_metrics_is_requested_by_its_name(voice: Audio) -> None:
 def test_a_missing_model_is_reported_before_anything_is_computed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from audiocodec.evaluation.metrics import registry
+    from audiocodec.evaluation.metrics import selection
 
-    monkeypatch.setattr(registry, "require_extra", lambda *_: None)
+    monkeypatch.setattr(selection, "require_extra", lambda *_: None)
     monkeypatch.delenv("AUDIOCODEC_WHISPER", raising=False)
     check_installed("codec evaluate", ["bands"])
     with pytest.raises(CodecError, match="AUDIOCODEC_WHISPER"):
@@ -321,3 +346,30 @@ def test_a_wide_table_is_divided_and_each_part_names_its_rows() -> None:
     listed = " ".join(lines).split()
     assert {f"b{number}" for number in range(40)} <= set(listed)
     assert listed.count("b1") == 1
+
+
+def test_tables_of_artefacts_find_what_was_planted(voice: Audio) -> None:
+    """A codec that halves what is above 1.5 kHz, cuts peaks, adds an offset and delays nothing."""
+
+    def dull(signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        spectrum = np.fft.rfft(signal)
+        spectrum[np.fft.rfftfreq(len(signal), 1 / RATE) > 1500] /= 2
+        return (np.fft.irfft(spectrum, len(signal)).clip(-0.2, 0.2) + 1e-3).astype(np.float32)
+
+    subjects = [Subject("same", lambda signal: signal), Subject("dull", dull)]
+    (same, changed) = silence_table(subjects, RATE).rows
+    assert same == ["same", "-160", "1.00", *["+0.0"] * 6]
+    assert changed[1:3] == ["-60", "0.40"]
+    assert changed[3:] == ["+0.0"] * 4 + ["-6.0"] * 2
+    clip = voice[: 2 * RATE].astype(np.float32)
+    levels, _ = clip_tables(subjects, {"voice": [clip]}, RATE, [400])
+    assert levels.rows[0][3] == "+0.0 to +0.0"
+    assert float(levels.rows[1][2]) == pytest.approx(-60, abs=4)
+    (first, second) = offset_table(subjects, [clip], RATE).rows
+    assert first[1] == "4.64"
+    assert float(second[1]) < 4.6
+    assert level_table(subjects[:1], [clip], RATE).rows[0][2] == "4.64"
+    noises = noise_table(subjects[1:], RATE, 320, [400], clips=1)
+    assert [row[0] for row in noises.rows] == ["white (1)", "pink (1)", "hiss (1)"]
+    assert float(noises.rows[0][-1]) == pytest.approx(-6, abs=0.3)
+    assert noises.markdown().splitlines()[4].startswith("| white (1) | -30 | dull | ")

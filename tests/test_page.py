@@ -56,7 +56,11 @@ def recordings(here: Path, speech: torch.Tensor) -> Path:
 
 def test_the_page_holds_all_that_it_shows(recordings: Path, model: str) -> None:
     arguments = ["evaluate", str(recordings), "--model", model, "-n", "1,2", "--jobs", "1"]
-    assert run([*arguments, "--report", "report.html"]) == 0
+    Path("peers.csv").write_text(
+        "system,kbps,pesq_wb,stoi,encode,decode,source\n"
+        "Peer,6,3.21,,0.1,0.2,their clips\nPeer,1,,0.8,,,a table\n"
+    )
+    assert run([*arguments, "--report", "report.html", "--published", "peers.csv"]) == 0
     text = Path("report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert all(address.startswith("data:") for address in page.addresses)
@@ -72,8 +76,12 @@ def test_the_page_holds_all_that_it_shows(recordings: Path, model: str) -> None:
         assert heading in page.text
     assert f"torch {torch.__version__}" in page.text
     pictures = page.data("image/svg+xml")
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     assert all(b"<svg" in picture for picture in pictures)
+    assert all(word in page.text for word in ("Peer", "3.21", "their clips"))
+    assert b">Peer<" in pictures[0]
+    assert b"Peer, 6.0 kbps" in pictures[1]
+    Path("peers.csv").unlink()
     # Three files have a score: one is among the worst, one among the best.
     players = page.data("audio/ogg")
     assert len(players) == 4

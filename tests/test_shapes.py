@@ -16,7 +16,6 @@ from audiocodec.modules import attention
 from audiocodec.modules.activations import Snake
 from audiocodec.modules.attention import CausalAttention
 from audiocodec.modules.shape import SEANetConfig
-from audiocodec.onnx.export import export_onnx
 from audiocodec.runtime import RuntimeCodec
 
 WINDOW = 6
@@ -117,8 +116,6 @@ def test_onnx_computes_the_same(
     codes = codec.encode(audio)
     assert (other.encode(audio) == codes).double().mean() > 0.99
     torch.testing.assert_close(other.decode(codes), codec.decode(codes), rtol=0, atol=1e-4)
-    export = export_onnx(codec, tmp_path / "graphs")  # compares them in pieces
-    assert export.equal_codes > 0.99
 
 
 @pytest.fixture

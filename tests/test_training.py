@@ -21,6 +21,7 @@ from audiocodec.training.data.files import DataConfig
 from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.discriminators import Discriminators
 from audiocodec.training.initialisation import initialise_codebooks
+from audiocodec.training.monitor import Monitor
 from audiocodec.training.schedule import is_quantizing
 from audiocodec.training.step import TrainingStep
 from audiocodec.training.validation import SCORES, Clips, ValidationSet
@@ -423,5 +424,31 @@ def test_a_validation_score_is_one_function_and_one_registration(
     monkeypatch.setitem(SCORES, "peak", peak)
     recipe = tiny(speech_folder)
     validation = ValidationSet([speech_folder / "0.flac"], 16000, recipe.losses)
-    numbers, _ = validation.run(TrainingStep(recipe).codec)
+    numbers, *_ = validation.run(TrainingStep(recipe).codec)
     assert {"validation/peak_1", "validation/peak_4", "validation/mel_4"} <= set(numbers)
+
+
+def test_a_validation_is_drawn_as_codec_plot_draws_and_at_most_once_a_minute(
+    speech_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe = tiny(speech_folder)
+    validation = ValidationSet([speech_folder / "0.flac"], 16000, recipe.losses)
+    codec = TrainingStep(recipe).codec
+    _, clips, coding = validation.run(codec)
+    assert coding is not None
+    frames = -(-len(clips["reference"]) // codec.hop_length)
+    assert coding.codes.shape == (codec.num_codebooks, frames)
+    assert coding.errors is not None
+    monitor = Monitor(tmp_path, 0)
+    for step in (1, 2):
+        monitor.audio(step, clips, 16000, coding)
+    monitor.close()
+    board = EventAccumulator(str(tmp_path / "tensorboard"), {"images": 0, "audio": 0}).Reload()
+    assert {tag: len(board.Images(tag)) for tag in board.Tags()["images"]} == {
+        "spectrograms": 1,
+        "coding": 1,
+    }
+    assert {len(board.Audio(tag)) for tag in board.Tags()["audio"]} == {2}

@@ -1,4 +1,4 @@
-"""Charts of an evaluation: scores against bitrate, over files, and the use of the codebooks."""
+"""Charts of an evaluation: scores against bitrate, cost and files, and use of the codebooks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiocodec.evaluation.metrics import METRICS
+from audiocodec.evaluation.published import Published
 from audiocodec.evaluation.result import Evaluation
 from audiocodec.pictures import subplots
 from audiocodec.tokens import stats
@@ -21,8 +22,11 @@ COLUMNS = 3
 """Panels beside one another."""
 
 
-def draw_quality(evaluations: Sequence[Evaluation]) -> Figure:
-    """Each score against the kbps of the codes in the token files: means and 95 % intervals."""
+def draw_quality(evaluations: Sequence[Evaluation], published: Sequence[Published] = ()) -> Figure:
+    """Each score against the kbps of the codes in the token files: means and 95 % intervals.
+
+    Published scores are dotted and have no intervals.
+    """
     figure, panels = _panels(evaluations)
     for metric, panel in panels.items():
         lines: dict[str, list[tuple[float, float, float]]] = {}
@@ -36,9 +40,54 @@ def draw_quality(evaluations: Sequence[Evaluation]) -> Figure:
         for name, points in lines.items():
             x, y, half = zip(*sorted(points), strict=True)
             panel.errorbar(x, y, half, marker="o", capsize=3, label=_safe(name))
+        for system, known in _by_system(published).items():
+            shown = sorted((p.kbps, p.scores[metric]) for p in known if metric in p.scores)
+            # All systems in all panels: a colour is one system, and the legend has all.
+            x, y = zip(*shown, strict=True) if shown else ((), ())
+            panel.plot(x, y, ":", marker="x", linewidth=1, label=_safe(system))
         panel.set(xlabel="kbps per channel", ylabel=METRICS[metric].title, xlim=(0, None))
         panel.grid(alpha=0.3)
-    _legend(figure, panels.values(), len(evaluations))
+    _legend(figure, panels.values(), len(evaluations) + len(published))
+    return figure
+
+
+def draw_cost(
+    evaluations: Sequence[Evaluation],
+    published: Sequence[Published],
+    metric: str = "pesq_wb",
+    kbps: float = 6.0,
+) -> Figure:
+    """A score against seconds of computing per second of audio, of each system near one bitrate.
+
+    Of each system the bitrate nearest to ``kbps`` is shown, if it is at most a third away.
+    """
+    figure, grid = subplots(1, 1, (7.0, 4.0))
+    panel = grid[0, 0]
+    points: dict[str, list[tuple[float, float, float]]] = {}
+    for each in evaluations:
+        name = each.model.split(":")[0] if each.is_baseline else each.model
+        for count in each.num_codebooks:
+            rate, mean = each.mean("payload_kbps", count), each.mean(metric, count)
+            works = [each.real_time_factor(work, count) for work in ("encode", "decode")]
+            if rate and mean and None not in works:
+                cost = sum(work for work in works if work is not None)
+                points.setdefault(name, []).append((rate.mean, cost, mean.mean))
+    for known in published:
+        if known.factor is not None and metric in known.scores:
+            point = known.kbps, known.factor, known.scores[metric]
+            points.setdefault(known.system, []).append(point)
+    for name, found in points.items():
+        rate_found, cost, score = min(found, key=lambda point: abs(point[0] - kbps))
+        if abs(rate_found - kbps) <= kbps / 3:
+            panel.plot(cost, score, "o", label=f"{_safe(name)}, {rate_found:.1f} kbps")
+    panel.set(
+        xscale="log",
+        xlabel="seconds of computing per second of audio, encode + decode",
+        ylabel=f"{METRICS[metric].title} near {kbps:g} kbps",
+    )
+    panel.grid(alpha=0.3)
+    if panel.get_legend_handles_labels()[0]:
+        panel.legend(fontsize=7)
     return figure
 
 
@@ -98,6 +147,13 @@ def draw_bits(evaluation: Evaluation) -> Figure:
     panel.legend(fontsize=8, loc="lower right")
     panel.grid(alpha=0.3)
     return figure
+
+
+def _by_system(published: Sequence[Published]) -> dict[str, list[Published]]:
+    found: dict[str, list[Published]] = {}
+    for each in published:
+        found.setdefault(each.system, []).append(each)
+    return found
 
 
 def _panels(evaluations: Sequence[Evaluation]) -> tuple[Figure, dict[str, Axes]]:

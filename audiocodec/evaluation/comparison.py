@@ -96,10 +96,14 @@ class Comparison:
         ]
         if len({each.sample_rate for each in evaluations}) > 1:
             lines += _rate_remark(evaluations[0].metrics)
-        if others := [each.model for each in evaluations if each.is_baseline]:
+        others = [each for each in evaluations if each.is_baseline]
+        run = [each.model for each in others if each.real_time_factor("encode", 0) is not None]
+        if run:
             lines.append(
-                f"{', '.join(others)}: kbps of the packets; the speed includes starting programs"
+                f"{', '.join(run)}: kbps of the packets; the speed includes starting programs"
             )
+        if read := [each.model for each in others if each.model not in run]:
+            lines.append(f"{', '.join(read)}: decoded files of a folder; kbps as stated there")
         return lines
 
     def write_csv(self, path: str | Path) -> None:

@@ -115,13 +115,13 @@ def _signals(
     reference, _ = load_audio(file, rate)
     signals = {"reference": reference[0, : round(SECONDS * rate)].numpy()}
     for codec, evaluation in zip(codecs, evaluations, strict=True):
-        audio, _ = load_audio(file, codec.sample_rate)
         count = evaluation.num_codebooks[-1]
-        if isinstance(codec, Baseline):
-            decoded = codec.code(audio[0].numpy()).reconstruction
-        else:
+        if isinstance(codec, RuntimeCodec):
+            audio, _ = load_audio(file, codec.sample_rate)
             codes = codec.encode(audio[:1, None], count, evaluation.beam)
             decoded = codec.decode(codes, audio.shape[1])[0, 0].float().cpu().numpy()
+        else:
+            decoded = codec.code_file(file)[0].reconstruction[0]
         decoded = decoded[: round(SECONDS * codec.sample_rate)]
         if codec.sample_rate != rate:
             decoded = soxr.resample(decoded, codec.sample_rate, rate)

@@ -75,7 +75,7 @@ def inspect_file(
         raise CodecError(f"{source}: is audio and its own reference; a reference is for {SUFFIX}")
     else:
         coding = _of_audio(source, codec, num_codebooks)
-    return _with_errors(_part(coding, source, start, end))
+    return with_errors(_part(coding, source, start, end))
 
 
 def _of_audio(source: Path, codec: RuntimeCodec, num_codebooks: int | None) -> Coding:
@@ -164,7 +164,8 @@ def _part(coding: Coding, source: Path, start: float, end: float | None) -> Codi
     )
 
 
-def _with_errors(coding: Coding) -> Coding:
+def with_errors(coding: Coding) -> Coding:
+    """``coding`` with the error of each window, if there is a reference that is not silent."""
     if coding.reference is None:
         return coding
     try:

@@ -15,6 +15,7 @@ from audiocodec.cores import available_cores
 from audiocodec.evaluation.charts import (
     draw_bits,
     draw_codebooks,
+    draw_cost,
     draw_distributions,
     draw_quality,
 )
@@ -22,6 +23,7 @@ from audiocodec.evaluation.comparison import Comparison
 from audiocodec.evaluation.embedding import audio_address, data_address
 from audiocodec.evaluation.examples import Example, Examples
 from audiocodec.evaluation.metrics import METRICS
+from audiocodec.evaluation.published import Published, published_lines
 from audiocodec.evaluation.report import mean_legend, mean_lines, title_line
 from audiocodec.extras import import_extra, require_extra
 from audiocodec.paths import replacing, writing
@@ -55,6 +57,7 @@ def write_page(
     comparison: Comparison,
     examples: Examples | None = None,
     command: Sequence[str] = (),
+    published: Sequence[Published] = (),
 ) -> None:
     """Write the page. It appears whole or not at all.
 
@@ -64,6 +67,8 @@ def write_page(
         examples: files to hear and to see, from
             :func:`~audiocodec.evaluation.examples.find_examples`.
         command: what made the evaluation, for the reader to repeat; the parts of a command line.
+        published: scores of other systems, from
+            :func:`~audiocodec.evaluation.published.read_published`.
 
     Raises:
         CodecError: the page cannot be written, or a package of the extra ``eval`` is missing.
@@ -73,7 +78,7 @@ def write_page(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(_content(comparison, examples, command))
+    page = template.render(_content(comparison, examples, command, published))
     # File names that are not UTF-8 hold surrogates, which have no UTF-8.
     data = page.encode("utf-8", "replace")
     with replacing(Path(path)) as temporary, writing(Path(path)):
@@ -81,7 +86,10 @@ def write_page(
 
 
 def _content(
-    comparison: Comparison, examples: Examples | None, command: Sequence[str]
+    comparison: Comparison,
+    examples: Examples | None,
+    command: Sequence[str],
+    published: Sequence[Published],
 ) -> dict[str, Any]:
     """What the template shows."""
     shown = comparison.equal_files() if len(comparison.evaluations) > 1 else comparison.evaluations
@@ -96,7 +104,9 @@ def _content(
         "rows": rows,
         "legend": mean_legend(comparison.evaluations[0]),
         "remarks": comparison.remarks(),
-        "quality": _picture(draw_quality(shown)),
+        "quality": _picture(draw_quality(shown, published)),
+        "published": published_lines(published, shown[0].metrics) if published else [],
+        "cost": _picture(draw_cost(shown, published)) if published else "",
         "distributions": _picture(draw_distributions(shown)),
         "codebooks": _picture(draw_codebooks(shown)),
         "bits": [(each.model, _picture(draw_bits(each))) for each in models],

@@ -75,6 +75,19 @@ def noise(kind: Noise, level: float, seconds: float, sample_rate: int, seed: int
     return at_level(np.fft.irfft(spectrum, size), level)
 
 
+def tone(frequency: float, level: float, seconds: float, sample_rate: int) -> Audio:
+    """A sine ``[T]`` of ``frequency`` Hz at ``level`` dBFS (RMS), rounded to 16 bits."""
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    return at_level(np.sin(2 * np.pi * frequency * time), level)
+
+
+def clicks(peak: float, seconds: float, sample_rate: int) -> Audio:
+    """Four impulses of one sample in a second, ``peak`` high, in silence: ``[T]``."""
+    signal = np.zeros(round(seconds * sample_rate), np.float32)
+    signal[sample_rate // 8 :: sample_rate // 4] = peak
+    return signal
+
+
 def level_change(
     reconstruction: Signal, reference: Signal, sample_rate: int, low: float, high: float
 ) -> float:

@@ -67,15 +67,16 @@ class Evaluation:
         return Mean.of([value for value in values if value is not None])
 
     def real_time_factor(self, direction: str, num_codebooks: int) -> float | None:
-        """Seconds of computing per second of audio and channel over all files.
+        """Seconds of computing per second of audio and channel over all files that were coded here.
 
         Args:
             direction: ``"encode"`` or ``"decode"``.
         """
         rows = [row for row in self.rows if row.num_codebooks == num_codebooks and row.seconds]
-        spans = [row.seconds * row.channels for row in rows]
-        factors = [getattr(row, f"{direction}_factor") for row in rows]
-        return float(np.dot(factors, spans) / sum(spans)) if rows else None
+        timed = [(getattr(row, f"{direction}_factor"), row.seconds * row.channels) for row in rows]
+        timed = [(factor, span) for factor, span in timed if factor is not None]
+        total = sum(span for _, span in timed)
+        return sum(factor * span for factor, span in timed) / total if timed else None
 
     @property
     def usage(self) -> list[float]:

@@ -28,7 +28,7 @@ from audiocodec.evaluation.comparison import Comparison
 from audiocodec.evaluation.metrics import Metric, check_installed, select_metrics
 from audiocodec.evaluation.result import Evaluation
 from audiocodec.evaluation.rows import Row
-from audiocodec.evaluation.saving import SavedAudio
+from audiocodec.evaluation.saving import FlatAudio, SavedAudio
 from audiocodec.evaluation.scoring import Pair, score_pairs
 from audiocodec.evaluation.sources import find_sources
 from audiocodec.progress import progress_bar
@@ -48,6 +48,7 @@ def evaluate(
     threads: int = 1,
     jobs: int | None = None,
     save: str | Path | None = None,
+    flat: bool = False,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Evaluation:
@@ -66,6 +67,7 @@ def evaluate(
         threads: CPU threads for the codec; PyTorch's own number is restored afterwards.
         jobs: scoring processes; by default one for each core.
         save: a folder for the audio, see :class:`~audiocodec.evaluation.saving.SavedAudio`.
+        flat: as :class:`~audiocodec.evaluation.saving.FlatAudio`, for other evaluation tools.
         overwrite: replace files in ``save`` that exist.
         progress: show a progress bar on stderr.
 
@@ -83,6 +85,7 @@ def evaluate(
         threads=threads,
         jobs=jobs,
         save=save,
+        flat=flat,
         overwrite=overwrite,
         progress=progress,
     )
@@ -100,6 +103,7 @@ def compare(
     threads: int = 1,
     jobs: int | None = None,
     save: str | Path | None = None,
+    flat: bool = False,
     overwrite: bool = False,
     stage_bits: bool = False,
     baselines: Sequence[Baseline] = (),
@@ -147,7 +151,8 @@ def compare(
             Evaluation(baseline.name, "", baseline.sample_rate, "cpu", (0,), tuple(selected), [])
         )
     files, unreadable = find_sources(sources)
-    saved = SavedAudio(Path(save), files) if save is not None else None
+    layout = FlatAudio if flat else SavedAudio
+    saved = layout(Path(save), files) if save is not None else None
     if saved:
         saved.check(evaluations, overwrite)
     coders: list[RuntimeCodec | Baseline] = [*codecs, *baselines]
@@ -160,6 +165,8 @@ def compare(
                 bar.update()
         if not evaluation.rows:
             raise CodecError(f"no file could be read; the first: {evaluation.failures[0]}")
+    if saved:
+        saved.finish()
     return Comparison(evaluations)
 
 
@@ -188,12 +195,12 @@ def _rows(
 ) -> Iterator[Row]:
     """Code some files, score them, and so on, so that the audio of only these is in memory."""
     code: Callable[[Path], list[Pair[Row]]]
-    if isinstance(codec, Baseline):
-        code = codec.code_file
-    else:
+    if isinstance(codec, RuntimeCodec):
         with num_threads(evaluation.threads):
             warm_up(codec)
         code = partial(code_file, codec, evaluation=evaluation)
+    else:
+        code = codec.code_file
     for start in range(0, len(files), FILES_PER_TURN * jobs):
         pairs: list[Pair[Row]] = []
         with num_threads(evaluation.threads):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from audiocodec.audio import audio_info, save_audio
+from audiocodec.audio import audio_info, load_audio, save_audio
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.result import Evaluation
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.scoring import Audio, Pair
+from audiocodec.paths import replacing, writing
+
+LIST = "wav.scp"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class SavedAudio:
 
     folder: Path
     paths: Mapping[Path, Path]
+    written: dict[Path, None] = field(default_factory=dict)
+    """Files that were written, in order."""
 
     def reconstruction(self, model: str, num_codebooks: int, file: Path) -> Path:
         """The path of a file's reconstruction."""
@@ -33,6 +38,13 @@ class SavedAudio:
     def reference(self, sample_rate: int, file: Path) -> Path:
         """The path of a file's reference at ``sample_rate`` Hz."""
         return self._target(Path(f"reference_{sample_rate}"), file)
+
+    def has_reference(self, sample_rate: int, file: Path) -> bool:
+        """Whether a model of ``sample_rate`` Hz gets a reference of its own."""
+        try:
+            return audio_info(file).sample_rate != sample_rate
+        except CodecError:
+            return False  # reported when the file is loaded
 
     def _target(self, subfolder: Path, file: Path) -> Path:
         path = self.paths[file]
@@ -59,7 +71,7 @@ class SavedAudio:
                     raise CodecError(
                         f"{file}: would be saved as {targets[0]}, as {other} would; rename one"
                     )
-                if self._resampled(file, rate):
+                if self.has_reference(rate, file):
                     targets.append(self.reference(rate, file))
                 if file.resolve() in [target.resolve() for target in targets]:
                     raise CodecError(
@@ -70,28 +82,73 @@ class SavedAudio:
                         raise CodecError(f"{target}: is there already; --overwrite replaces it")
 
     def write(self, model: str, file: Path, pairs: Sequence[Pair[Row]]) -> None:
-        """Write a file's reconstructions, and its reference if it was resampled.
+        """Write a file's reconstructions, and its reference if it gets one.
 
         Raises:
             CodecError: the folder cannot be written.
         """
         for pair in pairs:
             target = self.reconstruction(model, pair.row.num_codebooks, file)
-            _save(target, pair.reconstruction, pair.sample_rate)
-        if pairs and self._resampled(file, pairs[0].sample_rate):
+            self._save(target, pair.reconstruction, pair.sample_rate)
+        if pairs and self.has_reference(pairs[0].sample_rate, file):
             target = self.reference(pairs[0].sample_rate, file)
-            _save(target, pairs[0].reference, pairs[0].sample_rate)
+            if target not in self.written:
+                self._save(target, *self._reference_audio(file, pairs[0]))
 
-    def _resampled(self, file: Path, sample_rate: int) -> bool:
+    def finish(self) -> None:
+        """Write what is known when all files are there: nothing."""
+
+    def _reference_audio(self, file: Path, pair: Pair[Row]) -> tuple[Audio, int]:
+        return pair.reference, pair.sample_rate
+
+    def _save(self, target: Path, audio: Audio, sample_rate: int) -> None:
         try:
-            return audio_info(file).sample_rate != sample_rate
-        except CodecError:
-            return False  # reported when the file is loaded
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CodecError(f"{target.parent}: cannot be created ({error.strerror})") from None
+        save_audio(target, torch.from_numpy(audio), sample_rate)
+        self.written[target] = None
 
 
-def _save(target: Path, audio: Audio, sample_rate: int) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CodecError(f"{target.parent}: cannot be created ({error.strerror})") from None
-    save_audio(target, torch.from_numpy(audio), sample_rate)
+@dataclass(frozen=True)
+class FlatAudio(SavedAudio):
+    """Pairs as other evaluation tools read them: folders without subfolders, names that are equal.
+
+    ``folder/ref/NAME.wav`` is the input at its own sample rate, and
+    ``folder/decoded/SYSTEM/NAME.wav`` its reconstruction. NAME is the file's path with ``-`` for
+    the folders' ends and ``_`` for spaces, SYSTEM the model and the number of codebooks. Each
+    folder has a ``wav.scp`` in Kaldi's format, with absolute paths.
+    """
+
+    def reconstruction(self, model: str, num_codebooks: int, file: Path) -> Path:
+        system = f"{model}_{num_codebooks}" if num_codebooks else model.replace(":", "_")
+        return self._target(Path("decoded", system), file)
+
+    def reference(self, sample_rate: int, file: Path) -> Path:
+        return self._target(Path("ref"), file)
+
+    def has_reference(self, sample_rate: int, file: Path) -> bool:
+        return True
+
+    def finish(self) -> None:
+        """Write the lists."""
+        lists: dict[Path, list[str]] = {}
+        for path in self.written:
+            lists.setdefault(path.parent, []).append(f"{path.stem} {path.resolve()}\n")
+        for folder, lines in lists.items():
+            path = folder / LIST
+            with replacing(path) as temporary, writing(path):
+                temporary.write_text("".join(sorted(lines)), "utf-8", "surrogateescape")
+
+    def _target(self, subfolder: Path, file: Path) -> Path:
+        name = flat_name(self.paths[file].with_suffix("").parts)
+        return self.folder / subfolder / f"{name}.wav"
+
+    def _reference_audio(self, file: Path, pair: Pair[Row]) -> tuple[Audio, int]:
+        audio, sample_rate = load_audio(file)
+        return audio.numpy(), sample_rate
+
+
+def flat_name(parts: Sequence[str]) -> str:
+    """The parts of a path as one name without spaces."""
+    return "_".join("-".join(parts).split())

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 
+from audiocodec.errors import CodecError
 from audiocodec.extras import import_extra
 from audiocodec.training.processes import FORWARD_METHODS, Processes, ProcessLostError
 
@@ -38,7 +39,7 @@ class FabricProcesses(Processes):
         device: the one of this process.
 
     Raises:
-        CodecError: Lightning Fabric is not installed.
+        CodecError: Lightning Fabric is not installed, or there are fewer GPUs than processes.
     """
 
     def __init__(self, device: str) -> None:
@@ -48,6 +49,10 @@ class FabricProcesses(Processes):
         plugins: Any = import_extra("lightning_fabric.plugins.environments", "distributed", purpose)
         self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+        if device == "cuda" and (there := torch.cuda.device_count()) < local_size:
+            raise CodecError(
+                f"--devices {local_size}: this machine has {there} GPUs; use --devices {there}"
+            )
         strategy = strategies.DDPStrategy(
             cluster_environment=plugins.TorchElasticEnvironment(),
             process_group_backend="nccl" if device == "cuda" else "gloo",

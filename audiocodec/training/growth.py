@@ -6,8 +6,6 @@ last weights are zero), and what the old channels of a widened level read of the
 time, and trained on from where it was.
 """
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -36,25 +34,26 @@ def grown(codec: Codec, shape: SEANetConfig, seed: int = 0) -> Codec:
         torch.manual_seed(seed)
         larger = Codec(codec.config.model_copy(update={"seanet": shape}))
     larger.name = codec.name
-    old = without_weight_norm(codec.state_dict())
-    convolutions = [name for name, part in larger.named_modules() if isinstance(part, nn.Conv1d)]
+    known, fresh = codec.state_dict(), larger.state_dict()
+    old = without_weight_norm(known)
     for name, part in larger.named_modules():
         if isinstance(part, ResidualUnit) and f"{name}.pointwise.conv.weight" not in old:
             part.pointwise.conv.weight = ADDED_GAIN * part.pointwise.conv.weight
-    for name in convolutions:
-        if f"{name}.weight" not in old:
+    for name, part in larger.named_modules():
+        same = [key for key in known if key.startswith(f"{name}.") and key in fresh]
+        if not isinstance(part, nn.Conv1d) or not same:
             continue
-        conv = cast(nn.Conv1d, larger.get_submodule(name))
+        if old[f"{name}.weight"].shape == part.weight.shape:
+            continue
         layer = larger.get_submodule(name.rpartition(".")[0])
         phases = layer.stride if isinstance(layer, CausalConvTranspose1d) else 1
-        conv.weight = widened(old[f"{name}.weight"], conv.weight, phases)
-        bias = conv.get_parameter("bias")
+        part.weight = widened(old[f"{name}.weight"], part.weight, phases)
+        bias = part.get_parameter("bias")
         bias.copy_(widened(old[f"{name}.bias"], torch.zeros_like(bias), phases))
-    for name, value in larger.state_dict().items():
-        if name.rpartition(".")[0].partition(".parametrizations")[0] in convolutions:
-            continue
-        if name in old:
-            value[tuple(slice(size) for size in old[name].shape)] = old[name]
+        for key in same:
+            del known[key]
+    for name, value in known.items():  # all else is kept bit for bit; Snake may be wider
+        fresh[name][tuple(slice(size) for size in value.shape)] = value
     return larger
 
 

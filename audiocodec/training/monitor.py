@@ -3,9 +3,10 @@
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -14,11 +15,18 @@ from tqdm import tqdm
 from audiocodec.errors import CodecError
 from audiocodec.extras import import_extra
 from audiocodec.paths import replacing, writing
-from audiocodec.pictures import draw_spectrograms
+from audiocodec.pictures import Coding, draw_coding, draw_spectrograms
 from audiocodec.progress import progress_hidden
 from audiocodec.training.health import collapsed_stages
 from audiocodec.training.pace import Pace
 from audiocodec.training.processes import Processes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES_EVERY = 60.0
+"""Seconds between pictures, at least: drawing takes about one, and a validation of a tiny codec
+less."""
 
 
 class Monitor:
@@ -38,6 +46,7 @@ class Monitor:
         self._warned: set[Path] = set()
         self._log: Any = None
         self._board: Any = None
+        self._next_pictures = 0.0
         self._thread_hook = threading.excepthook
         threading.excepthook = self._thread_failed
         import_extra("tensorboard", "train", "training")
@@ -72,16 +81,32 @@ class Monitor:
             self.note(step, text)
             tqdm.write(f"warning: {text}", file=sys.stderr)
 
-    def audio(self, step: int, clips: Mapping[str, Tensor], sample_rate: int) -> None:
-        """Write clips ``[T]``, and their spectrograms side by side."""
+    def audio(
+        self,
+        step: int,
+        clips: Mapping[str, Tensor],
+        sample_rate: int,
+        coding: Coding | None = None,
+    ) -> None:
+        """Write clips ``[T]``; at most once a minute their spectrograms, and ``coding`` as drawn.
+
+        The picture of ``coding`` is that of ``codec plot``.
+        """
         for name, audio in clips.items():
             self._show("add_audio", name, audio.clamp(-1, 1).unsqueeze(0), step, sample_rate)
-        canvas: Any = draw_spectrograms(
-            {name: audio.numpy() for name, audio in clips.items()}, sample_rate
-        ).canvas
+        if self._board is None or time.monotonic() < self._next_pictures:
+            return
+        signals = {name: audio.numpy() for name, audio in clips.items()}
+        self._picture("spectrograms", draw_spectrograms(signals, sample_rate), step)
+        if coding is not None:
+            self._picture("coding", draw_coding(coding), step)
+        self._next_pictures = time.monotonic() + PICTURES_EVERY
+
+    def _picture(self, name: str, figure: "Figure", step: int) -> None:
+        canvas: Any = figure.canvas
         canvas.draw()
         picture = np.asarray(canvas.buffer_rgba())[..., :3]
-        self._show("add_image", "spectrograms", picture, step, dataformats="HWC")
+        self._show("add_image", name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is buffered, and close the files."""
@@ -148,7 +173,13 @@ class SilentMonitor(Monitor):
     def watch(self, step: int, usage: Sequence[float]) -> None:
         pass
 
-    def audio(self, step: int, clips: Mapping[str, Tensor], sample_rate: int) -> None:
+    def audio(
+        self,
+        step: int,
+        clips: Mapping[str, Tensor],
+        sample_rate: int,
+        coding: Coding | None = None,
+    ) -> None:
         pass
 
     def close(self) -> None:

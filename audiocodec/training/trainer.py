@@ -230,9 +230,9 @@ class Trainer:
     def _validate(self) -> None:
         """Log how the averaged weights do; after the last step find out if they are usable."""
         with self.pace.timing("validation"):
-            numbers, clips = self.validation.run(self.training_step.average.codec)
+            numbers, clips, coding = self.validation.run(self.training_step.average.codec)
             self.monitor.numbers(self.step, numbers)
-            self.monitor.audio(self.step, clips, self.recipe.codec.sample_rate)
+            self.monitor.audio(self.step, clips, self.recipe.codec.sample_rate, coding)
         keep_time(self.pace, self.training_step.average.codec, self.validation)
         show_numbers(self.step, numbers)
         # Without codebooks the run began with a warning.

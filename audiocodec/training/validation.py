@@ -6,14 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from audiocodec.audio import load_audio
 from audiocodec.codec import Codec
 from audiocodec.errors import CodecError
+from audiocodec.evaluation.inspection import with_errors
 from audiocodec.evaluation.metrics import ScoreError
 from audiocodec.evaluation.metrics.stoi import stoi
+from audiocodec.pictures import Coding
+from audiocodec.tokens.rates import frame_bits
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.losses.spectra import Spectra
 from audiocodec.training.losses.spectral import mel_loss
@@ -98,21 +102,37 @@ class ValidationSet:
         """Mel distance of silence; a usable model has a smaller one."""
 
     @torch.no_grad()
-    def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """All scores with one, a quarter of and all codebooks; and one clip's audio at each."""
+    def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor], Coding | None]:
+        """All scores with one, a quarter of and all codebooks; one clip's audio at each, and codes.
+
+        The codes are all that the clip has.
+        """
         was_training = codec.training
         codec.eval()
         reference = self.audio.to(codec.device)
         numbers: dict[str, float] = {}
         shown = {"reference": self.audio[0, 0]}
         for n in sorted({1, (codec.num_codebooks + 3) // 4, codec.num_codebooks}):
-            clips = Clips(codec(reference, n).audio, reference, self.sample_rate, self.losses)
+            output = codec(reference, n)
+            clips = Clips(output.audio, reference, self.sample_rate, self.losses)
             for name, score in SCORES.items():
                 if (value := score(clips)) is not None:
                     numbers[f"validation/{name}_{n}"] = value
             shown[f"{n} codebooks"] = clips.reconstruction[0, 0].cpu().clamp(-1, 1)
         codec.train(was_training)
-        return numbers, shown
+        codes = output.quantized.codes[0].cpu().numpy()
+        sizes = codec.codebook_sizes
+        coding = Coding(
+            title=f"a clip of validation, codebooks: {len(codes)}",
+            sample_rate=self.sample_rate,
+            hop_length=codec.hop_length,
+            codes=codes,
+            codebook_sizes=sizes,
+            reconstruction=clips.reconstruction[0, 0].cpu().numpy(),
+            reference=shown["reference"].numpy(),
+            bits={"fixed": np.full(codes.shape[1], float(frame_bits(sizes)))},
+        )
+        return numbers, shown, with_errors(coding)
 
 
 class NoValidation(ValidationSet):
@@ -120,5 +140,5 @@ class NoValidation(ValidationSet):
 
     is_scored = False
 
-    def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor]]:
-        return {}, {}
+    def run(self, codec: Codec) -> tuple[dict[str, float], dict[str, Tensor], Coding | None]:
+        return {}, {}, None

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from audiocodec.errors import CodecError
-from audiocodec.evaluation.metrics.registry import ScoreError, named_folder
+from audiocodec.evaluation.metrics.registry import ScoreError
+from audiocodec.evaluation.metrics.selection import named_folder
 from audiocodec.evaluation.metrics.signal import Signal, resample_pair
 from audiocodec.extras import import_extra
 

@@ -85,7 +85,7 @@ def measure_cost(trainer: Trainer, recipe: Recipe, held_out: int) -> Cost:
 
     validations = schedule.steps // schedule.validate_every + 1
     began = time.perf_counter()
-    _, shown = trainer.validation.run(trainer.training_step.average.codec)
+    _, shown, _ = trainer.validation.run(trainer.training_step.average.codec)
     clips = max(1, min(MAX_CLIPS, held_out))
     validating = (time.perf_counter() - began) * clips * validations
     trainer.save()
