@@ -134,7 +134,6 @@ def prepare_evaluating(folder: Path, model: Path) -> None:
     soundfile.write(folder / "lecture.flac", lecture, 16000)
     for name in ("by_opus", "by_speex"):
         shutil.copytree(folder / "recordings", folder / name)
-    shutil.copytree(model, folder / "runs" / "mine" / "model")
 
 
 def prepare_language_models(folder: Path, model: Path) -> None:
