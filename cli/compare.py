@@ -96,10 +96,10 @@ def command(
     """Say which of several evaluations differ, and by how much.
 
     Each of A, B... is a CSV of codec evaluate --csv, with one model or several, or of codec score
-    --csv; or, with --reference, a model or a folder of decoded audio. Every two systems are compared
-    on the files that both have, with equal numbers of codebooks: for each score and for the bitrate,
-    the mean of the differences file by file with its 95 % confidence interval, and whether they can
-    be distinguished.
+    --csv; or, with --reference, a model or a folder of decoded audio. Every two systems are
+    compared on the files that both have, with equal numbers of codebooks: for each score and for
+    the bitrate, the mean of the differences file by file with its 95 % confidence interval, and
+    whether they can be distinguished.
 
     Files are matched by their path as it was given when they were evaluated.
 

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from audiocodec.errors import CodecError
-from audiocodec.evaluation.differences import RATES, Difference, Differences
+from audiocodec.evaluation.differences import Difference, Differences
 from audiocodec.evaluation.metrics import METRICS
+from audiocodec.evaluation.systems import RATES
 
 
 @dataclass(frozen=True)
