@@ -11,7 +11,7 @@ import click
 
 from audiocodec.errors import CodecError
 
-from .evaluate import parse_counts, split_words
+from .evaluate import split_words
 from .options import (
     device_option,
     json_option,
@@ -20,6 +20,7 @@ from .options import (
     threads_option,
     use_threads,
 )
+from .scoreoptions import parse_counts
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.artefacts import Subject
