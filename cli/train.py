@@ -177,9 +177,11 @@ def command(
         return
 
     from audiocodec.training.budget import pace_of
+    from audiocodec.training.data.files import data_root
     from audiocodec.training.scores import table
     from audiocodec.training.trainer import Trainer
 
+    data_root(settings.data)  # a newcomer's first mistake, said before weights are read
     with joined(resolve_device(device)) as (processes, device):
         pace = pace_of(settings, device, processes.by_leader(began), processes.clock)
         trainer = Trainer(settings, folder, device, resume, pace=pace, processes=processes)

@@ -103,6 +103,12 @@ class Shell:
             words = [*words, "--steps", "1"]
         elif words[0] in {"evaluate", "score", "compare"}:  # two jobs import PyTorch twice
             words = [*words, "--jobs", "1"]
+            if "--model" not in words and words[0] == "evaluate":
+                words += ["--model", str(self.model)]
+            if words[0] == "compare":
+                words = [str(self.model) if word == "speech_16khz" else word for word in words]
+        elif words[0] == "probe":
+            words = [*words, "--model", str(self.model)]
         elif words[0] == "web":  # which would serve until Ctrl-C
             words = [*words, "--no-serve", "--runtime", ".programs"]
         with pytest.MonkeyPatch.context() as patch:

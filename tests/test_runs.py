@@ -366,8 +366,7 @@ def test_a_run_that_does_not_stay_finite_ends_and_says_how_to_continue(
 # Pictures, whatever backend of matplotlib the environment names.
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
-def test_pictures_do_not_need_the_backend_of_the_environment(backend: str, tmp_path: Path) -> None:
+def test_pictures_do_not_need_the_backend_of_the_environment(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
@@ -381,7 +380,7 @@ monitor.close()
 draw_spectrograms({"original": clips["reference"].numpy()}, 16000).savefig("spectrograms.png")
 print("pyplot", "matplotlib.pyplot" in sys.modules)
 """
-    environment = {**os.environ, "MPLBACKEND": backend}
+    environment = {**os.environ, "MPLBACKEND": "nonsense"}
     command = [sys.executable, "-c", program]
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -85,7 +85,8 @@ class Arrivals:
 
     def _decode(self, files: list[Path]) -> None:
         cache = AudioCache(files, self._sample_rate, self._folder, in_background=True)
-        self._decoded.put(cache.samples)
+        if len(cache.samples):
+            self._decoded.put(cache.samples)
 
     def _new_files(self) -> list[Path]:
         held_out = self._config.validation
