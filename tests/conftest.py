@@ -42,6 +42,13 @@ def seeds() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw nothing for TensorBoard, which takes seconds, unless a test is about that."""
+    if "pictures" not in request.keywords:
+        monkeypatch.setattr("audiocodec.training.monitor.Monitor._pictures", lambda *_: None)
+
+
 def tensors(value: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """All tensors that an object holds, by their places in it."""
     if isinstance(value, torch.Tensor):

@@ -103,7 +103,7 @@ class Shell:
             words = [*words, "--steps", "1"]
         elif words[0] in {"evaluate", "score", "compare"}:  # two jobs import PyTorch twice
             words = [*words, "--jobs", "1"]
-            if "--model" not in words and words[0] == "evaluate":
+            if words[0] == "evaluate" and not {"--model", "--save"} & set(words):
                 words += ["--model", str(self.model)]
             if words[0] == "compare":
                 words = [str(self.model) if word == "speech_16khz" else word for word in words]

@@ -73,16 +73,15 @@ def test_mistakes_are_one_line(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("recipe", ["librispeech", str(ROOT / "recipes" / "librispeech.yaml")])
 def test_check_prints_what_a_recipe_produces(
-    recipe: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plenty = types.SimpleNamespace(free=10**15)
     monkeypatch.setattr("audiocodec.training.check.diskspace.shutil.disk_usage", lambda _: plenty)
     changes = ["data.root=/speech", "data.download=true", "schedule.batch_size=1"]
     changes += ["data.segment_seconds=0.2", "discriminators=null"]
     sets = [word for change in changes for word in ("--set", change)]
-    assert run(["train", recipe, "--check", "--json", "--device", "cpu", *sets]) == 0
+    assert run(["train", "librispeech", "--check", "--json", "--device", "cpu", *sets]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["to_download"] == ["train-clean-100", "train-clean-360", "train-other-500"]
     assert made["disk_bytes"]["download"] > 100e9

@@ -390,8 +390,12 @@ def test_an_id_of_others_shards_leads_nowhere_else() -> None:
 KILLED_RUNS = """
 import json, os, signal, sys
 
+# Imported once, with all that a run imports: each run is a fork of this process.
+import audiocodec.checkpoint, audiocodec.corpus.opening, audiocodec.corpus.rewriting
+import audiocodec.corpus.run, audiocodec.corpus.sources.manifest, audiocodec.audio.media
 import audiocodec.corpus.output as output
-from audiocodec_cli.main import run  # imported once: each run is a fork of this process
+import pyarrow.parquet, soundfile, soxr
+from audiocodec_cli.main import run
 
 write = output.HashingFile.write
 
@@ -423,8 +427,8 @@ for args, limit in json.loads(sys.argv[1]):
 def test_killed_at_any_moment_and_started_again_the_bytes_are_the_same(
     corpus: Path, model: str, exact: RuntimeCodec, tmp_path: Path
 ) -> None:
-    """The process is killed while its first, its second and its third shard is written."""
-    moments = (1, 4, 9, 10**9)
+    """The process is killed while its first and its third shard is written."""
+    moments = (1, 9, 10**9)
     runs = []
     for format in ("parquet", "npy"):
         args = ["tokenize", str(corpus / "corpus.jsonl"), str(tmp_path / format), "--exact"]
@@ -433,7 +437,7 @@ def test_killed_at_any_moment_and_started_again_the_bytes_are_the_same(
     ended = subprocess.run(
         [sys.executable, "-c", KILLED_RUNS, json.dumps(runs)], capture_output=True, text=True
     )
-    assert ended.stdout.split() == 2 * ["-9", "-9", "-9", "0"], ended.stderr
+    assert ended.stdout.split() == 2 * ["-9", "-9", "0"], ended.stderr
     for format in ("parquet", "npy"):
         whole = bytes_of(made(corpus, exact, tmp_path / f"{format}-whole", format=format))
         assert bytes_of(tmp_path / format) == whole

@@ -428,6 +428,7 @@ def test_a_validation_score_is_one_function_and_one_registration(
     assert {"validation/peak_1", "validation/peak_4", "validation/mel_4"} <= set(numbers)
 
 
+@pytest.mark.pictures
 def test_a_validation_is_drawn_as_codec_plot_draws_and_at_most_once_a_minute(
     speech_folder: Path, tmp_path: Path
 ) -> None:

@@ -301,7 +301,7 @@ def test_the_codes_are_those_of_the_command(ours: Any, clip: Path, tmp_path: Pat
 
 
 def test_it_uses_the_weights_as_they_are_now(audio: Tensor) -> None:
-    model = AudioCodecModel.from_pretrained("speech_16khz")
+    model, audio = AudioCodecModel.from_pretrained("speech_16khz"), audio[..., :8000]
     before = model.encode(audio).audio_codes
     optimizer = torch.optim.SGD(model.codec.parameters(), 1.0)
     model.codec(audio).audio.square().sum().backward()

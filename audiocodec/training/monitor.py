@@ -94,13 +94,17 @@ class Monitor:
         """
         for name, audio in clips.items():
             self._show("add_audio", name, audio.clamp(-1, 1).unsqueeze(0), step, sample_rate)
-        if self._board is None or time.monotonic() < self._next_pictures:
-            return
+        if self._board is not None and time.monotonic() >= self._next_pictures:
+            self._pictures(step, clips, sample_rate, coding)
+            self._next_pictures = time.monotonic() + PICTURES_EVERY
+
+    def _pictures(
+        self, step: int, clips: Mapping[str, Tensor], sample_rate: int, coding: Coding | None
+    ) -> None:
         signals = {name: audio.numpy() for name, audio in clips.items()}
         self._picture("spectrograms", draw_spectrograms(signals, sample_rate), step)
         if coding is not None:
             self._picture("coding", draw_coding(coding), step)
-        self._next_pictures = time.monotonic() + PICTURES_EVERY
 
     def _picture(self, name: str, figure: "Figure", step: int) -> None:
         canvas: Any = figure.canvas
