@@ -75,7 +75,7 @@ def scored(
     help="Compare all with the first system only, and choose one: the one that gains most by these "
     "scores, of those that are worse than the first in none of them beyond its interval.",
 )
-@counts_option
+@counts_option()
 @score_jobs_option
 @metrics_options
 @json_option(

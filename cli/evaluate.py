@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 import click
@@ -28,17 +27,8 @@ from .scoreoptions import (
     csv_option,
     metrics_options,
     score_jobs_option,
+    split_words,
 )
-
-
-def split_words(
-    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
-) -> tuple[str, ...]:
-    """`("a b", "c")` -> ("a", "b", "c"); quoted as in a shell."""
-    try:
-        return tuple(word for words in value for word in shlex.split(words))
-    except ValueError as error:
-        raise click.BadParameter(f"{' '.join(value)}: {error}") from None
 
 
 @click.command()
@@ -53,7 +43,7 @@ def split_words(
     type=click.Path(),
     help="A bundled model's name, or a model's folder. Repeat it to compare models.",
 )
-@counts_option
+@counts_option()
 @click.option(
     "--baseline",
     "baselines",

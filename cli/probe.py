@@ -11,7 +11,6 @@ import click
 
 from audiocodec.errors import CodecError
 
-from .evaluate import split_words
 from .options import (
     device_option,
     json_option,
@@ -20,7 +19,7 @@ from .options import (
     threads_option,
     use_threads,
 )
-from .scoreoptions import parse_counts
+from .scoreoptions import counts_option, split_words
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.artefacts import Subject
@@ -31,14 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sets", metavar="[DIR...]", nargs=-1, type=click.Path(path_type=Path))
 @model_option
-@click.option(
-    "-n",
-    "--num-codebooks",
-    "counts",
-    callback=parse_counts,
-    metavar="N,N,...",
-    help="Numbers of codebooks to use. Default: all.",
-)
+@counts_option("all")
 @click.option(
     "--baseline",
     "baselines",
@@ -79,7 +71,7 @@ if TYPE_CHECKING:
 def command(
     sets: tuple[Path, ...],
     model: str,
-    counts: tuple[int, ...] | None,
+    num_codebooks: tuple[int, ...] | None,
     baselines: tuple[str, ...],
     clips: int,
     noise_clips: int,
@@ -111,7 +103,7 @@ def command(
     use_threads(threads)
     codec = load_codec(model, resolve_device(device))
     rate, rates = codec.sample_rate, level_rates(codec)
-    subjects = _subjects(codec, counts, baselines)
+    subjects = _subjects(codec, num_codebooks, baselines)
     recordings = {str(folder): _some(folder, clips, rate) for folder in sets}
     steps = [
         lambda: [artefacts.silence_table(subjects, rate)],
@@ -141,7 +133,7 @@ def command(
 
 
 def _subjects(
-    codec: RuntimeCodec, counts: tuple[int, ...] | None, baselines: tuple[str, ...]
+    codec: RuntimeCodec, num_codebooks: tuple[int, ...] | None, baselines: tuple[str, ...]
 ) -> list[Subject]:
     """The model with each number of codebooks, and other codecs whose programs are installed."""
     from audiocodec.evaluation.artefacts import Subject
@@ -150,7 +142,7 @@ def _subjects(
     from audiocodec.evaluation.programs import ProgramBaseline
 
     subjects = []
-    for count in counts or (codec.num_codebooks,):
+    for count in num_codebooks or (codec.num_codebooks,):
         name = f"{codec.name}, {codec.bitrate(codec.resolve_num_codebooks(count)) / 1000:g} kbps"
         subjects.append(Subject(name, partial(coded, codec, num_codebooks=count)))
     for baseline in parse_baselines(baselines):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,16 @@ def parse_counts(
     return counts
 
 
+def split_words(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    """`("a b", "c")` -> ("a", "b", "c"); quoted as in a shell."""
+    try:
+        return tuple(word for words in value for word in shlex.split(words))
+    except ValueError as error:
+        raise click.BadParameter(f"{' '.join(value)}: {error}") from None
+
+
 def check_output(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     """Refuse a file that cannot be written before anything is computed."""
     if value is not None and (value.is_dir() or not value.absolute().parent.is_dir()):
@@ -44,14 +55,6 @@ def check_output(ctx: click.Context, param: click.Parameter, value: Path | None)
         )
     return value
 
-
-counts_option = click.option(
-    "-n",
-    "--num-codebooks",
-    callback=parse_counts,
-    metavar="N,N,...",
-    help="Numbers of codebooks to use. Default: one, a quarter, half and all.",
-)
 
 csv_option = click.option(
     "--csv",
@@ -67,6 +70,17 @@ score_jobs_option = click.option(
     metavar="N",
     help="Number of scoring processes. Default: one for each core.",
 )
+
+
+def counts_option(default: str = "one, a quarter, half and all") -> Callable[..., Any]:
+    """`-n N,N,...`; ``default`` is what the command does without it."""
+    return click.option(
+        "-n",
+        "--num-codebooks",
+        callback=parse_counts,
+        metavar="N,N,...",
+        help=f"Numbers of codebooks to use. Default: {default}.",
+    )
 
 
 def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:

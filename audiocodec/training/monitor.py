@@ -163,30 +163,13 @@ class Monitor:
 
 
 class SilentMonitor(Monitor):
-    """Writes nothing: that of a process that is not rank 0."""
+    """Writes nothing, as if nothing could be opened: that of a process that is not rank 0."""
 
     def __init__(self) -> None:
-        pass
-
-    def numbers(self, step: int, values: Mapping[str, float]) -> None:
-        pass
-
-    def note(self, step: int, text: str) -> None:
-        pass
+        self._log = self._board = None
+        self._thread_hook = threading.excepthook
 
     def watch(self, step: int, usage: Sequence[float]) -> None:
-        pass
-
-    def audio(
-        self,
-        step: int,
-        clips: Mapping[str, Tensor],
-        sample_rate: int,
-        coding: Coding | None = None,
-    ) -> None:
-        pass
-
-    def close(self) -> None:
         pass
 
 
