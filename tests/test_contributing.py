@@ -51,9 +51,9 @@ assert load_codec("model", engine="bfloat16").encode(audio[None]).shape == (1, 1
 from pathlib import Path
 
 from audiocodec.corpus.opening import open_corpus
-from audiocodec.corpus.rewriting import TokenCorpus
-from audiocodec.corpus.run import tokenize
-from audiocodec.corpus.settings import Settings
+from audiocodec.tokenising.rewriting import TokenCorpus
+from audiocodec.tokenising.run import tokenize
+from audiocodec.tokenising.settings import Settings
 
 Path("wav.scp").write_text("ann-1 x.s16\\n")
 codec, corpus = load_codec("model"), open_corpus(Path("wav.scp"))

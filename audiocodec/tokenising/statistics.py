@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from audiocodec.corpus.rewriting import TokenCorpus
+from audiocodec.tokenising.rewriting import TokenCorpus
 from audiocodec.tokens.rates import mean_bitrate
 from audiocodec.tokens.stats import MOST_ENTRIES, count_codes, entropy, perplexity, usage
 

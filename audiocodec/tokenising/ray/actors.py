@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from audiocodec.checkpoint import load_codec
-from audiocodec.corpus.ledger import Ledger
-from audiocodec.corpus.ray.cluster import Cluster
-from audiocodec.corpus.run import finished
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.shard import make_shard
 from audiocodec.corpus.sources.corpus import Corpus
 from audiocodec.errors import CodecError
 from audiocodec.extras import import_extra
+from audiocodec.tokenising.ledger import Ledger
+from audiocodec.tokenising.ray.cluster import Cluster
+from audiocodec.tokenising.run import finished
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.shard import make_shard
 
 MAX_ATTEMPTS = 4
 """So many times a shard is begun if the actor that makes it dies each time."""

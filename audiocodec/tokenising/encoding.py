@@ -18,15 +18,15 @@ import torch
 
 from audiocodec.audio.source import Samples
 from audiocodec.batch.grouping import group_by_length
-from audiocodec.batch.threads import Stop, in_order
 from audiocodec.corpus.reading import audio_blocks
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.tokenised import Codes, Row, Tokenised, Unreadable
 from audiocodec.corpus.utterance import Utterance
 from audiocodec.errors import CodecError
 from audiocodec.files import BLOCK_SECONDS
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamEncoder
+from audiocodec.threads import Stop, in_order
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Codes, Row, Tokenised, Unreadable
 
 Result = TypeVar("Result")
 

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from audiocodec.corpus.formats.describing import described, from_description
-from audiocodec.corpus.output import OutputFile, new_file, write_text
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.tokenised import Codes, Tokenised
 from audiocodec.errors import CodecError
+from audiocodec.tokenising.formats.describing import described, from_description
+from audiocodec.tokenising.output import OutputFile, new_file, write_text
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Codes, Tokenised
 
 
 class FilePerUtterance(ABC):

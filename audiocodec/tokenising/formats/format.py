@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from audiocodec.corpus.output import OutputFile
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.tokenised import Tokenised
+from audiocodec.tokenising.output import OutputFile
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Tokenised
 
 
 class ShardWriter(Protocol):

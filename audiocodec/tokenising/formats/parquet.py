@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from audiocodec.corpus.formats.describing import TEXTS
-from audiocodec.corpus.formats.shardfile import ShardFile
-from audiocodec.corpus.output import HashingFile
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.tokenised import Codes, Tokenised
 from audiocodec.errors import CodecError
 from audiocodec.extras import import_extra
+from audiocodec.tokenising.formats.describing import TEXTS
+from audiocodec.tokenising.formats.shardfile import ShardFile
+from audiocodec.tokenising.output import HashingFile
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Codes, Tokenised
 
 if TYPE_CHECKING:
     import pyarrow

@@ -11,15 +11,15 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
-from audiocodec.batch.threads import Stop
-from audiocodec.corpus.encoding import UtteranceEncoder
-from audiocodec.corpus.formats.registry import shard_format
-from audiocodec.corpus.ledger import Ledger, ShardRecord
-from audiocodec.corpus.output import OutputFile
-from audiocodec.corpus.settings import Settings
 from audiocodec.corpus.sources.corpus import Corpus
-from audiocodec.corpus.tokenised import Row, Tokenised, Unreadable
 from audiocodec.runtime import RuntimeCodec
+from audiocodec.threads import Stop
+from audiocodec.tokenising.encoding import UtteranceEncoder
+from audiocodec.tokenising.formats.registry import shard_format
+from audiocodec.tokenising.ledger import Ledger, ShardRecord
+from audiocodec.tokenising.output import OutputFile
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Row, Tokenised, Unreadable
 
 Progress = Callable[[int, float], object]
 """Called with the number of utterances since the last call, and their seconds of audio."""

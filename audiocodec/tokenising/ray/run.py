@@ -1,9 +1,9 @@
 """Shards made on a Ray cluster, for those whom one machine does not serve (extra ``ray``).
 
-Ray Data distributes the numbers of the shards over a pool of actors. Each actor has the model, and
-calls :func:`~audiocodec.corpus.shard.make_shard` as a run on one machine does: threads of the actor
-decode the audio beside the model, so that no audio passes Ray's object store, and the bytes are
-those of a run without Ray. An actor that dies is started again, and its shard is made again.
+Ray Data distributes the numbers of the shards over a pool of actors. Each actor has the model and
+calls :func:`~audiocodec.tokenising.shard.make_shard` as a run on one machine does: threads of the
+actor decode the audio beside the model, so that no audio passes Ray's object store, and the bytes
+are those of a run without Ray. An actor that dies is started again, and its shard is made again.
 
 All machines see the corpus, the output folder and the model under the same paths.
 """
@@ -16,16 +16,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from audiocodec.corpus.ledger import FOLDER, ShardRecord
-from audiocodec.corpus.ranks import Rank
-from audiocodec.corpus.ray.actors import Attempts, ShardMaker, Task
-from audiocodec.corpus.ray.cluster import Cluster, check_cluster, connected
-from audiocodec.corpus.run import Outcome, make_shards
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.shard import Progress
 from audiocodec.corpus.sources.corpus import Corpus
 from audiocodec.errors import CodecError
 from audiocodec.temporary import sweep
+from audiocodec.tokenising.ledger import FOLDER, ShardRecord
+from audiocodec.tokenising.ranks import Rank
+from audiocodec.tokenising.ray.actors import Attempts, ShardMaker, Task
+from audiocodec.tokenising.ray.cluster import Cluster, check_cluster, connected
+from audiocodec.tokenising.run import Outcome, make_shards
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.shard import Progress
 
 MAX_BLOCKS = 10_000
 """Ray Data's tasks. A task has several shards if there are more."""
@@ -42,15 +42,15 @@ def tokenize_on_ray(
     retry: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """As :func:`~audiocodec.corpus.run.tokenize`, on a Ray cluster, and with the same bytes.
+    """As :func:`~audiocodec.tokenising.run.tokenize`, on a Ray cluster, and with the same bytes.
 
     Args:
         settings: of the codec that ``cluster`` names.
         progress: called for each shard.
 
     Raises:
-        CodecError: as :func:`~audiocodec.corpus.run.tokenize`; Ray is not installed or there is no
-            cluster at the address; or a shard's actor died again and again.
+        CodecError: as :func:`~audiocodec.tokenising.run.tokenize`; Ray is not installed or there is
+            no cluster at the address; or a shard's actor died again and again.
     """
 
     def make(

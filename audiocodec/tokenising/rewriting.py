@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-from audiocodec.corpus.formats.registry import shard_format
-from audiocodec.corpus.ledger import Ledger, ShardRecord
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.shard import Progress, write_shard
-from audiocodec.corpus.tokenised import Row, Tokenised
 from audiocodec.errors import CodecError
+from audiocodec.tokenising.formats.registry import shard_format
+from audiocodec.tokenising.ledger import Ledger, ShardRecord
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.shard import Progress, write_shard
+from audiocodec.tokenising.tokenised import Row, Tokenised
 
 
 class TokenCorpus:

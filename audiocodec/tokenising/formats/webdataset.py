@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from audiocodec.corpus.formats.describing import described, from_description, npy_bytes
-from audiocodec.corpus.formats.shardfile import ShardFile
-from audiocodec.corpus.output import HashingFile
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.tokenised import Tokenised
 from audiocodec.errors import CodecError
+from audiocodec.tokenising.formats.describing import described, from_description, npy_bytes
+from audiocodec.tokenising.formats.shardfile import ShardFile
+from audiocodec.tokenising.output import HashingFile
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Tokenised
 
 
 class WebDataset(ShardFile):

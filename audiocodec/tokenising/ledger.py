@@ -23,12 +23,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from audiocodec.corpus.output import OutputFile, make_folder, write_text
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.tokenised import Unreadable
 from audiocodec.errors import CodecError
 from audiocodec.paths import writing
 from audiocodec.temporary import sweep
+from audiocodec.tokenising.output import OutputFile, make_folder, write_text
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Unreadable
 
 if sys.platform != "win32":
     import fcntl

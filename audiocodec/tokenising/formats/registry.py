@@ -9,13 +9,13 @@ from audiocodec.errors import CodecError
 from audiocodec.extras import import_object, require_extra
 
 if TYPE_CHECKING:
-    from audiocodec.corpus.formats.format import ShardFormat
+    from audiocodec.tokenising.formats.format import ShardFormat
 
 FORMATS: dict[str, str | Callable[[], ShardFormat]] = {
-    "parquet": "audiocodec.corpus.formats.parquet:Parquet",
-    "webdataset": "audiocodec.corpus.formats.webdataset:WebDataset",
-    "npy": "audiocodec.corpus.formats.npy:Npy",
-    "tok": "audiocodec.corpus.formats.tok:Tok",
+    "parquet": "audiocodec.tokenising.formats.parquet:Parquet",
+    "webdataset": "audiocodec.tokenising.formats.webdataset:WebDataset",
+    "npy": "audiocodec.tokenising.formats.npy:Npy",
+    "tok": "audiocodec.tokenising.formats.tok:Tok",
 }
 """Name -> a class with the methods of :class:`ShardFormat`, or its import path."""
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from audiocodec.corpus.formats.format import ShardWriter
-from audiocodec.corpus.output import HashingFile, OutputFile, new_file
-from audiocodec.corpus.settings import Settings
+from audiocodec.tokenising.formats.format import ShardWriter
+from audiocodec.tokenising.output import HashingFile, OutputFile, new_file
+from audiocodec.tokenising.settings import Settings
 
 
 class FileWriter(ShardWriter, Protocol):

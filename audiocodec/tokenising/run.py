@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocodec.corpus.formats.registry import shard_format
-from audiocodec.corpus.ledger import Ledger, ShardRecord
-from audiocodec.corpus.output import write_text
-from audiocodec.corpus.ranks import Rank
-from audiocodec.corpus.rewriting import TokenCorpus, rewrite_shard
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.shard import Progress, make_shard
 from audiocodec.corpus.sources.corpus import Corpus
 from audiocodec.runtime import RuntimeCodec
+from audiocodec.tokenising.formats.registry import shard_format
+from audiocodec.tokenising.ledger import Ledger, ShardRecord
+from audiocodec.tokenising.output import write_text
+from audiocodec.tokenising.ranks import Rank
+from audiocodec.tokenising.rewriting import TokenCorpus, rewrite_shard
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.shard import Progress, make_shard
 
 MakeShards = Callable[[Sequence[int], Settings, Path, Progress | None], Iterable[ShardRecord]]
 """Makes the shards of these numbers, in any order, with these settings in this folder."""

@@ -23,7 +23,7 @@ class Settings:
     """The settings of a tokenised corpus, which its ledger holds.
 
     Attributes:
-        format: a name in :data:`~audiocodec.corpus.formats.registry.FORMATS`.
+        format: a name in :data:`~audiocodec.tokenising.formats.registry.FORMATS`.
         shard_size: utterances in a shard, those without codes included.
         corpus: the digest of the corpus.
         utterances: in the corpus.

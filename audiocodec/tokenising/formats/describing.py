@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.tokenised import Codes, Tokenised
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Codes, Tokenised
 
 TEXTS = ("speaker", "text", "split")
 

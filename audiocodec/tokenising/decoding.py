@@ -7,14 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 from audiocodec.audio.file_writer import AudioWriter
-from audiocodec.batch.threads import Stop, in_order
-from audiocodec.corpus.output import make_folder
-from audiocodec.corpus.rewriting import TokenCorpus
-from audiocodec.corpus.tokenised import Tokenised
 from audiocodec.errors import CodecError
 from audiocodec.files import BLOCK_SECONDS
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.streaming import StreamDecoder
+from audiocodec.threads import Stop, in_order
+from audiocodec.tokenising.output import make_folder
+from audiocodec.tokenising.rewriting import TokenCorpus
+from audiocodec.tokenising.tokenised import Tokenised
 
 
 def detokenize(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audiocodec.corpus.formats.describing import npy_bytes
-from audiocodec.corpus.formats.files import FilePerUtterance
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.tokenised import Codes, Tokenised
+from audiocodec.tokenising.formats.describing import npy_bytes
+from audiocodec.tokenising.formats.files import FilePerUtterance
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Codes, Tokenised
 
 
 class Npy(FilePerUtterance):

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from audiocodec.corpus.formats.registry import shard_format
-from audiocodec.corpus.ledger import ERRORS, FOLDER, Ledger, ShardRecord
-from audiocodec.corpus.output import sha256_of
 from audiocodec.errors import CodecError
+from audiocodec.tokenising.formats.registry import shard_format
+from audiocodec.tokenising.ledger import ERRORS, FOLDER, Ledger, ShardRecord
+from audiocodec.tokenising.output import sha256_of
 
 
 def check_shards(folder: Path, progress: Callable[[int], object] | None = None) -> Iterator[str]:

@@ -20,7 +20,7 @@ class Tokenised:
 
     Args:
         codes: ``[K, F]``, of the type that :attr:`Settings.dtype
-            <audiocodec.corpus.settings.Settings.dtype>` says.
+            <audiocodec.tokenising.settings.Settings.dtype>` says.
         num_samples: length of the audio at the model's sample rate.
         id, speaker, text, split: as in :class:`~audiocodec.corpus.utterance.Utterance`.
     """
