@@ -117,7 +117,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_that_is_said_once(tmp_path: Pat
         trainer.training_step(batch.audio, 0)
 
     for number in range(3):
-        train_on_batch(trainer.training_step, step, trainer.sampler, number, said.append)
+        train_on_batch(trainer.training_step, step, trainer.sampler, number, number, said.append)
     assert sizes == [4, 2, 2, 2]
     assert said == ["memory is exhausted: batches of 2 instead of 4 from now on"]
 

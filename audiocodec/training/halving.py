@@ -29,9 +29,11 @@ def train_on_batch(
     step: Callable[[Batch], object],
     sampler: SegmentSampler,
     number: int,
+    at: int,
     note: Callable[[str], object],
 ) -> float:
-    """Call ``step`` with batch ``number``, with fewer segments as long as memory is exhausted.
+    """Call ``step`` with batch ``number`` of step ``at`` of the run, with fewer segments as long as
+    memory is exhausted.
 
     ``note`` is called with a line for each time that the batch was halved.
 
@@ -43,7 +45,7 @@ def train_on_batch(
     """
     while True:
         began = time.perf_counter()
-        batch = sampler.batch(number)
+        batch = sampler.batch(number, at)
         seconds = time.perf_counter() - began
         if training.processes.size > 1:  # the others would not know of smaller batches
             step(batch)

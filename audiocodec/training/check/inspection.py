@@ -14,7 +14,7 @@ from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
 from audiocodec.training.data.cache import check_unreadable
 from audiocodec.training.data.files import Split
-from audiocodec.training.data.segments import level_db
+from audiocodec.training.data.source import level_db
 from audiocodec.training.recipe import Recipe
 
 MAX_HEADERS = 20_000
