@@ -87,7 +87,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
             archives[name] = archive = pack(folder / str(number), name)
             sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
             url = f"http://127.0.0.1:{http.server_port}/{number}/{archive.name}"
-            here = replace(CORPORA[name], url=url, sha256=sha256)
+            here = replace(CORPORA[name], url=url, checksum=sha256)
             monkeypatch.setitem(CORPORA, name, here)
         yield archives
         http.shutdown()
@@ -223,6 +223,14 @@ def test_recipes_of_earlier_runs_are_read() -> None:
         DataConfig.from_mapping({"librispeech": "dev-clean"})
 
 
+def test_the_documentation_lists_every_corpus_with_its_size() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "corpora.md").read_text(encoding="utf-8")
+    for name, corpus in CORPORA.items():
+        sizes = f"{corpus.hours:.1f} | {corpus.gigabytes:.1f} | {corpus.unpacked:.1f}"
+        assert f"| `{name}` | {sizes} | `{corpus.folder}` | {corpus.licence} |" in page
+        assert corpus.page in page
+
+
 TORCHAUDIO = {
     "__init__.py": "from . import _extension, datasets",
     "_extension.py": "raise OSError('libc10_cuda.so: cannot open shared object file')",
@@ -270,6 +278,10 @@ def test_torchaudio_downloads_where_it_is_installed_without_its_extension(
         tmp_path / "data" / "LibriSpeech" / "dev-clean" / "a.wav",
         tmp_path / "data" / "LJSpeech-1.1" / "wavs" / "a.wav",
     ]
+    unknown = replace(CORPORA["vctk"], torchaudio="", url="http://127.0.0.1:9/vctk.zip")
+    monkeypatch.setitem(CORPORA, "vctk", unknown)
+    with pytest.raises(pytest.fail.Exception, match="pooch was used"):
+        corpora_files(tmp_path / "data", ["vctk"], download=True)
     assert import_torchaudio() is import_torchaudio()
 
 
@@ -289,7 +301,7 @@ def test_the_real_torchaudio_works_without_its_extension() -> None:
     release = datasets.ljspeech._RELEASE_CONFIGS["release1"]
     known[release["url"]] = release["checksum"]
     for corpus in CORPORA.values():
-        assert known[corpus.url.replace("//www.", "//")] == corpus.sha256
+        assert known[corpus.url.replace("//www.", "//")] == corpus.checksum
         assert hasattr(datasets, corpus.torchaudio)
 
 

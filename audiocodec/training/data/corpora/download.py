@@ -1,7 +1,7 @@
-"""The download of a public corpus: checked by its SHA-256, unpacked, and moved when it is whole.
+"""The download of a public corpus: checked by its checksum, unpacked, and moved when it is whole.
 
-torchaudio's dataset class downloads if torchaudio is installed (extra ``corpora``), otherwise pooch
-does (extra ``train``).
+torchaudio's dataset class downloads if there is one and torchaudio is installed (extra
+``corpora``), otherwise pooch does (extra ``train``).
 """
 
 import importlib.util
@@ -42,7 +42,7 @@ def download_corpus(corpus: PublicCorpus, root: Path) -> None:
                 f"{free:.1f} GB are free; choose another folder or a smaller corpus"
             )
         shutil.rmtree(staging / Path(corpus.folder).parts[0], ignore_errors=True)
-        if importlib.util.find_spec("torchaudio"):
+        if corpus.torchaudio and importlib.util.find_spec("torchaudio"):
             _fetch_with_torchaudio(corpus, staging)
         else:
             _fetch_with_pooch(corpus, staging)
@@ -71,7 +71,7 @@ def _fetch_with_pooch(corpus: PublicCorpus, staging: Path) -> None:
     pooch.get_logger().setLevel("WARNING")
     archive = pooch.retrieve(
         corpus.url,
-        known_hash=f"sha256:{corpus.sha256}",
+        known_hash=corpus.checksum,
         fname=corpus.archive,
         path=staging,
         progressbar=sys.stderr.isatty(),

@@ -19,7 +19,8 @@ class PublicCorpus:
     licence: str
     url: str
     """Of the archive: ``.tar.gz``, ``.tar.bz2`` or ``.zip``."""
-    sha256: str
+    checksum: str
+    """SHA-256; or ``md5:`` and the MD5, if only that is known."""
     gigabytes: float
     """Of the archive, about."""
     unpacked: float
@@ -31,8 +32,8 @@ class PublicCorpus:
     file_name: str
     """Regular expression that the names of its files match, and no other corpus's; group 1 is the
     speaker."""
-    torchaudio: str
-    """The class of ``torchaudio.datasets`` that downloads it too."""
+    torchaudio: str = ""
+    """The class of ``torchaudio.datasets`` that downloads it too, if there is one."""
     subset: str = ""
     """That class's argument ``url``."""
     audio: str = "."
@@ -96,7 +97,7 @@ LIBRISPEECH = {
         page="https://www.openslr.org/12",
         licence="CC BY 4.0",
         url=f"https://www.openslr.org/resources/12/{subset}.tar.gz",
-        sha256=LIBRISPEECH_SHA256[subset],
+        checksum=LIBRISPEECH_SHA256[subset],
         gigabytes=gigabytes,
         unpacked=gigabytes,  # FLAC
         hours=hours,
@@ -114,7 +115,7 @@ LIBRITTS = {
         page="https://www.openslr.org/60",
         licence="CC BY 4.0",
         url=f"https://www.openslr.org/resources/60/{subset}.tar.gz",
-        sha256=LIBRITTS_SHA256[subset],
+        checksum=LIBRITTS_SHA256[subset],
         gigabytes=gigabytes,
         unpacked=hours * 3600 * 24000 * 2 / 1e9,  # WAV
         hours=hours,
@@ -131,7 +132,7 @@ VCTK = PublicCorpus(
     page="https://datashare.ed.ac.uk/handle/10283/3443",
     licence="CC BY 4.0",
     url="https://datashare.is.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip",
-    sha256="f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c",
+    checksum="f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c",
     gigabytes=11.7,
     unpacked=11.8,  # FLAC
     hours=44.0,
@@ -148,7 +149,7 @@ LJSPEECH = PublicCorpus(
     page="https://keithito.com/LJ-Speech-Dataset",
     licence="public domain",
     url="https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
-    sha256="be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",
+    checksum="be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",
     gigabytes=2.7,
     unpacked=3.8,
     hours=23.9,
