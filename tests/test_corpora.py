@@ -211,6 +211,10 @@ def test_impossible_requests_name_the_remedy(
     (tmp_path / "LJSpeech-1.1").mkdir()
     with pytest.raises(CodecError, match=r"LJSpeech-1.1: is there, but has no wavs/"):
         corpora_files(tmp_path, ["ljspeech"], download=True)
+    for file in lay_out(tmp_path, "vctk").rglob("*_mic1.flac"):
+        file.unlink()
+    with pytest.raises(CodecError, match=r"no audio but \*_mic2\.\*, which is not trained on"):
+        corpora_files(tmp_path, ["vctk"])
 
 
 def test_recipes_of_earlier_runs_are_read() -> None:
