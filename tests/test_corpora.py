@@ -22,7 +22,7 @@ import torch
 
 from audiocodec import CodecError
 from audiocodec.extras import import_torchaudio
-from audiocodec.training.data.corpora import download
+from audiocodec.training.data.corpora import download, ondisk
 from audiocodec.training.data.corpora.ondisk import corpora_files, count_speakers, missing_corpora
 from audiocodec.training.data.corpora.table import CORPORA
 from audiocodec.training.data.files import DataConfig, split_files
@@ -106,7 +106,7 @@ def test_a_corpus_on_the_disk_is_used_in_whichever_folder_of_it_is_named(
     for other in LAYOUTS:
         if other != name:
             lay_out(tmp_path, other)
-    monkeypatch.setattr(download, "download_corpus", lambda *_: pytest.fail("a download"))
+    monkeypatch.setattr(ondisk, "download_corpus", lambda *_: pytest.fail("a download"))
     files = corpora_files(tmp_path, [name], download=True)
     assert len(files) == USED[name]
     assert {file.name for file in files} <= {Path(file).name for file in LAYOUTS[name]}
