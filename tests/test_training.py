@@ -47,7 +47,7 @@ def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny(speech_folder: Path, *overrides: str) -> Recipe:
-    return Recipe.from_yaml(TINY, [f"data.root={speech_folder}", "data.librispeech=[]", *overrides])
+    return Recipe.from_yaml(TINY, [f"data.root={speech_folder}", *overrides])
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
@@ -388,10 +388,10 @@ def test_librispeech_recipe_runs_on_a_folder_of_its_layout(
         ],
     )
     values = read_yaml(ROOT / "recipes" / "librispeech.yaml")
-    assert values["data"]["librispeech"] == [
-        "train-clean-100",
-        "train-clean-360",
-        "train-other-500",
+    assert values["data"]["corpora"] == [
+        "librispeech/train-clean-100",
+        "librispeech/train-clean-360",
+        "librispeech/train-other-500",
     ]
     trainer = Trainer(recipe, tmp_path / "run")
     assert trainer.train() and trainer.step == 20

@@ -9,11 +9,11 @@ import torch
 
 from audiocodec.training.data.arrivals import wait_for_audio
 from audiocodec.training.data.cache import cache_path
-from audiocodec.training.data.corpus import CorpusSplit, is_corpus, split_utterances
 from audiocodec.training.data.files import Split, data_root
 from audiocodec.training.data.opening import open_source
 from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.data.tars import unpacked
+from audiocodec.training.data.utterances import CorpusSplit, is_corpus, split_utterances
 from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.runfolder import (

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 from audiocodec.config import apply_override
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
-from audiocodec.training.data.corpus import CorpusSplit
 from audiocodec.training.data.files import Split
+from audiocodec.training.data.utterances import CorpusSplit
 from audiocodec.training.recipe import Recipe
 
 RECIPE_NAME = "recipe.yaml"

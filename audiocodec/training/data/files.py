@@ -15,7 +15,8 @@ from audiocodec.corpus.utterance import Utterance
 from audiocodec.durations import parse_duration
 from audiocodec.errors import CodecError
 from audiocodec.training.data.augmentations.config import AugmentConfig
-from audiocodec.training.data.corpora import librispeech
+from audiocodec.training.data.corpora.names import CorpusName, with_corpora
+from audiocodec.training.data.corpora.ondisk import corpora_files
 
 BUNDLED_CLIPS = "bundled_clips"
 """As `data.root`: the two clips of speech in the package."""
@@ -35,14 +36,16 @@ class DataConfig(Config):
 
     root: str | None = pydantic.Field(
         None,
-        description="folder or tar of audio files, LibriSpeech's parent folder, a corpus "
-        "(manifest, list, folder of tars), a packed corpus, or `bundled_clips` for the two clips "
-        "in the package; if a recipe has none: --set data.root=FOLDER",
+        description="folder or tar of audio files, the folder of data.corpora, a corpus (manifest, "
+        "list, folder of tars), a packed corpus, or `bundled_clips` for the two clips in the "
+        "package; if a recipe has none: --set data.root=FOLDER",
     )
-    librispeech: tuple[str, ...] = pydantic.Field(
-        (), description="subsets by name, e.g. train-clean-100; empty: all audio below root"
+    corpora: tuple[CorpusName, ...] = pydantic.Field(
+        (),
+        description="public corpora by name, e.g. librispeech/train-clean-100, vctk; empty: all "
+        "audio below root",
     )
-    download: bool = pydantic.Field(False, description="fetch missing LibriSpeech subsets")
+    download: bool = pydantic.Field(False, description="fetch those of data.corpora not in root")
     validation: str | None = pydantic.Field(
         None,
         description="other speakers' audio, of the same kinds; null: 2 % of the files are held out",
@@ -70,12 +73,20 @@ class DataConfig(Config):
     gain_db: tuple[Decibels, Decibels] = pydantic.Field((-10.0, 6.0), description="random gain")
     augment: AugmentConfig = AugmentConfig()
 
+    _with_corpora = pydantic.model_validator(mode="before")(with_corpora)
+
     @pydantic.model_validator(mode="after")
     def _gains_ascend(self) -> Self:
         if self.gain_db[0] > self.gain_db[1]:
             raise ValueError("the first value of `gain_db` is greater than the second")
         if self.stream and self.watch is not None:
             raise ValueError("`watch` takes in audio that is decoded once; leave out `stream`")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _watches_own_recordings(self) -> Self:
+        if self.watch is not None and self.corpora:
+            raise ValueError("`watch` takes in all audio below `root`; leave it or `corpora` out")
         return self
 
 
@@ -136,8 +147,8 @@ def split_files(config: DataConfig, held_out_before: Collection[Path] = ()) -> S
         CodecError: no files to train on, or none to validate on.
     """
     root = data_root(config)
-    if config.librispeech:
-        files = librispeech(root, config.librispeech, config.download)
+    if config.corpora:
+        files = corpora_files(root, config.corpora, config.download)
     else:
         files = audio_or_shards(root)
     if config.validation is not None:

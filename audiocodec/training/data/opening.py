@@ -9,11 +9,11 @@ from audiocodec.corpus.sources.folder import FolderCorpus
 from audiocodec.errors import CodecError
 from audiocodec.training.data.arrivals import Arrivals, first_files
 from audiocodec.training.data.cache import AudioCache, cache_path
-from audiocodec.training.data.corpus import CorpusSplit
 from audiocodec.training.data.decoded import DecodedAudio
 from audiocodec.training.data.files import DataConfig, Split, data_root
 from audiocodec.training.data.source import SegmentSource
 from audiocodec.training.data.streamed import StreamedAudio
+from audiocodec.training.data.utterances import CorpusSplit
 from audiocodec.training.recipe import Recipe
 
 

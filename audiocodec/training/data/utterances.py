@@ -42,7 +42,9 @@ def is_corpus(config: DataConfig) -> bool:
 
     A single tar is one with ``data.stream``; without, it is unpacked.
     """
-    return config.root is not None and _is_corpus(data_root(config), config.stream)
+    if config.root is None or config.corpora:
+        return False
+    return _is_corpus(data_root(config), config.stream)
 
 
 def split_utterances(config: DataConfig, held_out_before: Collection[str] = ()) -> CorpusSplit:
