@@ -66,6 +66,11 @@ class DataConfig(Config):
     segments_per_utterance: Annotated[int, pydantic.Field(ge=1, le=1000)] = pydantic.Field(
         8, description="segments drawn from an utterance, on average, when it is streamed"
     )
+    lanes: Annotated[int, pydantic.Field(ge=1, le=4096)] = pydantic.Field(
+        8,
+        description="parts of a streamed corpus that are read side by side; with more than 8 "
+        "processes, a multiple of their number",
+    )
     segment_seconds: Annotated[float, pydantic.Field(gt=0, le=60)] = 0.64
     silence_threshold_db: Annotated[float, pydantic.Field(ge=-120, le=0)] = pydantic.Field(
         -50.0, description="segments below this RMS level (dB of full scale) are not used"

@@ -41,8 +41,6 @@ WINDOW = 3
 AHEAD = 1
 """Slices of a lane that are decoded before they are needed."""
 
-MAX_LANES = 8
-
 PIECE_SECONDS = 20.0
 """The most of an utterance that is decoded, at a random place in it."""
 
@@ -78,7 +76,7 @@ class StreamedAudio(SegmentSource):
         self._config, self._sample_rate, self._seed = config, sample_rate, seed
         self._batch_size, self._device = batch_size, device
         self._num_slices = -(-len(corpus) // SLICE)
-        self._num_lanes = min(MAX_LANES, batch_size, self._num_slices)
+        self._num_lanes = min(config.lanes, batch_size, self._num_slices)
         self._lanes: dict[int, _Lane] = {}
         self._read = _Count()
         self._is_checked = False
