@@ -94,8 +94,9 @@ def prepare(
     if config.compile:
         torch._dynamo.config.recompile_limit = MAX_COMPILED
     if "network" in config.compile:
-        for part in network:
-            part.compile(dynamic=False)
+        unscaled = torch.compile(codec.encoder.unscaled, dynamic=False)
+        codec.encoder.unscaled = unscaled  # type: ignore[method-assign]
+        codec.decoder.compile(dynamic=False)
 
 
 def spectral_function(config: ComputeConfig) -> Magnitudes:
