@@ -79,7 +79,7 @@ class Networks:
             tuple(losses.mel_bands[place] for place in places),
             quantized,
             discriminate if variant.discriminators else None,
-            self.spectral_function,
+            spectral_function=self.spectral_function,
         )
 
     def losses(self, names: Iterable[str], inputs: LossInputs) -> dict[str, Tensor]:

@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from audiocodec import ranks
 from audiocodec.codec import decode_whole, encode_whole
 from audiocodec.errors import CodecError
 from audiocodec.training.adversary import loss_of_discriminators, share_pass, step_discriminators
@@ -115,25 +116,20 @@ class _Batch:
         With ``is_shared`` the discriminators are updated after that.
         """
         training, names = self.training, self.variant.losses
-        of_audio = [name for name in names if name not in self.of_quantizer]
-        weights = torch.stack([weights[names.index(name)] for name in of_audio])
-        learning = [self.decoded, *(p for p in training.trained if p.requires_grad)]
-        networks: list[nn.Parameter] = []
+        self.of_audio = [name for name in names if name not in self.of_quantizer]
+        self.weights = torch.stack([weights[names.index(name)] for name in self.of_audio])
+        self.learning = [self.decoded, *(p for p in training.trained if p.requires_grad)]
+        self.means = self._means_of_reference()
         if is_shared:
-            assert training.discriminators is not None
             training.discriminator_optimizer.zero_grad(set_to_none=True)
-            networks = list(training.discriminators.parameters())
-        losses, others = zip(
-            *(
-                self._learn_part(*part, of_audio, weights, learning, networks)
-                for part in self.parts()
-            ),
-            strict=True,
-        )
+        parts = [self._learn_part(*part, is_shared) for part in self.parts()]
         if is_shared:
-            self._step_discriminators(list(others))
-        found = dict(zip(of_audio, torch.stack(losses).sum(dim=0).unbind(), strict=True))
-        found |= self._losses_of_quantizer()
+            self._step_discriminators([loss for _, loss in parts if loss is not None])
+        sums = torch.stack([losses for losses, _ in parts]).sum(dim=0)
+        nothing = self.audio.new_zeros(0)
+        inputs = self.networks.inputs(self.variant, nothing, nothing, self.quantized, None)
+        found = dict(zip(self.of_audio, sums.unbind(), strict=True))
+        found |= self.networks.losses(self.of_quantizer, inputs)
         return {name: found[name] for name in names}
 
     def learn_latents(self, weights: Tensor, losses: dict[str, Tensor]) -> None:
@@ -150,6 +146,26 @@ class _Batch:
                 self._encode(part).backward(self.unscaled.grad[part])
         self.training.processes.average(self.training.trained)
 
+    def _means_of_reference(self) -> dict[str, Tensor]:
+        """By loss, what ``LossInputs.batch_mean`` returns: means over all parts and processes."""
+        sums: dict[str, Tensor] = {}
+        names = [name for name in self.of_audio if "batch_mean" in LOSSES[name].needs]
+        for part, share in self.parts() if names else ():
+            reference = self.reference[part]
+            inputs = self._inputs(reference, reference)
+            if self.variant.discriminators:
+                inputs.fake_maps = inputs.real_maps  # the means do not depend on them
+            for name in names:
+
+                def add(values: Tensor, name: str = name, share: float = share) -> Tensor:
+                    sums[name] = sums.get(name, 0.0) + share * values
+                    return values
+
+                inputs.batch_mean = add
+                with torch.no_grad():
+                    self.networks.losses([name], inputs)
+        return {name: ranks.mean(values) for name, values in sums.items()}
+
     # One part each, so that nothing of it is kept when the next one begins.
 
     def _discriminate(self, part: slice, share: float) -> Tensor:
@@ -161,29 +177,29 @@ class _Batch:
         return loss.detach()
 
     def _learn_part(
-        self,
-        part: slice,
-        share: float,
-        names: list[str],
-        weights: Tensor,
-        learning: list[Tensor],
-        networks: list[nn.Parameter],
+        self, part: slice, share: float, is_shared: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """The gradients of ``learning`` and, in a shared pass, of the discriminators' ``networks``.
+        """The gradients of the losses and, in a shared pass, of the discriminators.
 
         Returns the losses ``[L]``, and that of the discriminators.
         """
         inputs, discriminators = self._reconstruct(part), self.training.discriminators
-        if networks:
+        if is_shared:
             assert discriminators is not None
             share_pass(discriminators, inputs)
-        losses = share * torch.stack([*self.networks.losses(names, inputs).values()])
-        (weights * losses).sum().backward(inputs=learning, retain_graph=bool(networks))
-        if not networks:
+        losses = share * torch.stack([self._loss(name, inputs) for name in self.of_audio])
+        total = (self.weights * losses).sum()
+        total.backward(inputs=self.learning, retain_graph=is_shared)
+        if not is_shared or discriminators is None:
             return losses.detach(), None
         loss = share * loss_of_discriminators(inputs, is_shared=True)
-        loss.backward(inputs=networks)
+        loss.backward(inputs=list(discriminators.parameters()))
         return losses.detach(), loss.detach()
+
+    def _loss(self, name: str, inputs: LossInputs) -> Tensor:
+        if name in self.means:
+            inputs.batch_mean = lambda _: self.means[name]
+        return self.networks.losses([name], inputs)[name]
 
     def _encode(self, part: slice) -> Tensor:
         """Latents ``[b, D, F]`` of some items, before their running scale."""
@@ -194,18 +210,11 @@ class _Batch:
         """Decode some items."""
         with self.networks.autocast():
             audio = decode_whole(self.codec.decoder, self.decoded[part], self.codec)
-        return self.networks.inputs(
-            self.variant,
-            audio[..., : self.audio.shape[-1]],
-            self.reference[part],
-            None,
-            self.training.discriminators,
-        )
+        return self._inputs(audio[..., : self.audio.shape[-1]], self.reference[part])
 
-    def _losses_of_quantizer(self) -> dict[str, Tensor]:
-        nothing = self.audio.new_zeros(0)
-        inputs = self.networks.inputs(self.variant, nothing, nothing, self.quantized, None)
-        return self.networks.losses(self.of_quantizer, inputs)
+    def _inputs(self, reconstruction: Tensor, reference: Tensor) -> LossInputs:
+        discriminators = self.training.discriminators
+        return self.networks.inputs(self.variant, reconstruction, reference, None, discriminators)
 
     def _step_discriminators(self, losses: list[Tensor]) -> None:
         training = self.training

@@ -20,7 +20,7 @@ from audiocodec.training.budget import pace_of
 from audiocodec.training.checkpoints import RESEED, Progress, checkpoints_of
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.files import Split
-from audiocodec.training.halving import SegmentTooLongError, train_on_batch
+from audiocodec.training.exhaustion import SegmentTooLongError, train_on_batch
 from audiocodec.training.health import Health
 from audiocodec.training.initialisation import initialise_in_time
 from audiocodec.training.initialweights import load_initial_weights
@@ -86,7 +86,7 @@ class Trainer:
     ) -> None:
         self.processes = processes or Processes()
         self.recipe, self.folder = recipe, Path(folder)
-        self.resume_command = resume_command(self.folder)
+        self.resume_command = resume_command(self.folder, self.processes)
         self.device = torch.device(device)
         self.pace = pace or pace_of(recipe, self.device, clock=self.processes.clock)
         self._notes: list[str] = []
@@ -182,7 +182,7 @@ class Trainer:
         pace.begin_step()
         began = time.perf_counter()
         number = self.step + self._reseed
-        data_seconds = train_on_batch(self.training_step, take, self.sampler, number, self._warn)
+        data_seconds = train_on_batch(self.training_step, take, batch, number, self._warn)
         self.step += 1
         pace.end_step()
         logged = self.step % self.recipe.schedule.log_every == 0
