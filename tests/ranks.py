@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from audiocodec.errors import CodecError
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.fabric import FabricProcesses
@@ -56,9 +57,10 @@ def audio_of(number: int) -> torch.Tensor:
     return audio
 
 
-def state_after_steps(kind: str, processes: Processes) -> dict[str, Any]:
+def state_after_steps(kind: str, processes: Processes, parts: int = 1) -> dict[str, Any]:
     """Weights after training, the losses of each step, and the numbers of skipped steps."""
-    training = TrainingStep(tiny(QUANTIZERS[kind]), processes=processes)
+    recipe = tiny(QUANTIZERS[kind], f"schedule.accumulate={parts}")
+    training = TrainingStep(recipe, processes=processes)
 
     def batch(number: int) -> Batch:
         own = audio_of(number)[processes.share.rows(BATCH)]
@@ -82,8 +84,10 @@ def state_after_steps(kind: str, processes: Processes) -> dict[str, Any]:
 
 
 def compare(processes: Processes, folder: Path) -> dict[str, Any]:
-    """Both kinds of codebooks; then the first steps of a run, saved."""
+    """Both kinds of codebooks, one in parts; a mistake; then the first steps of a run, saved."""
     found: dict[str, Any] = {kind: state_after_steps(kind, processes) for kind in QUANTIZERS}
+    found["parts"] = state_after_steps("ema_vq", processes, parts=2)
+    found["mistake"] = mistake(processes)
     found["clock"] = processes.clock()
     found["any"] = [processes.any(processes.rank == 1), processes.any(False)]
     trainer = Trainer(tiny(), folder / "run", processes=processes)
@@ -92,6 +96,17 @@ def compare(processes: Processes, folder: Path) -> dict[str, Any]:
     trainer.save()
     found["step"] = trainer.step
     return found
+
+
+def mistake(processes: Processes) -> str:
+    """What a step says if a parameter is not used that is not known to be idle."""
+    training = TrainingStep(tiny(), processes=processes)
+    training.codec.decoder.first.conv.requires_grad_(False)  # behind the step's back
+    try:
+        training(audio_of(0)[processes.share.rows(BATCH)], 0)
+    except CodecError as error:
+        return str(error)
+    return ""
 
 
 def go_on_and_die(processes: Processes, folder: Path) -> dict[str, Any]:
