@@ -40,6 +40,7 @@ def tiny(*overrides: str) -> Recipe:
         "schedule.initialisation_frames=40",
         f"discriminators.start_step={FIRST}",
         "discriminators.per_step=1",
+        "losses.tonal=1",
         f"data.segment_seconds={SAMPLES / 16000}",
         "schedule.checkpoint_every=3",
         "schedule.log_every=3",

@@ -10,7 +10,8 @@ and statistics are those of the whole batch, whatever the number of parts.
 
 The encoder is computed twice, and the decoder too where discriminators are updated before the codec
 learns from them. (Gao et al. 2021, arXiv 2101.06983, do this for embeddings of a contrastive loss.)
-The gradients are those of the whole batch up to rounding, if a loss is a mean over the items.
+What a loss takes of the whole batch (``LossInputs.batch_mean``) is computed beforehand, without a
+gradient. So the gradients are those of the whole batch up to rounding.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class _Batch:
         self.of_audio = [name for name in names if name not in self.of_quantizer]
         self.weights = torch.stack([weights[names.index(name)] for name in self.of_audio])
         self.learning = [self.decoded, *(p for p in training.trained if p.requires_grad)]
-        self.means = self._means_of_reference()
+        self.means = self._means_of_batch()
         if is_shared:
             training.discriminator_optimizer.zero_grad(set_to_none=True)
         parts = [self._learn_part(*part, is_shared) for part in self.parts()]
@@ -146,13 +147,15 @@ class _Batch:
                 self._encode(part).backward(self.unscaled.grad[part])
         self.training.processes.average(self.training.trained)
 
-    def _means_of_reference(self) -> dict[str, Tensor]:
-        """By loss, what ``LossInputs.batch_mean`` returns: means over all parts and processes."""
+    def _means_of_batch(self) -> dict[str, Tensor]:
+        """By loss, the values of ``LossInputs.batch_mean``: over all parts and processes."""
         sums: dict[str, Tensor] = {}
         names = [name for name in self.of_audio if "batch_mean" in LOSSES[name].needs]
+        decodes = any("reconstruction" in LOSSES[name].needs for name in names)
         for part, share in self.parts() if names else ():
             reference = self.reference[part]
-            inputs = self._inputs(reference, reference)
+            with torch.no_grad():
+                inputs = self._reconstruct(part) if decodes else self._inputs(reference, reference)
             if self.variant.discriminators:
                 inputs.fake_maps = inputs.real_maps  # the means do not depend on them
             for name in names:
@@ -198,7 +201,8 @@ class _Batch:
 
     def _loss(self, name: str, inputs: LossInputs) -> Tensor:
         if name in self.means:
-            inputs.batch_mean = lambda _: self.means[name]
+            # The value of the mean, and the gradient of what this part adds to it.
+            inputs.batch_mean = lambda values: self.means[name] + values - values.detach()
         return self.networks.losses([name], inputs)[name]
 
     def _encode(self, part: slice) -> Tensor:

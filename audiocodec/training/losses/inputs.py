@@ -39,9 +39,9 @@ class LossInputs:
     discriminate: Callable[[Tensor], FeatureMaps] | None = None
     """The discriminators in use; absent before ``discriminators.start_step``."""
     batch_mean: Callable[[Tensor], Tensor] = ranks.mean
-    """Values of the reference ``[N]``, means over the items here -> those over the whole batch, of
-    all processes and parts. For what a loss divides by; a loss calls it once at most, and the
-    values must not depend on the reconstruction."""
+    """Means over the items here, ``[N]`` -> means over the whole batch, of all processes and parts.
+    For what a loss divides by, or compares. A loss calls it once at most. The means may depend on
+    the reference, on its maps, and on a ``reconstruction`` that is a parameter of the loss."""
     spectral_function: Magnitudes = magnitudes_and_log_mels
     """See :class:`Spectra`."""
 
