@@ -85,7 +85,7 @@ def assert_equal_training(found: dict[str, Any], expected: dict[str, Any]) -> No
     for part in ("codec", "discriminators"):
         for name, value in found[part].items():
             most = float(expected[part][name].abs().max())
-            torch.testing.assert_close(value, expected[part][name], rtol=0, atol=1e-3 * most + 1e-6)
+            torch.testing.assert_close(value, expected[part][name], rtol=0, atol=5e-3 * most + 1e-6)
 
 
 @pytest.mark.parametrize("kind", QUANTIZERS)
@@ -112,7 +112,7 @@ def test_an_unknown_idle_parameter_is_one_line_with_the_remedy(pair: Any) -> Non
     (first, second), _ = pair
     assert first["mistake"] == second["mistake"]
     assert re.fullmatch(
-        r"Codec: the losses of this step do not depend on decoder\.first\.conv\S* and 2 more, .*"
+        r"1: Codec: the losses of this step do not depend on decoder\.first\.conv\S* and 2 more, .*"
         r"--set schedule\.accumulate=2, .*",
         first["mistake"],
     )
