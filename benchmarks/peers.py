@@ -26,7 +26,7 @@ from measuring import gemm_rate, in_blocks, out_blocks, speech
 from torch import Tensor, nn
 
 from audiocodec import load_codec
-from audiocodec.training.data.corpora import import_torchaudio
+from audiocodec.extras import import_torchaudio
 
 Peer = tuple[int | None, Callable[[], object], Callable[[object], object]]
 """The number of parameters, a function that encodes, and one that decodes its result."""

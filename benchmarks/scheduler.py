@@ -20,14 +20,14 @@ import click
 import numpy as np
 from manifests import write
 
-from audiocodec.corpus.ledger import ShardRecord
 from audiocodec.corpus.opening import open_corpus
-from audiocodec.corpus.ranks import Rank
-from audiocodec.corpus.run import make_shards
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.shard import Progress, write_shard
 from audiocodec.corpus.sources.corpus import Corpus
-from audiocodec.corpus.tokenised import Row, Tokenised
+from audiocodec.tokenising.ledger import ShardRecord
+from audiocodec.tokenising.ranks import Rank
+from audiocodec.tokenising.run import make_shards
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.shard import Progress, write_shard
+from audiocodec.tokenising.tokenised import Row, Tokenised
 
 FRAMES, CODEBOOKS, HOP = 50, 6, 320
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from audiocodec.corpus.rewriting import TokenCorpus
+from audiocodec.tokenising.rewriting import TokenCorpus
 
 
 @click.command()

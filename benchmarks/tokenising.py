@@ -23,11 +23,11 @@ import torch
 
 from audiocodec import encode_file, find_audio, load_codec
 from audiocodec.audio import audio_info
-from audiocodec.batch.threads import Stop, on_threads
 from audiocodec.corpus.opening import open_corpus
-from audiocodec.corpus.run import tokenize
-from audiocodec.corpus.settings import Settings
 from audiocodec.runtime import RuntimeCodec
+from audiocodec.threads import Stop, on_threads
+from audiocodec.tokenising.run import tokenize
+from audiocodec.tokenising.settings import Settings
 
 
 def tokenize_seconds(codec: RuntimeCodec, listed: Path, out: Path, workers: int) -> float:

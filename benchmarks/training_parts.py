@@ -16,6 +16,7 @@ from audiocodec.training import Recipe
 from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.cache import AudioCache
+from audiocodec.training.data.decoded import DecodedAudio
 from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.initialisation import initialise_codebooks
 from audiocodec.training.losses.adversarial import (
@@ -188,4 +189,5 @@ def batches(recipe: Recipe, device: torch.device) -> Callable[[int], Batch]:
     with tempfile.TemporaryDirectory() as folder:
         cache = AudioCache(find_audio(CLIPS), recipe.codec.sample_rate, Path(folder))
         size, rate = recipe.schedule.batch_size, recipe.codec.sample_rate
-        return SegmentSampler(cache, recipe.data, rate, size, recipe.seed, device).batch
+        audio = DecodedAudio([cache.samples], recipe.data, rate, device)
+        return SegmentSampler(audio, recipe.data, rate, size, recipe.seed).batch

@@ -5,14 +5,17 @@
 
 The first table has every part of a step by itself, forward and backward: network, quantiser, each
 window of the spectral losses, the other losses, each discriminator, optimiser, averaged weights,
-and drawing a batch of the bundled clips with the recipe's augmentations. The second has the audio
-per second of whole steps, without and with discriminators, for each option of docs/training.md. On
-a GPU whole steps are CUDA graphs, on a CPU the time is that of this process alone. Audio is noise:
-the time does not depend on it.
+and drawing a batch of the bundled clips with the recipe's augmentations.
+
+The second has the audio per second of whole steps, without and with discriminators, for each option
+of docs/training.md. Steps with an option and steps without take turns, and the gain is the median
+of their ratios: other work on the machine slows both. On a GPU whole steps are CUDA graphs, on a
+CPU the time is that of this process alone. Audio is noise: the time does not depend on it.
 """
 
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import click
 import torch
@@ -48,6 +51,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 DISCRIMINATORS = "discriminators={start_step: 0}"
 
+STARTS = "discriminators.start_step=1000000000", "discriminators.start_step=0"
+"""Without and with discriminators."""
+
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
@@ -75,16 +81,14 @@ def main(
         print_parts(settings(recipe, overrides, "discriminators.start_step=0"), clock, steps)
     print("\n| option | s of audio per second | gain | with discriminators | gain |")
     print("| -- | -- | -- | -- | -- |")
-    first: list[float] = []
+    bases = [Steps(settings(recipe, overrides, start), clock) for start in STARTS]
     for name, option in OPTIONS.items():
-        if wanted and name not in wanted and first:
+        if wanted and name not in wanted:
             continue
-        rates = []
-        for start in ("1000000000", "0"):
-            words = (*overrides, f"discriminators.start_step={start}", *option)
-            rates.append(rate(recipe, words, clock, steps))
-        first = first or rates
-        cells = [f"{x:.1f} | {x / one:.2f}" for x, one in zip(rates, first, strict=True)]
+        cells = []
+        for base, start in zip(bases, STARTS, strict=True):
+            rate, gain = compared(base, settings(recipe, overrides, start, *option), clock, steps)
+            cells.append(f"{rate:.1f} | {gain:.2f}" if rate else "no memory |")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
@@ -100,34 +104,46 @@ def settings(recipe: Path, overrides: tuple[str, ...], *more: str) -> Recipe:
     return Recipe.from_yaml(recipe, [*words, *quick, f"schedule.batch_size={size}"])
 
 
-def rate(recipe: Path, overrides: tuple[str, ...], clock: Clock, steps: int) -> float:
-    """Seconds of audio per second of whole steps; 0 where memory does not suffice."""
-    try:
-        whole = settings(recipe, overrides)
-        training, audio = prepared(whole, clock.device)
-        numbers = iter(range(10**9))
+class Steps:
+    """Whole steps of a recipe, ready to be timed.
 
-        def several(count: int) -> None:
-            for _ in range(count):
-                training(audio, next(numbers))
+    Raises:
+        RuntimeError: memory does not suffice.
+    """
 
+    def __init__(self, recipe: Recipe, clock: Clock) -> None:
+        self._training, self._audio = prepared(recipe, clock.device)
+        self._clock, self._numbers = clock, iter(range(10**9))
+        self.audio_seconds = 2 * self._audio.numel() / recipe.codec.sample_rate
         before = -1
-        several(2)
-        while clock.device.type == "cuda" and before != len(training.graphs.by_variant):
-            before = len(training.graphs.by_variant)  # until all variants are recorded
-            several((WARM_UP_CALLS + 1) * 2 * max(1, before))
-        # Two steps are one with an update of the discriminators and one without. A CPU that other
-        # processes share is slower at times: the fastest two count.
-        pairs = -(-steps // 2)
-        if clock.device.type == "cuda":
-            seconds = clock.seconds(partial(several, 2 * pairs)) / pairs
-        else:
-            seconds = min(clock.seconds(partial(several, 2)) for _ in range(pairs))
-        return 2 * audio.numel() / whole.codec.sample_rate / seconds
+        self._run(2)
+        while clock.device.type == "cuda" and before != len(self._training.graphs.by_variant):
+            before = len(self._training.graphs.by_variant)  # until all variants are recorded
+            self._run((WARM_UP_CALLS + 1) * 2 * max(1, before))
+
+    def seconds(self) -> float:
+        """The time of two steps, one with an update of the discriminators and one without."""
+        return self._clock.seconds(partial(self._run, 2))
+
+    def _run(self, count: int) -> None:
+        for _ in range(count):
+            self._training(self._audio, next(self._numbers))
+
+
+def compared(base: Steps, recipe: Recipe, clock: Clock, steps: int) -> tuple[float, float]:
+    """Seconds of audio per second with ``recipe``, and that divided by the same for ``base``.
+
+    0 and 0 where memory does not suffice.
+    """
+    try:
+        other = Steps(recipe, clock)
+        pairs = [(base.seconds(), other.seconds()) for _ in range(-(-steps // 2))]
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        return 0.0
+        return 0.0, 0.0
+    gains = [other.audio_seconds / base.audio_seconds * one / two for one, two in pairs]
+    return other.audio_seconds / median(two for _, two in pairs), median(gains)
 
 
 if __name__ == "__main__":

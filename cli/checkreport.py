@@ -14,10 +14,10 @@ def check_report(run: dict[str, Any]) -> str:
         f"{run['frame_rate']:g} frames/s, {rates[0] / 1000:g} to {rates[-1] / 1000:g} kbps",
     ]
     if run["to_download"]:
-        size, subsets = run["disk_bytes"]["download"], ", ".join(run["to_download"])
+        size, unpacked = run["download_bytes"], run["disk_bytes"]["download"]
         lines.append(
-            f"  audio   LibriSpeech {subsets}: {_size(size / 2)} to download, {_size(size)} with "
-            "the unpacked files"
+            f"  audio   {', '.join(run['to_download'])}: {_size(size)} to download, "
+            f"{_size(unpacked)} of disk while they are unpacked"
         )
     else:
         speakers = f" of {run['speakers']} speakers" if run["speakers"] else ""

@@ -72,8 +72,8 @@ def convert(
     there is no bar, and only failures and --json are printed.
     """
     from audiocodec.batch.run import run_jobs
-    from audiocodec.batch.threads import Stop
     from audiocodec.progress import progress_bar
+    from audiocodec.threads import Stop
 
     to_stdout = plan.pipe and any(str(job.target) == PIPE for job in plan.jobs)
     one_file = plan.single and len(plan.jobs) == 1

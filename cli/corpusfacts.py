@@ -10,7 +10,7 @@ from .facts import Report, codebook_lines, hours, sizes
 
 def is_corpus(path: Path) -> bool:
     """Whether ``path`` is a folder that `codec tokenize` wrote."""
-    from audiocodec.corpus.ledger import Ledger
+    from audiocodec.tokenising.ledger import Ledger
 
     return Ledger(path).exists()
 
@@ -21,9 +21,9 @@ def one_corpus(given: str) -> Report:
     Raises:
         CodecError: a shard is missing or damaged.
     """
-    from audiocodec.corpus.rewriting import TokenCorpus
-    from audiocodec.corpus.statistics import corpus_stats
     from audiocodec.progress import progress_bar
+    from audiocodec.tokenising.rewriting import TokenCorpus
+    from audiocodec.tokenising.statistics import corpus_stats
 
     corpus = TokenCorpus(Path(given))
     settings = corpus.settings

@@ -65,9 +65,9 @@ def command(
     """
     if "" in (source, folder):
         raise click.UsageError("a path is empty; is a variable of your script not set?")
-    from audiocodec.corpus.decoding import detokenize
-    from audiocodec.corpus.rewriting import TokenCorpus
     from audiocodec.progress import progress_bar
+    from audiocodec.tokenising.decoding import detokenize
+    from audiocodec.tokenising.rewriting import TokenCorpus
 
     corpus = TokenCorpus(Path(source))
     use_threads(1)

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "encode": ("encode", "Turn audio files into token files."),
     "decode": ("decode", "Turn token files back into audio."),
     "prepare": ("prepare", "Describe a corpus of audio: a manifest and statistics."),
+    "pack": ("pack", "Decode a corpus once, into shards for training."),
     "transcode": ("transcode", "Rewrite token files: fewer codebooks, another coding."),
     "tokenize": ("tokenize", "Turn a corpus into shards of tokens: Parquet, WebDataset, files."),
     "detokenize": ("detokenize", "Turn a tokenised corpus back into audio files."),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiocodec.corpus.formats.registry import FORMATS
+from audiocodec.tokenising.formats.registry import FORMATS
 
 from .options import (
     beam_option,
@@ -31,10 +31,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from audiocodec.corpus.ranks import Rank
-    from audiocodec.corpus.run import Outcome
-    from audiocodec.corpus.settings import Settings
-    from audiocodec.corpus.shard import Progress
+    from audiocodec.tokenising.ranks import Rank
+    from audiocodec.tokenising.run import Outcome
+    from audiocodec.tokenising.settings import Settings
+    from audiocodec.tokenising.shard import Progress
 
 
 @click.command()
@@ -147,14 +147,14 @@ def command(
     """
     if "" in (source, folder):
         raise click.UsageError("a path is empty; is a variable of your script not set?")
-    from audiocodec.corpus.encoding import BATCH_SECONDS
-    from audiocodec.corpus.formats.registry import shard_format
-    from audiocodec.corpus.ledger import Ledger
     from audiocodec.corpus.opening import open_corpus
-    from audiocodec.corpus.ranks import find_rank
-    from audiocodec.corpus.rewriting import TokenCorpus
-    from audiocodec.corpus.run import rewrite, tokenize
-    from audiocodec.corpus.settings import SHARD_SIZE, Settings
+    from audiocodec.tokenising.encoding import BATCH_SECONDS
+    from audiocodec.tokenising.formats.registry import shard_format
+    from audiocodec.tokenising.ledger import Ledger
+    from audiocodec.tokenising.ranks import find_rank
+    from audiocodec.tokenising.rewriting import TokenCorpus
+    from audiocodec.tokenising.run import rewrite, tokenize
+    from audiocodec.tokenising.settings import SHARD_SIZE, Settings
 
     shard_format(format_name)
     rank, target = find_rank(shard), Path(folder)
@@ -187,8 +187,8 @@ def command(
         announce(rank, settings)
         with hours_bar(rank, settings) as progress:
             if runner == "ray":
-                from audiocodec.corpus.ray.cluster import Cluster
-                from audiocodec.corpus.ray.run import tokenize_on_ray
+                from audiocodec.tokenising.ray.cluster import Cluster
+                from audiocodec.tokenising.ray.run import tokenize_on_ray
 
                 del codec  # the actors have it
                 cluster = Cluster(address, jobs, model, device, engine, exact)
@@ -241,7 +241,7 @@ def hours_bar(rank: Rank, settings: Settings) -> Iterator[Progress]:
 
 def report(outcome: Outcome, folder: Path, elapsed: float, as_json: bool) -> None:
     """Print what was done, and exit with 1 if utterances were unreadable."""
-    from audiocodec.corpus.ledger import ERRORS
+    from audiocodec.tokenising.ledger import ERRORS
 
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(outcome) | {"elapsed": elapsed}, indent=2))

@@ -93,7 +93,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     "folder, model, step, steps (null with a budget), skipped_steps, budget_seconds, budget_spent, "
     "scores, finished, problem; with --check: recipe, name, "
     "parameters, frame_rate, bitrates, files, held_out, hours_of_audio, speakers, to_download, "
-    "unreadable, near_silent, files_decoded, silence_threshold_db, device, steps, "
+    "download_bytes, unreadable, near_silent, files_decoded, silence_threshold_db, device, steps, "
     "audio_seconds_per_step, seconds_per_step, hours, memory_bytes, disk_bytes, folder, problem."
 )
 def command(

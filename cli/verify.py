@@ -67,7 +67,7 @@ def command(
     codec verify --model my_model --record    after training: write fingerprint and codes
     codec verify tokens/                    the shards of a tokenised corpus
     """
-    from audiocodec.corpus.ledger import Ledger
+    from audiocodec.tokenising.ledger import Ledger
 
     if len(files) == 1 and files[0] and Ledger(Path(files[0])).exists():
         if record:
@@ -100,9 +100,9 @@ def command(
 
 def verify_corpus(folder: Path, as_json: bool) -> None:
     """Compare the shards of a tokenised corpus with its ledger."""
-    from audiocodec.corpus.checking import check_shards
-    from audiocodec.corpus.ledger import Ledger
     from audiocodec.progress import progress_bar
+    from audiocodec.tokenising.checking import check_shards
+    from audiocodec.tokenising.ledger import Ledger
 
     settings = Ledger(folder).settings()
     problems = []

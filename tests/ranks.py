@@ -124,11 +124,11 @@ def go_on_and_die(processes: Processes, folder: Path) -> dict[str, Any]:
     trainer.save()
     whole = trainer.sampler.batch
 
-    def batch(number: int) -> Batch:
+    def batch(number: int, step: int) -> Batch:
         if processes.rank == 1:
             torch.save(found, folder / "1.pt")
             os.kill(os.getpid(), signal.SIGKILL)
-        return whole(number)
+        return whole(number, step)
 
     trainer.sampler.batch = batch  # type: ignore[method-assign]
     try:

@@ -15,6 +15,7 @@ from audiocodec.training import Recipe, Trainer
 from audiocodec.training.data import arrivals
 from audiocodec.training.data.arrivals import Arrivals, wait_for_audio
 from audiocodec.training.data.cache import AudioCache
+from audiocodec.training.data.decoded import DecodedAudio
 from audiocodec.training.data.files import DataConfig
 from audiocodec.training.data.segments import SegmentSampler
 from audiocodec_cli.main import run
@@ -76,12 +77,13 @@ def test_segments_come_from_all_parts_and_from_none_across_two(tmp_path: Path) -
     files = [tone(tmp_path / "a.wav", 0.1)]
     settings = config(tmp_path)
     cache = AudioCache(files, 16000, tmp_path / "cache")
-    sampler, plain = (
-        SegmentSampler(cache, settings, 16000, 64, 0, torch.device("cpu")) for _ in range(2)
+    audio, other = (
+        DecodedAudio([cache.samples], settings, 16000, torch.device("cpu")) for _ in range(2)
     )
-    sampler.add(np.full(100, 9000, np.int16))  # shorter than a segment: not used
+    sampler, plain = (SegmentSampler(source, settings, 16000, 64, 0) for source in (audio, other))
+    audio.add(np.full(100, 9000, np.int16))  # shorter than a segment: not used
     assert torch.equal(sampler.batch(3).audio, plain.batch(3).audio)
-    sampler.add(np.full(8000, 6553, np.int16))
+    audio.add(np.full(8000, 6553, np.int16))
     levels = sampler.batch(3).audio.abs()
     assert torch.equal(levels.amin(dim=2), levels.amax(dim=2))  # each from one part alone
     share = (levels.amax(dim=2) > 0.15).float().mean()
@@ -97,12 +99,14 @@ def test_a_run_trains_on_what_arrives(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(arrivals, "LOOK_SECONDS", 0.0)
     recipe = Recipe.from_yaml(TINY, [f"data.root={speech}", "data.watch=1m"])
     trainer = Trainer(recipe, tmp_path / "run")
-    before = trainer.sampler._firsts[-1]
+    audio = trainer.sampler.source
+    assert isinstance(audio, DecodedAudio)
+    before = audio.pieces.num_samples
     tone(speech / "new.wav", 0.2)
     until = time.monotonic() + 60
-    while trainer.sampler._firsts[-1] == before and time.monotonic() < until:
+    while audio.pieces.num_samples == before and time.monotonic() < until:
         trainer.train_step()
-    assert trainer.sampler._firsts[-1] == before + 8000
+    assert audio.pieces.num_samples == before + 8000
     assert trainer.train()
 
 

@@ -206,12 +206,11 @@ def test_no_recipe_augments_unless_it_says_so(tmp_path: Path) -> None:
     trainer = Trainer(tiny(), tmp_path / "off")
     audio, reference = trainer.sampler.batch(5)
     assert audio is reference
-    sampler, random = trainer.sampler, np.random.default_rng((0, 5))
-    starts = sampler._audible_starts(random, 4)
+    random = np.random.default_rng((0, 5))
+    cut = trainer.sampler.source.draw((0, 5), 4, WHOLE, 5)
     gains = 10 ** (random.uniform(-10, 6, 4) / 20) * random.choice([-1.0, 1.0], 4) / 32768
-    cut = np.stack([sampler._segment(start) for start in starts])
     scale = torch.from_numpy(gains).float().view(-1, 1, 1)
-    expected = torch.from_numpy(cut).unsqueeze(1).float() * scale
+    expected = cut.unsqueeze(1) * scale
     assert torch.equal(audio, expected.clamp(-1, 1))
     augmenting = Trainer(tiny("data.augment.offset.probability=1"), tmp_path / "on")
     assert torch.equal(augmenting.sampler.batch(5).reference, audio)
@@ -297,5 +296,5 @@ def test_every_augmentation_of_a_short_odd_segment_is_finite() -> None:
 def test_a_sampler_gives_babble_other_segments(tmp_path: Path) -> None:
     sampler: SegmentSampler = Trainer(tiny(), tmp_path / "run").sampler
     others = sampler._others(np.random.default_rng(0), 7, WHOLE)
-    assert others.shape == (7, sampler.length)
+    assert others.shape == (7, sampler.source.length)
     assert (level_db(others.unsqueeze(1)) > -50).all()

@@ -365,9 +365,9 @@ def test_codebooks_are_not_initialised_again_if_that_takes_the_time_of_training(
     trainer = timed_trainer(recipe, tmp_path, clock)
     batch = trainer.sampler.batch
 
-    def slow(number: int) -> Any:
+    def slow(number: int, step: int) -> Any:
         clock.now += 8.0 if number > 2**39 else 0.0
-        return batch(number)
+        return batch(number, step)
 
     trainer.sampler.batch = slow  # type: ignore[method-assign]
     assert trainer.train()

@@ -83,8 +83,11 @@ def test_check_prints_what_a_recipe_produces(
     sets = [word for change in changes for word in ("--set", change)]
     assert run(["train", "librispeech", "--check", "--json", "--device", "cpu", *sets]) == 0
     made = json.loads(capsys.readouterr().out)
-    assert made["to_download"] == ["train-clean-100", "train-clean-360", "train-other-500"]
-    assert made["disk_bytes"]["download"] > 100e9
+    subsets = ("train-clean-100", "train-clean-360", "train-other-500")
+    assert made["to_download"] == [f"librispeech/{subset}" for subset in subsets]
+    assert made["download_bytes"] == pytest.approx(59e9, rel=0.02)
+    assert made["disk_bytes"]["download"] == pytest.approx(89e9, rel=0.02)  # one archive at a time
+    assert made["hours_of_audio"] == pytest.approx(961, abs=1)
     assert made["frame_rate"] == 50
     assert made["bitrates"][-1] == 8000
     assert made["parameters"] < 12e6

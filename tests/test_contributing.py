@@ -51,13 +51,16 @@ assert load_codec("model", engine="bfloat16").encode(audio[None]).shape == (1, 1
 from pathlib import Path
 
 from audiocodec.corpus.opening import open_corpus
-from audiocodec.corpus.rewriting import TokenCorpus
-from audiocodec.corpus.run import tokenize
-from audiocodec.corpus.settings import Settings
+from audiocodec.tokenising.rewriting import TokenCorpus
+from audiocodec.tokenising.run import tokenize
+from audiocodec.tokenising.settings import Settings
 
 Path("wav.scp").write_text("ann-1 x.s16\\n")
 codec, corpus = load_codec("model"), open_corpus(Path("wav.scp"))
 tokenize(corpus, Settings.of(codec, corpus, "lines"), codec, Path("lines"))
+from audiocodec.training.data.files import DataConfig
+
+assert DataConfig(corpora=["librispeech/train-clean-5"]).corpora
 rows = list(TokenCorpus(Path("lines")).rows(0))
 assert [(row.id, row.codes.shape) for row in rows] == [("ann-1", (12, 10))]
 """

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ranks import QUANTIZERS, compare, go_on_and_die, run_rank, state_after_step
 
 from audiocodec.errors import CodecError
 from audiocodec.training import Trainer
+from audiocodec.training.data.decoded import DecodedAudio
 from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.processes import Processes, Share
 from audiocodec.training.runfolder import release
@@ -150,11 +150,10 @@ def test_shares_of_a_batch_are_the_batch() -> None:
     names = ("room", "babble", "noise", "rumble", "hum", "offset")
     config = tiny(*(f"data.augment.{name}.probability=0.7" for name in names)).data
     noise = np.random.default_rng(0).normal(0, 3000, 40_000).astype(np.int16)
-    cache: Any = SimpleNamespace(samples=noise, num_samples=len(noise))
 
     def batch(share: Share) -> torch.Tensor:
-        device = torch.device("cpu")
-        sampler = SegmentSampler(cache, config, 16000, 6, 0, device, share=share)
+        audio = DecodedAudio([noise], config, 16000, torch.device("cpu"))
+        sampler = SegmentSampler(audio, config, 16000, 6, 0, share)
         return torch.cat(list(sampler.batch(5)), dim=1)
 
     parts = torch.cat([batch(Share(index, 3)) for index in range(3)])

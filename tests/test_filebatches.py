@@ -23,9 +23,9 @@ from audiocodec.batch.grouping import group_by_length
 from audiocodec.batch.plan import Job, Plan, plan_jobs
 from audiocodec.batch.report import Batch
 from audiocodec.batch.run import run_jobs
-from audiocodec.batch.threads import Stop
 from audiocodec.results import FileResult
 from audiocodec.runtime import RuntimeCodec
+from audiocodec.threads import Stop
 from audiocodec_cli.main import run
 
 LENGTHS = [0, 1, 319, 320, 321, 4800, 5000, 5300, 5600, 16000, 16001, 17000, 40000, 200_000]

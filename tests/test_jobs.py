@@ -19,7 +19,7 @@ import torch
 from audiocodec import Codec, CodecError, save_codec
 from audiocodec.batch.plan import Job, Plan
 from audiocodec.batch.run import run_jobs
-from audiocodec.batch.threads import Stop, in_order, on_threads
+from audiocodec.threads import Stop, in_order, on_threads
 from audiocodec_cli.main import run
 
 

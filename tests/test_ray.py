@@ -16,8 +16,8 @@ import torch
 
 from audiocodec import load_audio, load_codec, save_audio
 from audiocodec.corpus.opening import open_corpus
-from audiocodec.corpus.run import tokenize
-from audiocodec.corpus.settings import Settings
+from audiocodec.tokenising.run import tokenize
+from audiocodec.tokenising.settings import Settings
 from audiocodec_cli.main import run
 
 pytest.importorskip("ray", reason="not installed: ray (extra `ray`)")

@@ -332,7 +332,7 @@ def test_a_check_refuses_a_run_without_disk_space(
 def test_exhausted_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(tiny(BUNDLED_CLIPS), tmp_path / "run")
 
-    def exhausted(step: int) -> Batch:
+    def exhausted(number: int, step: int) -> Batch:
         return Batch(torch.empty(2**60), torch.empty(0))
 
     monkeypatch.setattr(trainer.sampler, "batch", exhausted)
@@ -351,8 +351,8 @@ def test_a_run_that_does_not_stay_finite_ends_and_says_how_to_continue(
     monkeypatch.setattr("audiocodec.training.trainer.MAX_SKIPPED_IN_A_ROW", 2)
     whole = trainer.sampler.batch
 
-    def batch(step: int) -> Batch:
-        audio = whole(step).audio * (float("nan") if trainer.step >= 7 else 1)
+    def batch(number: int, step: int) -> Batch:
+        audio = whole(number, step).audio * (float("nan") if trainer.step >= 7 else 1)
         return Batch(audio, audio)
 
     monkeypatch.setattr(trainer.sampler, "batch", batch)

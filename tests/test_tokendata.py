@@ -15,14 +15,14 @@ from test_context_files import HEADER, draw_codes, written
 from torch.utils.data import DataLoader
 
 from audiocodec import CodecError, save_codes
-from audiocodec.corpus.formats.registry import FORMATS
-from audiocodec.corpus.ledger import Ledger
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.shard import write_shard
-from audiocodec.corpus.tokenised import Tokenised
 from audiocodec.patterns import Vocabulary
 from audiocodec.runtime import RuntimeCodec
 from audiocodec.tokendata import Collator, Segment, TokenSegments, TokenStream, open_token_data
+from audiocodec.tokenising.formats.registry import FORMATS
+from audiocodec.tokenising.ledger import Ledger
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.shard import write_shard
+from audiocodec.tokenising.tokenised import Tokenised
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXED = replace(HEADER, coding="fixed", context="")

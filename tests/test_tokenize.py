@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from audiocodec import CodecError, TokenFile, load_audio, load_codec, save_audio
-from audiocodec.corpus.checking import check_shards
-from audiocodec.corpus.formats.registry import FORMATS
-from audiocodec.corpus.ledger import Ledger
 from audiocodec.corpus.opening import open_corpus
-from audiocodec.corpus.ranks import Rank, find_rank
-from audiocodec.corpus.rewriting import TokenCorpus
-from audiocodec.corpus.run import rewrite, tokenize
-from audiocodec.corpus.settings import Settings
-from audiocodec.corpus.tokenised import Tokenised
 from audiocodec.runtime import RuntimeCodec
+from audiocodec.tokenising.checking import check_shards
+from audiocodec.tokenising.formats.registry import FORMATS
+from audiocodec.tokenising.ledger import Ledger
+from audiocodec.tokenising.ranks import Rank, find_rank
+from audiocodec.tokenising.rewriting import TokenCorpus
+from audiocodec.tokenising.run import rewrite, tokenize
+from audiocodec.tokenising.settings import Settings
+from audiocodec.tokenising.tokenised import Tokenised
 from audiocodec_cli.main import run
 
 SECONDS = [0.31, 1.2, 0.05, 0.9, 2.0, 0.7, 0.4]
@@ -391,9 +391,9 @@ KILLED_RUNS = """
 import json, os, signal, sys
 
 # Imported once, with all that a run imports: each run is a fork of this process.
-import audiocodec.checkpoint, audiocodec.corpus.opening, audiocodec.corpus.rewriting
-import audiocodec.corpus.run, audiocodec.corpus.sources.manifest, audiocodec.audio.media
-import audiocodec.corpus.output as output
+import audiocodec.checkpoint, audiocodec.corpus.opening, audiocodec.tokenising.rewriting
+import audiocodec.tokenising.run, audiocodec.corpus.sources.manifest, audiocodec.audio.media
+import audiocodec.tokenising.output as output
 import pyarrow.parquet, soundfile, soxr
 from audiocodec_cli.main import run
 
@@ -449,7 +449,7 @@ def test_a_shard_needs_nothing_of_the_process(
     """As Ray calls it: the corpus is pickled, and other processes make shards in any order."""
     import pickle
 
-    from audiocodec.corpus.shard import make_shard
+    from audiocodec.tokenising.shard import make_shard
 
     opened = open_corpus(corpus / "corpus.jsonl")
     settings = Settings.of(exact, opened, shard_size=3)

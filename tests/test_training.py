@@ -17,6 +17,7 @@ from audiocodec.config import read_yaml
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.cache import AudioCache
+from audiocodec.training.data.decoded import DecodedAudio
 from audiocodec.training.data.files import DataConfig
 from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.discriminators import Discriminators
@@ -46,7 +47,7 @@ def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny(speech_folder: Path, *overrides: str) -> Recipe:
-    return Recipe.from_yaml(TINY, [f"data.root={speech_folder}", "data.librispeech=[]", *overrides])
+    return Recipe.from_yaml(TINY, [f"data.root={speech_folder}", *overrides])
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
@@ -271,8 +272,8 @@ def test_steps_that_are_not_finite_are_skipped_and_rolled_back(
     monkeypatch.setattr("audiocodec.training.trainer.MAX_SKIPPED_IN_A_ROW", 3)
     broken = {8, 25, 26, 27}
 
-    def batch(step: int) -> Batch:
-        audio = whole(step).audio * (float("nan") if step in broken else 1)
+    def batch(number: int, step: int) -> Batch:
+        audio = whole(number, step).audio * (float("nan") if number in broken else 1)
         return Batch(audio, audio)
 
     monkeypatch.setattr(trainer.sampler, "batch", batch)
@@ -309,9 +310,8 @@ def test_batches_depend_on_seed_and_step_alone(speech_folder: Path, tmp_path: Pa
     cache = AudioCache(files, 16000, tmp_path)
     assert cache.num_samples == 6 * 16000
     config = DataConfig(root=str(speech_folder), segment_seconds=0.5)
-    one, other = (
-        SegmentSampler(cache, config, 16000, 4, seed, torch.device("cpu")) for seed in (0, 1)
-    )
+    audio = DecodedAudio([cache.samples], config, 16000, torch.device("cpu"))
+    one, other = (SegmentSampler(audio, config, 16000, 4, seed) for seed in (0, 1))
     first = one.batch(7).audio
     one.batch(8)
     assert torch.equal(one.batch(7).audio, first)
@@ -325,7 +325,8 @@ def test_silent_segments_are_not_used(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.concatenate([np.zeros(12000), loud]), 16000)
     cache = AudioCache([tmp_path / "a.wav"], 16000, tmp_path / "cache")
     config = DataConfig(root=str(tmp_path), segment_seconds=0.1, gain_db=(0, 0))
-    sampler = SegmentSampler(cache, config, 16000, 32, 0, torch.device("cpu"))
+    audio = DecodedAudio([cache.samples], config, 16000, torch.device("cpu"))
+    sampler = SegmentSampler(audio, config, 16000, 32, 0)
     assert (sampler.batch(0).audio.square().mean(dim=(1, 2)).sqrt() > 10 ** (-50 / 20)).all()
 
 
@@ -387,10 +388,10 @@ def test_librispeech_recipe_runs_on_a_folder_of_its_layout(
         ],
     )
     values = read_yaml(ROOT / "recipes" / "librispeech.yaml")
-    assert values["data"]["librispeech"] == [
-        "train-clean-100",
-        "train-clean-360",
-        "train-other-500",
+    assert values["data"]["corpora"] == [
+        "librispeech/train-clean-100",
+        "librispeech/train-clean-360",
+        "librispeech/train-other-500",
     ]
     trainer = Trainer(recipe, tmp_path / "run")
     assert trainer.train() and trainer.step == 20

@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 from audiocodec.batch.grouping import BatchingPolicy, group_by_length
 from audiocodec.batch.plan import Job, Plan
 from audiocodec.batch.report import Batch, OutputDiffers, format_error
-from audiocodec.batch.threads import Stop, on_threads
 from audiocodec.errors import CodecError
 from audiocodec.temporary import sweep
+from audiocodec.threads import Stop, on_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

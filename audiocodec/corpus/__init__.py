@@ -1,1 +1,1 @@
-"""Whole corpora: what is in them, where it lies, and how it is read."""
+"""Corpora: what is in them, where it lies, and how it is read."""

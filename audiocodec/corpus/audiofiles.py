@@ -27,7 +27,7 @@ class _Member(BytesIO):
     """An audio file in a tar or Parquet file, with its name for messages."""
 
     def __init__(self, utterance: Utterance) -> None:
-        super().__init__(_member_bytes(utterance.path, utterance.member))
+        super().__init__(_member_bytes(utterance.path, utterance.member, utterance.span))
         self.name = utterance.place
 
 
@@ -51,7 +51,7 @@ def _checksum(path: str, member: str, state: State) -> str:
         raise CodecError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _member_bytes(path: str, member: str) -> bytes:
-    inside_parquet = Path(path).suffix.lower() == ".parquet"
-    read = parquet.read_row if inside_parquet else webdataset.read_member
-    return read(path, member)
+def _member_bytes(path: str, member: str, span: tuple[int, int] | None = None) -> bytes:
+    if Path(path).suffix.lower() == ".parquet":
+        return parquet.read_row(path, member)
+    return webdataset.read_member(path, member, span)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -43,22 +44,32 @@ def audio_blocks(utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
         CodecError: as :func:`read_audio`, at the block where it shows.
     """
     with audio_of(utterance) as file:
-        try:
-            resampler = Resampler(file.sample_rate, sample_rate, channels=1)
-        except (ValueError, RuntimeError) as error:
-            raise CodecError(
-                f"{utterance.place}: {file.sample_rate} Hz cannot be resampled to {sample_rate} Hz "
-                f"({error})"
-            ) from None
-        for part in file.cut(utterance):
-            yield resampler.push(part.mean(axis=0, keepdims=True))[0]
-        yield resampler.flush()[0]
+        yield from file.resampled(utterance, sample_rate)
+
+
+def read_piece(utterance: Utterance, sample_rate: int, seconds: float, place: float) -> Samples:
+    """At most ``seconds`` of an utterance, as :func:`read_audio` would read them.
+
+    Args:
+        place: where in a longer utterance the piece lies: 0 at the beginning, 1 at the end.
+
+    Raises:
+        CodecError: as :func:`read_audio`.
+    """
+    with audio_of(utterance) as file:
+        known = utterance.duration
+        if known is None:
+            known = file.num_samples / file.sample_rate - utterance.offset  # 0 of a pipe
+        if known > seconds:
+            offset = utterance.offset + place * (known - seconds)
+            utterance = replace(utterance, offset=offset, duration=seconds)
+        return np.concatenate(list(file.resampled(utterance, sample_rate)))
 
 
 class PartReader:
     """Reads parts of the audio file of an utterance, in ascending order.
 
-    ``sample_rate`` (Hz) and ``channels`` are the file's.
+    ``sample_rate`` (Hz), ``channels`` and ``num_samples`` are the file's, by its header.
 
     Raises:
         CodecError: it cannot be read.
@@ -67,7 +78,9 @@ class PartReader:
     def __init__(self, utterance: Utterance) -> None:
         self._file = _key(utterance)
         self._reader = open_audio(utterance)
-        self.sample_rate, self.channels = self._reader.info.sample_rate, self._reader.info.channels
+        info = self._reader.info
+        self.sample_rate, self.channels = info.sample_rate, info.channels
+        self.num_samples = info.num_samples
         self._blocks = self._reader.blocks(seconds=1)
         self._block: Samples = np.zeros((self.channels, 0), np.float32)
         self._at = 0  # the position of the block, in samples
@@ -79,6 +92,23 @@ class PartReader:
         """Whether the utterance is a part of this file that :meth:`cut` has not passed."""
         ahead = round(utterance.offset * self.sample_rate) >= self._at
         return ahead and self._file == _key(utterance)
+
+    def resampled(self, utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
+        """The mean of the channels at ``sample_rate`` (Hz), ``[n]``, in blocks of about a second.
+
+        Raises:
+            CodecError: as :func:`read_audio`.
+        """
+        try:
+            resampler = Resampler(self.sample_rate, sample_rate, channels=1)
+        except (ValueError, RuntimeError) as error:
+            raise CodecError(
+                f"{utterance.place}: {self.sample_rate} Hz cannot be resampled to {sample_rate} Hz "
+                f"({error})"
+            ) from None
+        for part in self.cut(utterance):
+            yield resampler.push(part.mean(axis=0, keepdims=True))[0]
+        yield resampler.flush()[0]
 
     def cut(self, utterance: Utterance) -> Iterator[Samples]:
         """The samples ``[C, n]``, ``n > 0``, at the file's rate, in blocks of at most a second.

@@ -7,7 +7,7 @@ import posixpath
 import re
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Utterance:
         member: the name of a tar's member, or the number of a Parquet file's row; else empty.
         offset: seconds to skip.
         duration: seconds to read; ``None`` reads to the end.
+        span: of a tar's member, the first byte and the number of bytes, if they are known.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Utterance:
     speaker: str = ""
     text: str = ""
     split: str = ""
+    span: tuple[int, int] | None = field(default=None, compare=False)
 
     @property
     def place(self) -> str:

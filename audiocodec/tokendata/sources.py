@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocodec.corpus.ledger import Ledger
-from audiocodec.corpus.rewriting import TokenCorpus
 from audiocodec.errors import CodecError
+from audiocodec.tokenising.ledger import Ledger
+from audiocodec.tokenising.rewriting import TokenCorpus
 from audiocodec.tokens import TokenFile, TokenHeader, find_tokens
 from audiocodec.tokens.context import ContextModel
 

@@ -93,6 +93,7 @@ def prepare(
         discriminators.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.compile:
         torch._dynamo.config.recompile_limit = MAX_COMPILED
+        torch._functorch.config.donated_buffer = False  # one graph may serve two backward passes
     if "network" in config.compile:
         unscaled = torch.compile(codec.encoder.unscaled, dynamic=False)
         codec.encoder.unscaled = unscaled  # type: ignore[method-assign]

@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import torch
 
-from audiocodec.training.data.arrivals import Arrivals, first_files, wait_for_audio
-from audiocodec.training.data.cache import AudioCache, cache_path
+from audiocodec.training.data.arrivals import wait_for_audio
+from audiocodec.training.data.cache import cache_path
 from audiocodec.training.data.files import Split, data_root
+from audiocodec.training.data.opening import open_source
 from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.data.tars import unpacked
+from audiocodec.training.data.utterances import CorpusSplit, is_corpus, split_utterances
 from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.runfolder import (
@@ -79,40 +81,33 @@ def _open(
     root = data_root(data)
     before = RunFiles.read(folder) if resume else None
     is_named_by_recipe = split is None
-    if split is None:
-        split = wait_for_audio(data, before.held_out_paths(root) if before else ())
-    files = RunFiles.of(split, root)
-    whole = cache_path(split.training, sample_rate, cache_folder)  # fails if a file is missing
+    chosen: Split | CorpusSplit
+    if split is None and is_corpus(data):
+        chosen = split_utterances(data, before.held_out if before else ())
+        files = RunFiles.of_corpus(chosen)
+    else:
+        chosen = split or wait_for_audio(data, before.held_out_paths(root) if before else ())
+        files = RunFiles.of(chosen, root)
+        cache_path(chosen.training, sample_rate, cache_folder)  # fails if a file is missing
     if processes.leads:
         hold(folder)
     check_folder(folder, resume)  # again: another process may have trained here in between
     if resume:
         _log_changes(recipe, folder, before, files, log)
     if is_named_by_recipe:
-        log(split.describe())
+        log(chosen.describe())
         _warn_of_short_run(recipe)
-    first, later = split.training, list[Path]()
-    if data.watch is not None and not whole.is_file():
-        first, later = first_files(split.training)
-    cache = AudioCache(first, sample_rate, cache_folder)
-    if data.cache is None:
-        for old in set(cache_folder.glob("*.int16")) - {cache.path}:
-            old.unlink(missing_ok=True)
-    batch_size = recipe.schedule.batch_size
-    known = [*split.training, *split.held_out, *(before.held_out_paths(root) if before else ())]
-    arrivals = None
-    if data.watch is not None:
-        arrivals = Arrivals(data, known, sample_rate, cache_folder, later)
-    sampler = SegmentSampler(
-        cache, data, sample_rate, batch_size, recipe.seed, device, arrivals, processes.share
-    )
+    gone = before.held_out_paths(root) if before else []
+    source, skipped = open_source(recipe, data, chosen, cache_folder, device, gone)
+    seed, batch_size = recipe.seed, recipe.schedule.batch_size
+    sampler = SegmentSampler(source, data, sample_rate, batch_size, seed, processes.share)
     kind = ValidationSet if processes.leads else NoValidation
-    validation = kind(split.held_out, sample_rate, recipe.losses)
+    validation = kind(chosen.validation, sample_rate, recipe.losses)
     if not processes.leads:
         return RunData(sampler, validation, [])
     files.held_out |= before.held_out if before else {}
     files.write(folder)
-    return RunData(sampler, validation, cache.skipped)
+    return RunData(sampler, validation, skipped)
 
 
 def cache_folder_of(recipe: Recipe, folder: Path) -> Path:

@@ -24,6 +24,7 @@ from audiocodec.config import apply_override
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
 from audiocodec.training.data.files import Split
+from audiocodec.training.data.utterances import CorpusSplit
 from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 
@@ -35,6 +36,9 @@ DISCRIMINATORS_NAME = "discriminators.safetensors"
 FILES_NAME = "files.json"
 SCORES_NAME = "scores.csv"
 LOCK_NAME = "lock"
+
+CORPUS = "(corpus)"
+"""The entry of a corpus in :data:`FILES_NAME`: its number of utterances, and its digest."""
 
 _held: dict[str, BinaryIO] = {}
 """Lock files that this process holds, by the real path of their folder."""
@@ -178,6 +182,14 @@ class RunFiles:
     def of(cls, split: Split, root: Path) -> "RunFiles":
         """The files as they are on the disk now."""
         return cls(*({_name(file, root): _state(file) for file in files} for files in split))
+
+    @classmethod
+    def of_corpus(cls, split: CorpusSplit) -> "RunFiles":
+        """A corpus as it is now, and the ids that are held out."""
+        return cls(
+            {CORPUS: [len(split.corpus), split.corpus.digest]},
+            {id: [0, 0] for id in split.held_out},
+        )
 
     @classmethod
     def read(cls, folder: Path) -> "RunFiles | None":

@@ -8,6 +8,7 @@ unless it has a budget, and follows the clock.
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -162,6 +163,7 @@ class Trainer:
         finally:
             with suppress(CodecError):  # of a checkpoint: said already, or another error comes
                 self.checkpoints.finish()
+            self.sampler.source.close()
             self.monitor.close()
             release(self.folder)
         return pace.ended
@@ -172,17 +174,17 @@ class Trainer:
         Returns the numbers to log every ``schedule.log_every`` steps, else nothing. Losses are
         means since the last logged step.
         """
-        pace, batch = self.pace, self.sampler.batch
+        pace, step, training = self.pace, self.step, self.training_step
+        batch = partial(self.sampler.batch, step=step)
 
         def take(drawn: Batch) -> None:
-            self.training_step(drawn.audio, self.step, drawn.reference, pace.position, pace.advance)
+            training(drawn.audio, step, drawn.reference, pace.position, pace.advance)
 
         if pace.reaches(self.recipe.schedule.initialisation_steps):
-            initialise_in_time(self.training_step, batch, self.step, pace, self._note)
+            initialise_in_time(training, batch, step, pace, self._note)
         pace.begin_step()
         began = time.perf_counter()
-        number = self.step + self._reseed
-        data_seconds = train_on_batch(self.training_step, take, batch, number, self._warn)
+        data_seconds = train_on_batch(training, take, batch, step + self._reseed, self._warn)
         self.step += 1
         pace.end_step()
         logged = self.step % self.recipe.schedule.log_every == 0
@@ -191,8 +193,8 @@ class Trainer:
         if not logged:
             return {}
         return {
-            **self.training_step.means.read(),
-            "learning_rate": float(self.training_step.optimizer.param_groups[0]["lr"]),
+            **training.means.read(),
+            "learning_rate": float(training.optimizer.param_groups[0]["lr"]),
             "skipped_steps": float(self.skipped),
             "seconds/data": data_seconds,
             "seconds/step": time.perf_counter() - began,

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from audiocodec.audio import load_audio
 from audiocodec.codec import Codec
+from audiocodec.corpus.packing.shards import PackedShard
+from audiocodec.corpus.reading import read_audio
+from audiocodec.corpus.utterance import Utterance
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.inspection import with_errors
 from audiocodec.evaluation.metrics import ScoreError
@@ -66,7 +69,8 @@ class ValidationSet:
     """The middle seconds of a dozen files, evenly spaced in the list of files.
 
     Args:
-        files: the held-out files. Those that cannot be read are skipped, with a line on stderr.
+        files: the held-out audio: files, shards of a packed corpus, or utterances. What cannot be
+            read is skipped, with a line on stderr.
         sample_rate: the codec's, in Hz.
         losses: the windows and bands of the mel distance.
 
@@ -76,7 +80,9 @@ class ValidationSet:
 
     is_scored = True
 
-    def __init__(self, files: Sequence[Path], sample_rate: int, losses: LossConfig) -> None:
+    def __init__(
+        self, files: Sequence[Path | Utterance], sample_rate: int, losses: LossConfig
+    ) -> None:
         self.sample_rate = sample_rate
         self.losses = losses
         stride = max(1, len(files) // MAX_CLIPS)
@@ -84,13 +90,9 @@ class ValidationSet:
         clips = []
         for file in files[::stride][:MAX_CLIPS]:
             try:
-                audio = load_audio(file, sample_rate)[0].mean(dim=0)
+                clips.append(middle_of(file, sample_rate, length))
             except CodecError as error:
                 print(f"skipped: {error}", file=sys.stderr)
-                continue
-            start = max(0, (len(audio) - length) // 2)
-            clip = audio[start : start + length]
-            clips.append(torch.nn.functional.pad(clip, (0, length - len(clip))))
         if not clips:
             raise CodecError(
                 "data.validation: none of the held-out files can be read; name others with "
@@ -133,6 +135,26 @@ class ValidationSet:
             bits={"fixed": np.full(codes.shape[1], float(frame_bits(sizes)))},
         )
         return numbers, shown, with_errors(coding)
+
+
+def middle_of(file: Path | Utterance, sample_rate: int, length: int) -> Tensor:
+    """The middle ``length`` samples at ``sample_rate`` (Hz), ``[T]``, mono, padded if need be.
+
+    Raises:
+        CodecError: it cannot be read.
+    """
+    audio: Tensor | PackedShard
+    if isinstance(file, Utterance):
+        audio = torch.from_numpy(read_audio(file, sample_rate))
+    elif file.suffix == ".npy":
+        audio = PackedShard(file)
+    else:
+        audio = load_audio(file, sample_rate)[0].mean(dim=0)
+    start = max(0, (len(audio) - length) // 2)
+    clip = audio[start : start + length]
+    if not isinstance(clip, Tensor):
+        clip = torch.from_numpy(clip / np.float32(32768))
+    return torch.nn.functional.pad(clip, (0, length - len(clip)))
 
 
 class NoValidation(ValidationSet):

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from audiocodec.batch.threads import Stop, in_order
 from audiocodec.corpus.opening import open_corpus
 from audiocodec.corpus.preparing.layouts import with_known
 from audiocodec.corpus.preparing.scan import Scan, scan
@@ -17,6 +16,7 @@ from audiocodec.corpus.utterance import Utterance
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing
 from audiocodec.progress import progress_bar
+from audiocodec.threads import Stop, in_order
 
 ESCAPE = "backslashreplace"
 """Halves of surrogate pairs, which JSON can hold and UTF-8 cannot, become JSON's escapes."""

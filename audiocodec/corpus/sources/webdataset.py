@@ -163,7 +163,8 @@ def _utterances(file: BinaryIO, path: str, prefix: str, group: list[_Member]) ->
         split = text_of(facts, "split")
         for item in audio:
             id = check_id(prefix + os.path.splitext(item.name.removeprefix("./"))[0])
-            found.append(Utterance(id, path, item.name, speaker=speaker, text=text, split=split))
+            span = item.data, item.size
+            found.append(Utterance(id, path, item.name, 0, None, speaker, text, split, span))
     except ValueError as error:
         raise CodecError(
             f"{path}:{item.name}: {error}; correct it and pack the tar again"
@@ -187,18 +188,25 @@ def _add_facts(facts: dict[str, Any], kind: str, content: str) -> None:
             facts.update({key: said[key] for key in said if key not in facts})
 
 
-def read_member(path: str, name: str) -> bytes:
+def read_member(path: str, name: str, span: tuple[int, int] | None = None) -> bytes:
     """The bytes of a tar's member.
+
+    Args:
+        span: the first of them, and their number; without it the tar is searched for ``name``.
 
     Raises:
         CodecError: it is not there, or the tar cannot be read.
     """
-    place = _index(path, file_state(path)).get(name)
-    if place is None:
-        raise CodecError(f"{path}:{name}: this tar has no such member")
+    if span is None:
+        place = _index(path, file_state(path)).get(name)
+        if place is None:
+            raise CodecError(f"{path}:{name}: this tar has no such member")
+        span = place.data, place.size
+    first, size = span
     with _opened(path) as file:
-        data = place.read(file)
-    if len(data) < place.size:
+        file.seek(first)
+        data = file.read(size)
+    if len(data) < size:
         raise CodecError(f"{path}:{name}: the tar file is cut short; copy it again")
     return data
 

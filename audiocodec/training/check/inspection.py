@@ -13,8 +13,9 @@ from audiocodec.audio import AudioReader, audio_info
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
 from audiocodec.training.data.cache import check_unreadable
+from audiocodec.training.data.corpora.ondisk import count_speakers
 from audiocodec.training.data.files import Split
-from audiocodec.training.data.segments import level_db
+from audiocodec.training.data.source import level_db
 from audiocodec.training.recipe import Recipe
 
 MAX_HEADERS = 20_000
@@ -47,7 +48,7 @@ class AudioReport:
     unreadable: list[str] = field(default_factory=list)
     """Why a file cannot be read, a line for each."""
     speakers: int | None = None
-    """Number of speakers, if the files are LibriSpeech's."""
+    """Number of speakers, if the files are those of ``data.corpora``."""
     sample: list[Tensor] = field(default_factory=list)
     """Some audio that is not silent: ``[T]`` each, at the codec's sample rate."""
 
@@ -59,8 +60,8 @@ def inspect_audio(split: Split, recipe: Recipe) -> AudioReport:
         CodecError: too many of them cannot be read, or all that were decoded are near-silent.
     """
     report = AudioReport(split)
-    if recipe.data.librispeech:
-        report.speakers = len({file.name.split("-")[0] for file in split.training})
+    if recipe.data.corpora:
+        report.speakers = count_speakers(split.training, recipe.data.corpora)
     readable = _read_headers(report)
 
     began, sampled, failed = time.monotonic(), 0.0, 0

@@ -14,19 +14,14 @@ from audiocodec.training.check.cost import measure_cost, shortened
 from audiocodec.training.check.diskspace import disk_shortage
 from audiocodec.training.check.inspection import inspect_audio
 from audiocodec.training.data.cache import cache_path
-from audiocodec.training.data.corpora import LIBRISPEECH_SUBSETS
+from audiocodec.training.data.corpora.ondisk import missing_corpora
+from audiocodec.training.data.corpora.table import CORPORA
 from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Split, data_root, split_files
 from audiocodec.training.data.tars import unpacked
 from audiocodec.training.memory import memory_errors, memory_shortage
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.rundata import cache_folder_of
 from audiocodec.training.trainer import Trainer
-
-BYTES_PER_GIGABYTE_DOWNLOADED = 2e9
-"""On the disk, with the unpacked files."""
-
-HOURS_PER_GIGABYTE = 16.0
-"""Of LibriSpeech's FLAC files."""
 
 
 def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
@@ -37,7 +32,8 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
     Raises:
         CodecError: the run could not start.
     """
-    missing = subsets_to_download(recipe.data)
+    missing = to_download(recipe.data)
+    archives = [CORPORA[name] for name in missing]
     if missing:
         clips = split_files(DataConfig(root=BUNDLED_CLIPS))
         audio = inspect_audio(Split([*clips.training, *clips.held_out], []), recipe)
@@ -55,14 +51,16 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
     steps, hours_needed = recipe.schedule.steps, cost.hours
     if (budget := recipe.schedule.budget) is not None:
         steps, hours_needed = max(1, round(budget / cost.seconds_per_step)), budget / 3600
-    gigabytes = sum(LIBRISPEECH_SUBSETS[subset] for subset in missing)
-    hours = HOURS_PER_GIGABYTE * gigabytes if missing else audio.hours
+    hours = sum(CORPORA[name].hours for name in recipe.data.corpora) if missing else audio.hours
     cache_folder = cache_folder_of(recipe, folder)
     cached = not missing and cache_path(
         audio.split.training, recipe.codec.sample_rate, cache_folder
     )
     disk = {
-        "download": round(BYTES_PER_GIGABYTE_DOWNLOADED * gigabytes),
+        # Each archive is deleted when it is unpacked.
+        "download": round(
+            1e9 * (sum(a.unpacked for a in archives) + max([0.0, *(a.gigabytes for a in archives)]))
+        ),
         "cache": round(hours * 3600 * recipe.codec.sample_rate * 2),
         "checkpoints": cost.checkpoint_bytes,
         "logs": cost.log_bytes,
@@ -82,6 +80,7 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         "hours_of_audio": hours,
         "speakers": None if missing else audio.speakers,
         "to_download": missing,
+        "download_bytes": round(1e9 * sum(archive.gigabytes for archive in archives)),
         "unreadable": audio.unreadable,
         "near_silent": audio.near_silent,
         "files_decoded": audio.decoded,
@@ -98,15 +97,6 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
     }
 
 
-def subsets_to_download(config: DataConfig) -> list[str]:
-    """LibriSpeech's subsets that the run would download. A check downloads nothing."""
-    if not config.download:
-        return []
-    root = data_root(config)
-    parent = root.parent if root.name == "LibriSpeech" else root
-    folders = {name: parent / "LibriSpeech" / name for name in config.librispeech}
-    return [
-        name
-        for name, folder in folders.items()
-        if name in LIBRISPEECH_SUBSETS and not folder.is_dir()
-    ]
+def to_download(config: DataConfig) -> list[str]:
+    """The corpora that the run would download. A check downloads nothing."""
+    return missing_corpora(data_root(config), config.corpora) if config.download else []

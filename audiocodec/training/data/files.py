@@ -10,10 +10,13 @@ import pydantic
 from audiocodec.audio import find_audio
 from audiocodec.bundled import CLIPS
 from audiocodec.config import Config
+from audiocodec.corpus.packing.shards import is_packed, packed_shards
+from audiocodec.corpus.utterance import Utterance
 from audiocodec.durations import parse_duration
 from audiocodec.errors import CodecError
 from audiocodec.training.data.augmentations.config import AugmentConfig
-from audiocodec.training.data.corpora import librispeech
+from audiocodec.training.data.corpora.names import CorpusName, with_corpora
+from audiocodec.training.data.corpora.ondisk import corpora_files
 
 BUNDLED_CLIPS = "bundled_clips"
 """As `data.root`: the two clips of speech in the package."""
@@ -33,16 +36,19 @@ class DataConfig(Config):
 
     root: str | None = pydantic.Field(
         None,
-        description="folder or tar of audio files, LibriSpeech's parent folder, or `bundled_clips` "
-        "for the two clips in the package; if a recipe has none: --set data.root=FOLDER",
+        description="folder or tar of audio files, the folder of data.corpora, a corpus (manifest, "
+        "list, folder of tars), a packed corpus, or `bundled_clips` for the two clips in the "
+        "package; if a recipe has none: --set data.root=FOLDER",
     )
-    librispeech: tuple[str, ...] = pydantic.Field(
-        (), description="subsets by name, e.g. train-clean-100; empty: all audio below root"
+    corpora: tuple[CorpusName, ...] = pydantic.Field(
+        (),
+        description="public corpora by name, e.g. librispeech/train-clean-100, vctk; empty: all "
+        "audio below root",
     )
-    download: bool = pydantic.Field(False, description="fetch missing LibriSpeech subsets")
+    download: bool = pydantic.Field(False, description="fetch those of data.corpora not in root")
     validation: str | None = pydantic.Field(
         None,
-        description="folder or tar of other speakers' audio; null: 2 % of the files are held out",
+        description="other speakers' audio, of the same kinds; null: 2 % of the files are held out",
     )
     cache: str | None = pydantic.Field(
         None, description="folder for decoded audio; null: the run's"
@@ -52,6 +58,14 @@ class DataConfig(Config):
         description="take in files that arrive below root while the run trains, and wait so long "
         "for the first, e.g. 5m; null: only the files that are there",
     )
+    stream: bool = pydantic.Field(
+        False,
+        description="decode audio files or a tar while the run trains, again in each epoch, "
+        "instead of once into the cache; corpora are always streamed",
+    )
+    segments_per_utterance: Annotated[int, pydantic.Field(ge=1, le=1000)] = pydantic.Field(
+        8, description="segments drawn from an utterance, on average, when it is streamed"
+    )
     segment_seconds: Annotated[float, pydantic.Field(gt=0, le=60)] = 0.64
     silence_threshold_db: Annotated[float, pydantic.Field(ge=-120, le=0)] = pydantic.Field(
         -50.0, description="segments below this RMS level (dB of full scale) are not used"
@@ -59,10 +73,20 @@ class DataConfig(Config):
     gain_db: tuple[Decibels, Decibels] = pydantic.Field((-10.0, 6.0), description="random gain")
     augment: AugmentConfig = AugmentConfig()
 
+    _with_corpora = pydantic.model_validator(mode="before")(with_corpora)
+
     @pydantic.model_validator(mode="after")
     def _gains_ascend(self) -> Self:
         if self.gain_db[0] > self.gain_db[1]:
             raise ValueError("the first value of `gain_db` is greater than the second")
+        if self.stream and self.watch is not None:
+            raise ValueError("`watch` takes in audio that is decoded once; leave out `stream`")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _watches_own_recordings(self) -> Self:
+        if self.watch is not None and self.corpora:
+            raise ValueError("`watch` takes in all audio below `root`; leave it or `corpora` out")
         return self
 
 
@@ -72,6 +96,11 @@ class Split(NamedTuple):
     training: list[Path]
     held_out: list[Path]
     """Files for validation only."""
+
+    @property
+    def validation(self) -> list[Path | Utterance]:
+        """The same files, for a validation."""
+        return [*self.held_out]
 
     def describe(self) -> str:
         """The numbers of files, in one line."""
@@ -98,6 +127,15 @@ def data_root(config: DataConfig) -> Path:
     return Path(config.root).expanduser()
 
 
+def audio_or_shards(path: Path) -> list[Path]:
+    """The shards of a packed corpus, or the audio files at ``path``.
+
+    Raises:
+        CodecError: there are none, or shards are missing.
+    """
+    return packed_shards(path) if is_packed(path) else find_audio(path)
+
+
 def split_files(config: DataConfig, held_out_before: Collection[Path] = ()) -> Split:
     """Choose the files of a recipe.
 
@@ -109,12 +147,12 @@ def split_files(config: DataConfig, held_out_before: Collection[Path] = ()) -> S
         CodecError: no files to train on, or none to validate on.
     """
     root = data_root(config)
-    if config.librispeech:
-        files = librispeech(root, config.librispeech, config.download)
+    if config.corpora:
+        files = corpora_files(root, config.corpora, config.download)
     else:
-        files = find_audio(root)
+        files = audio_or_shards(root)
     if config.validation is not None:
-        validation = find_audio(Path(config.validation).expanduser())
+        validation = audio_or_shards(Path(config.validation).expanduser())
     elif held_out_before:
         validation = [file for file in files if file in set(held_out_before)]
         if not validation:

@@ -25,7 +25,8 @@ def unpacked(config: DataConfig, folder: Path) -> DataConfig:
     changes = {
         key: str(_unpack(path, folder))
         for key in ("root", "validation")
-        if (path := Path(getattr(config, key) or "").expanduser()).is_file()
+        if not (key == "root" and config.stream)
+        and (path := Path(getattr(config, key) or "").expanduser()).is_file()
         and path.name.lower().endswith(TAR_SUFFIXES)
     }
     return config.model_copy(update=changes)
