@@ -22,6 +22,10 @@ class SegmentTooLongError(CodecError):
         )
         self.remedy = f"data.segment_seconds={recipe.data.segment_seconds / 2:g}"
 
+    def continued_with(self, resume_command: str) -> CodecError:
+        """The error of a run that can be continued with a shorter segment."""
+        return CodecError(f"{self}, in this run with {resume_command} --set {self.remedy}")
+
 
 def train_on_batch(
     training: TrainingStep,

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
+from math import nan
 from pathlib import Path
 
 import torch
@@ -139,8 +140,7 @@ class Trainer:
                             self.training_step, pace, self.monitor, self._health, self.step
                         )
                         self.monitor.numbers(self.step, numbers)
-                        loss = numbers.get("loss", float("nan"))
-                        bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+                        bar.set_postfix_str(f"loss {numbers.get('loss', nan):.3f}", refresh=False)
                     if pace.is_due("validation", schedule.validate_every) or pace.ended:
                         self._validate()
                     due = pace.is_due("checkpoint", schedule.checkpoint_every) and not pace.ended
@@ -158,8 +158,7 @@ class Trainer:
             if not self.step:
                 raise
             self.save()
-            continued = f"in this run with {self.resume_command} --set {error.remedy}"
-            raise CodecError(f"{error}, {continued}") from None
+            raise error.continued_with(self.resume_command) from None
         finally:
             with suppress(CodecError):  # of a checkpoint: said already, or another error comes
                 self.checkpoints.finish()
