@@ -109,6 +109,7 @@ def test_any_slice_of_a_manifest_is_that_of_the_whole(here: Path) -> None:
         ('{"path": "a.wav", "offset": -1}', "its `offset` is not a number of seconds from 0"),
         ('{"path": "a.wav", "duration": NaN}', "its `duration` is not a number"),
         ('{"path": "a.wav", "duration": "2"}', "its `duration` is not a number of seconds"),
+        ('{"path": "a.tar", "span": [5]}', "its `span` is not two numbers of bytes: [5]"),
         ('{"path": "a.wav", "duration": 0}', "its `duration` is 0"),
         ('{"path": "a.wav", "id": "../../a"}', "its `id` `../../a` is no relative path"),
         ('{"path": "a.wav", "id": "a\\nb"}', "its `id` 'a\\\\nb' has a control character"),

@@ -148,8 +148,11 @@ def test_members_of_a_tar_keep_their_places(here: Path) -> None:
     assert codec_prepare("in.tar", "out.jsonl").exit_code == 0
     (entry,) = lines(here / "out.jsonl")
     assert (entry["path"], entry["member"], entry["text"]) == ("in.tar", "x.wav", "Text")
+    first, size = entry["span"]
+    assert Path("in.tar").read_bytes()[first : first + size].startswith(b"RIFF")
     assert entry["sha256"] == hashlib.sha256(data).hexdigest()
     (item,) = open_corpus(here / "out.jsonl").utterances(0, 1)
+    assert item.span == (first, size)
     assert read_audio(item, RATE).shape == (8000,)
 
 

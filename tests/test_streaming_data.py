@@ -21,6 +21,7 @@ from audiocodec.corpus.packing.shards import INDEX_NAME, PackedShard, packed_sha
 from audiocodec.corpus.reading import read_audio, read_piece
 from audiocodec.corpus.utterance import Utterance
 from audiocodec.training import Recipe, Trainer
+from audiocodec.training.check.report import check
 from audiocodec.training.data.files import DataConfig
 from audiocodec.training.data.streamed import SLICE, WINDOW, StreamedAudio
 from audiocodec.training.processes import WHOLE, Share
@@ -328,3 +329,18 @@ def one_line(speech: Path, folder: Path) -> Path:
     manifest = folder / "one.jsonl"
     manifest.write_text(json.dumps({"path": str(speech / "files" / "00.wav")}))
     return manifest
+
+
+@pytest.mark.parametrize("kind", ROOTS)
+def test_a_check_reads_any_kind_and_counts_no_cache(
+    speech: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, overrides = ROOTS[kind]
+    recipe = tiny(speech / name, *overrides)
+    found = check(recipe, tmp_path / "run", "cpu")
+    held_out = 1 if kind == "packed" else 2
+    assert found["held_out"] == held_out
+    assert found["files"] == (5 if kind == "packed" else 58)
+    assert found["hours_of_audio"] == pytest.approx((50 if kind == "packed" else 58) * 0.4 / 3600)
+    assert found["disk_bytes"]["cache"] == 0
+    assert found["problem"] is None

@@ -3,24 +3,20 @@
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from audiocodec.audio import load_audio
 from audiocodec.codec import Codec
-from audiocodec.corpus.packing.shards import PackedShard
-from audiocodec.corpus.reading import read_audio
-from audiocodec.corpus.utterance import Utterance
 from audiocodec.errors import CodecError
 from audiocodec.evaluation.inspection import with_errors
 from audiocodec.evaluation.metrics import ScoreError
 from audiocodec.evaluation.metrics.stoi import stoi
 from audiocodec.pictures import Coding
 from audiocodec.tokens.rates import frame_bits
+from audiocodec.training.data.clips import Recording, middle_of
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.losses.spectra import Spectra
 from audiocodec.training.losses.spectral import mel_loss
@@ -80,9 +76,7 @@ class ValidationSet:
 
     is_scored = True
 
-    def __init__(
-        self, files: Sequence[Path | Utterance], sample_rate: int, losses: LossConfig
-    ) -> None:
+    def __init__(self, files: Sequence[Recording], sample_rate: int, losses: LossConfig) -> None:
         self.sample_rate = sample_rate
         self.losses = losses
         stride = max(1, len(files) // MAX_CLIPS)
@@ -135,26 +129,6 @@ class ValidationSet:
             bits={"fixed": np.full(codes.shape[1], float(frame_bits(sizes)))},
         )
         return numbers, shown, with_errors(coding)
-
-
-def middle_of(file: Path | Utterance, sample_rate: int, length: int) -> Tensor:
-    """The middle ``length`` samples at ``sample_rate`` (Hz), ``[T]``, mono, padded if need be.
-
-    Raises:
-        CodecError: it cannot be read.
-    """
-    audio: Tensor | PackedShard
-    if isinstance(file, Utterance):
-        audio = torch.from_numpy(read_audio(file, sample_rate))
-    elif file.suffix == ".npy":
-        audio = PackedShard(file)
-    else:
-        audio = load_audio(file, sample_rate)[0].mean(dim=0)
-    start = max(0, (len(audio) - length) // 2)
-    clip = audio[start : start + length]
-    if not isinstance(clip, Tensor):
-        clip = torch.from_numpy(clip / np.float32(32768))
-    return torch.nn.functional.pad(clip, (0, length - len(clip)))
 
 
 class NoValidation(ValidationSet):

@@ -94,6 +94,11 @@ def packed_shards(folder: Path) -> list[Path]:
     return paths
 
 
+def is_shard(path: Path) -> bool:
+    """Whether a file is named as a shard is."""
+    return path.suffix == ".npy"
+
+
 class PackedShard:
     """The samples of a shard, int16. Slices are read from the file when they are asked for, so
     that no corpus fills the memory.

@@ -76,6 +76,7 @@ def _entry(utterance: Utterance, found: Scan, folder: str) -> dict[str, Any]:
         "id": utterance.id,
         "path": os.path.relpath(path, folder).replace(os.sep, "/") if below else path,
         "member": utterance.member,
+        "span": utterance.span,
         "offset": utterance.offset,
         "duration": found.duration,
         "sample_rate": found.sample_rate,
@@ -87,5 +88,5 @@ def _entry(utterance: Utterance, found: Scan, folder: str) -> dict[str, Any]:
         "clipped": found.clipped,
         "sha256": found.sha256,
     }
-    optional = ("member", "offset", "speaker", "text", "split")
+    optional = ("member", "span", "offset", "speaker", "text", "split")
     return {key: value for key, value in entry.items() if value or key not in optional}

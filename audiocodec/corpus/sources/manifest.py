@@ -1,8 +1,9 @@
 """A JSONL manifest: a JSON object a line, such as ``codec prepare`` writes.
 
 Keys: ``path`` (or NeMo's ``audio_filepath``), relative to the manifest's folder; and optionally
-``id``, ``member`` (of a tar), ``offset`` and ``duration`` in seconds, ``speaker`` (or
-``speaker_id``), ``text`` and ``split``. Others are ignored.
+``id``, ``member`` (of a tar), ``span`` (the member's first byte in the tar, and its size),
+``offset`` and ``duration`` in seconds, ``speaker`` (or ``speaker_id``), ``text`` and ``split``.
+Others are ignored.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class ManifestCorpus(LinesCorpus):
             text_of(entry, "speaker", "speaker_id"),
             text_of(entry, "text"),
             text_of(entry, "split"),
+            _span(entry),
         )
 
 
@@ -73,6 +75,17 @@ def text_of(entry: dict[str, Any], *keys: str) -> str:
         if value is not None:
             raise ValueError(f"its `{key}` is not text: {json.dumps(value)[:40]}")
     return ""
+
+
+def _span(entry: dict[str, Any]) -> tuple[int, int] | None:
+    value = entry.get("span")
+    if value is None:
+        return None
+    is_pair = isinstance(value, list) and len(value) == 2
+    if not is_pair or not all(type(number) is int and number >= 0 for number in value):
+        raise ValueError(f"its `span` is not two numbers of bytes: {json.dumps(value)[:40]}")
+    first, size = value
+    return first, size
 
 
 def _seconds(entry: dict[str, Any], key: str) -> float | None:

@@ -1,25 +1,25 @@
 """The audio of a run before it starts: length, unreadable files, silence, and a sample."""
 
+import math
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import islice
 
-import torch
 from torch import Tensor
 
-from audiocodec.audio import AudioReader, audio_info
 from audiocodec.cores import available_cores
 from audiocodec.errors import CodecError
 from audiocodec.training.data.cache import check_unreadable
+from audiocodec.training.data.clips import Recording, blocks_of, seconds_of
 from audiocodec.training.data.corpora.ondisk import count_speakers
-from audiocodec.training.data.files import Split
+from audiocodec.training.data.files import Split, evenly_spaced
 from audiocodec.training.data.source import level_db
+from audiocodec.training.data.utterances import CorpusSplit
 from audiocodec.training.recipe import Recipe
 
 MAX_HEADERS = 20_000
-"""Files, evenly spaced, whose headers are read."""
+"""Files or utterances, evenly spaced, whose headers are read."""
 
 MAX_DECODED = 100
 """Files, evenly spaced, that are decoded."""
@@ -38,7 +38,7 @@ SAMPLE_SECONDS = 60.0
 class AudioReport:
     """What the training files contain."""
 
-    split: Split
+    split: Split | CorpusSplit
     hours: float = 0.0
     """Hours of audio."""
     decoded: int = 0
@@ -53,19 +53,19 @@ class AudioReport:
     """Some audio that is not silent: ``[T]`` each, at the codec's sample rate."""
 
 
-def inspect_audio(split: Split, recipe: Recipe) -> AudioReport:
+def inspect_audio(split: Split | CorpusSplit, recipe: Recipe) -> AudioReport:
     """Read the headers of the training files and decode some of them.
 
     Raises:
         CodecError: too many of them cannot be read, or all that were decoded are near-silent.
     """
     report = AudioReport(split)
-    if recipe.data.corpora:
+    if recipe.data.corpora and isinstance(split, Split):
         report.speakers = count_speakers(split.training, recipe.data.corpora)
-    readable = _read_headers(report)
 
     began, sampled, failed = time.monotonic(), 0.0, 0
     rate, segment = recipe.codec.sample_rate, recipe.data.segment_seconds
+    readable = _read_headers(report, rate)
     for file in evenly_spaced(readable, MAX_DECODED):
         if time.monotonic() - began > MAX_DECODING_SECONDS and sampled > segment:
             break
@@ -93,39 +93,27 @@ def inspect_audio(split: Split, recipe: Recipe) -> AudioReport:
     return report
 
 
-def _read_headers(report: AudioReport) -> list[Path]:
-    """The files whose headers can be read; the report gets the hours of all files."""
-    files = evenly_spaced(report.split.training, MAX_HEADERS)
+def _read_headers(report: AudioReport, sample_rate: int) -> list[Recording]:
+    """The recordings whose headers can be read; the report gets the hours of all of them."""
+    recordings = report.split.evenly_spaced(MAX_HEADERS)
+
+    def read(recording: Recording) -> float | str:
+        try:
+            return seconds_of(recording, sample_rate)
+        except CodecError as error:
+            return str(error)
+
     with ThreadPoolExecutor(available_cores()) as pool:
-        lengths = dict(zip(files, pool.map(_seconds, files), strict=True))
-    report.unreadable = [reason for reason in lengths.values() if isinstance(reason, str)]
-    check_unreadable(report.unreadable, len(files))
-    readable = {file: s for file, s in lengths.items() if not isinstance(s, str)}
-    report.hours = sum(readable.values()) / 3600 * len(report.split.training) / len(files)
-    return list(readable)
+        lengths = list(zip(recordings, pool.map(read, recordings), strict=True))
+    report.unreadable = [reason for _, reason in lengths if isinstance(reason, str)]
+    check_unreadable(report.unreadable, len(recordings))
+    readable = [(x, seconds) for x, seconds in lengths if not isinstance(seconds, str)]
+    total = sum(seconds for _, seconds in readable)
+    report.hours = total / 3600 * report.split.num_recordings / max(1, len(recordings))
+    return [recording for recording, _ in readable]
 
 
-def evenly_spaced(files: Sequence[Path], most: int) -> list[Path]:
-    """At most ``most`` of the files, evenly spaced."""
-    if len(files) <= most:
-        return list(files)
-    return [files[round(i * (len(files) - 1) / (most - 1))] for i in range(most)]
-
-
-def _seconds(file: Path) -> float | str:
-    """A file's length by its header, or why it cannot be read."""
-    try:
-        return audio_info(file).seconds
-    except CodecError as error:
-        return str(error)
-
-
-def _first_segments(file: Path, sample_rate: int, segment_seconds: float) -> list[Tensor]:
-    """The beginning of a file in segments ``[T]``, mono."""
-    segments: list[Tensor] = []
-    with AudioReader(file, sample_rate) as reader:
-        for block in reader.blocks(segment_seconds):
-            segments.append(torch.from_numpy(block).mean(dim=0))
-            if len(segments) * segment_seconds >= DECODED_SECONDS_PER_FILE:
-                break
-    return segments
+def _first_segments(recording: Recording, sample_rate: int, segment_seconds: float) -> list[Tensor]:
+    """The beginning of a recording in segments ``[T]``, mono."""
+    most = max(1, math.ceil(DECODED_SECONDS_PER_FILE / segment_seconds))
+    return list(islice(blocks_of(recording, sample_rate, segment_seconds), most))

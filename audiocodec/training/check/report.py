@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from audiocodec.audio import save_audio
+from audiocodec.corpus.packing.shards import is_packed
 from audiocodec.training.check.cost import measure_cost, shortened
 from audiocodec.training.check.diskspace import disk_shortage
 from audiocodec.training.check.inspection import inspect_audio
@@ -17,7 +18,9 @@ from audiocodec.training.data.cache import cache_path
 from audiocodec.training.data.corpora.ondisk import missing_corpora
 from audiocodec.training.data.corpora.table import CORPORA
 from audiocodec.training.data.files import BUNDLED_CLIPS, DataConfig, Split, data_root, split_files
+from audiocodec.training.data.opening import check_packed, is_decoded_into_cache
 from audiocodec.training.data.tars import unpacked
+from audiocodec.training.data.utterances import is_corpus, split_utterances
 from audiocodec.training.memory import memory_errors, memory_shortage
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.rundata import cache_folder_of
@@ -39,33 +42,38 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         audio = inspect_audio(Split([*clips.training, *clips.held_out], []), recipe)
     else:
         data = unpacked(recipe.data, cache_folder_of(recipe, folder))
-        audio = inspect_audio(split_files(data), recipe)
+        if is_packed(data_root(data)):
+            check_packed(data, recipe.codec.sample_rate)
+        chosen = split_utterances(data) if is_corpus(data) else split_files(data)
+        audio = inspect_audio(chosen, recipe)
     with tempfile.TemporaryDirectory() as scratch, memory_errors():
         sample = Path(scratch) / "sample.wav"
         joined = torch.cat([torch.zeros(0), *audio.sample]).unsqueeze(0)
         save_audio(sample, joined, recipe.codec.sample_rate)
         split = Split([sample], [sample])
         trainer = Trainer(shortened(recipe, device), Path(scratch) / "run", device, split=split)
-        cost = measure_cost(trainer, recipe, len(audio.split.held_out))
+        cost = measure_cost(trainer, recipe, len(audio.split.validation))
         codec = trainer.training_step.codec
     steps, hours_needed = recipe.schedule.steps, cost.hours
     if (budget := recipe.schedule.budget) is not None:
         steps, hours_needed = max(1, round(budget / cost.seconds_per_step)), budget / 3600
     hours = sum(CORPORA[name].hours for name in recipe.data.corpora) if missing else audio.hours
     cache_folder = cache_folder_of(recipe, folder)
-    cached = not missing and cache_path(
-        audio.split.training, recipe.codec.sample_rate, cache_folder
-    )
+    is_cached = is_decoded_into_cache(recipe.data)
     disk = {
         # Each archive is deleted when it is unpacked.
         "download": round(
             1e9 * (sum(a.unpacked for a in archives) + max([0.0, *(a.gigabytes for a in archives)]))
         ),
-        "cache": round(hours * 3600 * recipe.codec.sample_rate * 2),
+        "cache": round(hours * 3600 * recipe.codec.sample_rate * 2 * is_cached),
         "checkpoints": cost.checkpoint_bytes,
         "logs": cost.log_bytes,
     }
-    needed = sum(disk.values()) - (disk["cache"] if cached and cached.is_file() else 0)
+    needed = sum(disk.values())
+    if is_cached and not missing and isinstance(audio.split, Split):
+        files = audio.split.training
+        there = cache_path(files, recipe.codec.sample_rate, cache_folder).is_file()
+        needed -= disk["cache"] if there else 0
     shortages = [
         memory_shortage(cost.memory_bytes, device),
         disk_shortage(needed, disk, folder, cache_folder, data_root(recipe.data)),
@@ -75,8 +83,8 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in codec.parameters()),
         "frame_rate": codec.frame_rate,
         "bitrates": [codec.bitrate(n + 1) for n in range(codec.num_codebooks)],
-        "files": 0 if missing else len(audio.split.training),
-        "held_out": len(audio.split.held_out),
+        "files": 0 if missing else audio.split.num_recordings,
+        "held_out": len(audio.split.validation),
         "hours_of_audio": hours,
         "speakers": None if missing else audio.speakers,
         "to_download": missing,

@@ -1,7 +1,7 @@
 """The files of a run: which are trained on, and which are held out for validation."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
@@ -11,10 +11,10 @@ from audiocodec.audio import find_audio
 from audiocodec.bundled import CLIPS
 from audiocodec.config import Config
 from audiocodec.corpus.packing.shards import is_packed, packed_shards
-from audiocodec.corpus.utterance import Utterance
 from audiocodec.durations import parse_duration
 from audiocodec.errors import CodecError
 from audiocodec.training.data.augmentations.config import AugmentConfig
+from audiocodec.training.data.clips import Recording
 from audiocodec.training.data.corpora.names import CorpusName, with_corpora
 from audiocodec.training.data.corpora.ondisk import corpora_files
 
@@ -98,7 +98,16 @@ class Split(NamedTuple):
     """Files for validation only."""
 
     @property
-    def validation(self) -> list[Path | Utterance]:
+    def num_recordings(self) -> int:
+        """Files to train on."""
+        return len(self.training)
+
+    def evenly_spaced(self, most: int) -> list[Recording]:
+        """At most ``most`` of the files to train on, evenly spaced."""
+        return evenly_spaced(self.training, most)
+
+    @property
+    def validation(self) -> list[Recording]:
         """The same files, for a validation."""
         return [*self.held_out]
 
@@ -112,6 +121,13 @@ class Split(NamedTuple):
             )
         count = len(self.training)
         return f"{count} file{'s' * (count != 1)} to train on, {len(self.held_out)} held out"
+
+
+def evenly_spaced(recordings: Sequence[Recording], most: int) -> list[Recording]:
+    """At most ``most`` of the recordings, evenly spaced."""
+    if len(recordings) <= most:
+        return [*recordings]
+    return [recordings[round(i * (len(recordings) - 1) / (most - 1))] for i in range(most)]
 
 
 def data_root(config: DataConfig) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from audiocodec.corpus.packing.shards import PackedSettings, PackedShard, is_packed
+from audiocodec.corpus.packing.shards import PackedSettings, PackedShard, is_packed, is_shard
 from audiocodec.corpus.sources.folder import FolderCorpus
 from audiocodec.errors import CodecError
 from audiocodec.training.data.arrivals import Arrivals, first_files
@@ -13,7 +13,7 @@ from audiocodec.training.data.decoded import DecodedAudio
 from audiocodec.training.data.files import DataConfig, Split, data_root
 from audiocodec.training.data.source import SegmentSource
 from audiocodec.training.data.streamed import StreamedAudio
-from audiocodec.training.data.utterances import CorpusSplit
+from audiocodec.training.data.utterances import CorpusSplit, is_corpus
 from audiocodec.training.recipe import Recipe
 
 
@@ -42,7 +42,7 @@ def open_source(
         size, seed = recipe.schedule.batch_size, recipe.seed
         corpus, held_out = chosen.corpus, chosen.held_out
         return StreamedAudio(corpus, held_out, data, sample_rate, size, seed, device), []
-    if is_packed(data_root(data)):
+    if is_shard(chosen.training[0]):
         check_packed(data, sample_rate)
         shards = [PackedShard(path) for path in chosen.training]
         return DecodedAudio(shards, data, sample_rate, device), []
@@ -58,6 +58,11 @@ def open_source(
         known = [*chosen.training, *chosen.held_out, *held_out_before]
         arrivals = Arrivals(data, known, sample_rate, cache_folder, later)
     return DecodedAudio([cache.samples], data, sample_rate, device, arrivals), cache.skipped
+
+
+def is_decoded_into_cache(data: DataConfig) -> bool:
+    """Whether a run decodes its audio into a file of its cache."""
+    return not (data.stream or is_corpus(data) or is_packed(data_root(data)))
 
 
 def check_packed(data: DataConfig, sample_rate: int) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from audiocodec.audio.formats import READ_SUFFIXES
 from audiocodec.corpus.opening import open_corpus
 from audiocodec.corpus.sources.corpus import Corpus
-from audiocodec.corpus.utterance import Utterance
 from audiocodec.errors import CodecError
+from audiocodec.training.data.clips import Recording
 from audiocodec.training.data.files import DataConfig, audio_or_shards, data_root
 from audiocodec.training.data.streamed import is_held_out
 
@@ -25,12 +27,27 @@ class CorpusSplit(NamedTuple):
     corpus: Corpus
     held_out: list[str]
     """Ids that are not trained on."""
-    validation: list[Path | Utterance]
+    validation: list[Recording]
     """Some of them, or those of ``data.validation``."""
+
+    @property
+    def num_recordings(self) -> int:
+        """Utterances to train on."""
+        return len(self.corpus) - len(self.held_out)
+
+    def evenly_spaced(self, most: int) -> list[Recording]:
+        """At most ``most`` of the utterances to train on, evenly spaced."""
+        held_out, total = set(self.held_out), len(self.corpus)
+        return [
+            utterance
+            for number in np.unique(np.linspace(0, total - 1, min(most, total)).round())
+            for utterance in self.corpus.utterances(int(number), int(number) + 1)
+            if utterance.id not in held_out and not is_held_out(utterance)
+        ]
 
     def describe(self) -> str:
         """The numbers of utterances, in one line."""
-        count = len(self.corpus) - len(self.held_out)
+        count = self.num_recordings
         return (
             f"{count} utterance{'s' * (count != 1)} to train on, decoded while the run trains; "
             f"{len(self.held_out) or len(self.validation)} held out"
@@ -76,7 +93,7 @@ def split_utterances(config: DataConfig, held_out_before: Collection[str] = ()) 
     return CorpusSplit(corpus, [utterance.id for utterance in held_out], [*held_out])
 
 
-def validation_audio(config: DataConfig) -> list[Path | Utterance]:
+def validation_audio(config: DataConfig) -> list[Recording]:
     """The audio that ``data.validation`` names: files, shards, or utterances of a corpus.
 
     Raises:
