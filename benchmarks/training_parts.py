@@ -110,7 +110,7 @@ def parts(training: TrainingStep, audio: Tensor) -> Iterator[Part]:
         leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in inputs]
 
         def forward() -> Tensor:
-            with training._autocast():
+            with training.networks.autocast():
                 return function(*leaves)
 
         def both() -> None:
@@ -135,7 +135,7 @@ def parts(training: TrainingStep, audio: Tensor) -> Iterator[Part]:
             codec.config.seanet.periods,
             tuple(lengths[place] for place in places),
             tuple(bands[place] for place in places),
-            spectral_function=training._spectral_function,
+            spectral_function=training.networks.spectral_function,
         )
 
     def spectral(window: int, reconstruction: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ def discriminator_parts(training: TrainingStep, real: Tensor, fake: Tensor) -> I
     for name in discriminators.names:
 
         def maps(x: Tensor, name: str = name) -> list[list[Tensor]]:
-            with training._autocast():
+            with training.networks.autocast():
                 return discriminators(x, (name,))
 
         def both(maps: Callable[[Tensor], list[list[Tensor]]] = maps) -> None:

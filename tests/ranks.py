@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from audiocodec.errors import CodecError
 from audiocodec.training import Recipe, Trainer
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.fabric import FabricProcesses
@@ -39,6 +40,7 @@ def tiny(*overrides: str) -> Recipe:
         "schedule.initialisation_frames=40",
         f"discriminators.start_step={FIRST}",
         "discriminators.per_step=1",
+        "losses.tonal=1",
         f"data.segment_seconds={SAMPLES / 16000}",
         "schedule.checkpoint_every=3",
         "schedule.log_every=3",
@@ -47,8 +49,8 @@ def tiny(*overrides: str) -> Recipe:
 
 
 def audio_of(number: int) -> torch.Tensor:
-    """A whole batch. One item of batch 15 is not finite, so that its step is skipped."""
-    audio = 0.1 * torch.randn(
+    """A whole batch, of unequal levels. One item of batch 15 is not finite: its step is skipped."""
+    audio = torch.tensor([0.02, 0.2, 0.1, 0.05]).view(-1, 1, 1) * torch.randn(
         BATCH, 1, SAMPLES, generator=torch.Generator().manual_seed(number % 1000)
     )
     if number == 15:
@@ -56,9 +58,10 @@ def audio_of(number: int) -> torch.Tensor:
     return audio
 
 
-def state_after_steps(kind: str, processes: Processes) -> dict[str, Any]:
+def state_after_steps(kind: str, processes: Processes, parts: int = 1) -> dict[str, Any]:
     """Weights after training, the losses of each step, and the numbers of skipped steps."""
-    training = TrainingStep(tiny(QUANTIZERS[kind]), processes=processes)
+    recipe = tiny(QUANTIZERS[kind], f"schedule.accumulate={parts}")
+    training = TrainingStep(recipe, processes=processes)
 
     def batch(number: int) -> Batch:
         own = audio_of(number)[processes.share.rows(BATCH)]
@@ -82,8 +85,10 @@ def state_after_steps(kind: str, processes: Processes) -> dict[str, Any]:
 
 
 def compare(processes: Processes, folder: Path) -> dict[str, Any]:
-    """Both kinds of codebooks; then the first steps of a run, saved."""
+    """Both kinds of codebooks, one in parts; a mistake; then the first steps of a run, saved."""
     found: dict[str, Any] = {kind: state_after_steps(kind, processes) for kind in QUANTIZERS}
+    found["parts"] = state_after_steps("ema_vq", processes, parts=2)
+    found["mistake"] = mistake(processes)
     found["clock"] = processes.clock()
     found["any"] = [processes.any(processes.rank == 1), processes.any(False)]
     trainer = Trainer(tiny(), folder / "run", processes=processes)
@@ -92,6 +97,23 @@ def compare(processes: Processes, folder: Path) -> dict[str, Any]:
     trainer.save()
     found["step"] = trainer.step
     return found
+
+
+def mistake(processes: Processes) -> str:
+    """What a step says of parameters that get no gradient though nothing says that they are idle.
+
+    Parts are trained without them.
+    """
+    said = ""
+    for parts in (2, 1):
+        training = TrainingStep(tiny(f"schedule.accumulate={parts}"), processes=processes)
+        training.codec.decoder.first.conv.requires_grad_(False)  # behind the step's back
+        try:
+            training(audio_of(0)[processes.share.rows(BATCH)], 0)
+            assert training.skips.read() == (0, 0)
+        except CodecError as error:
+            said += f"{parts}: {error}"
+    return said
 
 
 def go_on_and_die(processes: Processes, folder: Path) -> dict[str, Any]:

@@ -133,8 +133,13 @@ def test_what_is_compiled_is_what_the_step_computes(monkeypatch: pytest.MonkeyPa
         compiled.append(arguments)
         return magnitudes_and_log_mels(*arguments)
 
-    monkeypatch.setattr(torch, "compile", lambda function, **_: spectrum)
+    def compile(function: Any, **_: Any) -> Any:
+        compiled.append(function)
+        return spectrum if function is magnitudes_and_log_mels else function
+
+    monkeypatch.setattr(torch, "compile", compile)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **_: compiled.append(module))
     training = trained("compute.compile=[network, spectra]")
-    assert compiled[:2] == [training.codec.encoder, training.codec.decoder]
-    assert len(compiled) == 2 + 2 * 3  # three windows of reconstruction and reference
+    encoder, decoder = training.codec.encoder, training.codec.decoder
+    assert compiled[:3] == [encoder.unscaled, decoder, magnitudes_and_log_mels]
+    assert len(compiled) == 3 + 2 * 3  # three windows of reconstruction and reference

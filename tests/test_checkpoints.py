@@ -23,7 +23,7 @@ from audiocodec.training.data.arrivals import FIRST_FILES, Arrivals, first_files
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.files import DataConfig
 from audiocodec.training.data.tars import unpacked
-from audiocodec.training.halving import train_on_batch
+from audiocodec.training.exhaustion import train_on_batch
 from audiocodec.training.losses.config import LossConfig
 from audiocodec.training.pace import Pace
 from audiocodec.training.scores import keep_time, score_run, table
@@ -96,19 +96,20 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_in_one_line(
 
 def exhausted_above(trainer: Trainer, segments: int, from_step: int = 2) -> None:
     """Let the memory of a trainer suffice for so many segments."""
-    update = trainer.training_step.update
+    training = trainer.training_step
+    update = training.update
 
     def step(variant: Any, audio: torch.Tensor, *more: torch.Tensor) -> Any:
-        if len(audio) > segments and trainer.step >= from_step:
+        if len(audio) / training.parts > segments and trainer.step >= from_step:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         return update(variant, audio, *more)
 
-    trainer.training_step.update = step  # type: ignore[method-assign]
+    training.update = step  # type: ignore[method-assign]
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_that_is_said_once(tmp_path: Path) -> None:
+def test_a_batch_that_does_not_fit_is_computed_in_parts_and_that_is_said(tmp_path: Path) -> None:
     trainer = Trainer(tiny(), tmp_path)
-    exhausted_above(trainer, 2, from_step=0)
+    exhausted_above(trainer, 1, from_step=0)
     said: list[str] = []
     sizes: list[int] = []
 
@@ -116,10 +117,14 @@ def test_a_batch_that_does_not_fit_is_halved_and_that_is_said_once(tmp_path: Pat
         sizes.append(len(batch.audio))
         trainer.training_step(batch.audio, 0)
 
-    for number in range(3):
-        train_on_batch(trainer.training_step, step, trainer.sampler, number, number, said.append)
-    assert sizes == [4, 2, 2, 2]
-    assert said == ["memory is exhausted: batches of 2 instead of 4 from now on"]
+    for number in range(2):
+        train_on_batch(trainer.training_step, step, trainer.sampler.batch, number, said.append)
+    assert sizes == [4] * 4
+    assert said == [
+        f"memory is exhausted: batches are computed in {parts} parts from now on "
+        f"(schedule.accumulate={parts})"
+        for parts in (2, 4)
+    ]
 
 
 def test_without_memory_for_one_segment_a_run_ends_with_a_whole_checkpoint(tmp_path: Path) -> None:

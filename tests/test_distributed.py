@@ -5,6 +5,7 @@ The processes are forked from a server that has imported everything once.
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import sys
@@ -69,20 +70,52 @@ def test_two_processes_have_equal_weights(pair: Any, kind: str) -> None:
     assert first[kind]["skipped"] == second[kind]["skipped"] == (1, 0)
 
 
-@pytest.mark.parametrize("kind", QUANTIZERS)
-def test_two_processes_equal_one_with_the_whole_batch(pair: Any, kind: str) -> None:
+@pytest.fixture(scope="module")
+def alone() -> dict[str, dict[str, Any]]:
+    """One process that has trained on whole batches, by kind of codebook."""
+    return {kind: state_after_steps(kind, Processes()) for kind in QUANTIZERS}
+
+
+def assert_equal_training(found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Up to rounding, which grows from step to step: sums are added in another order."""
-    (both, _), _ = pair
-    alone = state_after_steps(kind, Processes())
-    both, alone = both[kind], state_after_steps(kind, Processes())
-    assert alone["skipped"] == (1, 0)
-    losses, expected = (torch.tensor(found["losses"]) for found in (both, alone))
-    torch.testing.assert_close(losses, expected, rtol=1e-4, atol=0, equal_nan=True)
-    assert torch.equal(both["counts"], alone["counts"])  # the same codes in every step
+    assert found["skipped"] == expected["skipped"] == (1, 0)
+    assert torch.equal(found["counts"], expected["counts"])  # the same codes in every step
+    losses, those = (torch.tensor(x["losses"]) for x in (found, expected))
+    torch.testing.assert_close(losses, those, rtol=1e-5, atol=0, equal_nan=True)
     for part in ("codec", "discriminators"):
-        for name, value in both[part].items():
-            most = float(alone[part][name].abs().max())
-            torch.testing.assert_close(value, alone[part][name], rtol=0, atol=5e-3 * most + 1e-6)
+        for name, value in found[part].items():
+            most = float(expected[part][name].abs().max())
+            torch.testing.assert_close(value, expected[part][name], rtol=0, atol=5e-3 * most + 1e-6)
+
+
+@pytest.mark.parametrize("kind", QUANTIZERS)
+def test_two_processes_equal_one_with_the_whole_batch(pair: Any, alone: Any, kind: str) -> None:
+    (both, _), _ = pair
+    assert_equal_training(both[kind], alone[kind])
+
+
+@pytest.mark.parametrize("kind", QUANTIZERS)
+def test_two_parts_one_after_the_other_equal_the_whole_batch(alone: Any, kind: str) -> None:
+    assert_equal_training(state_after_steps(kind, Processes(), parts=2), alone[kind])
+
+
+def test_two_parts_in_each_of_two_processes_equal_one_with_the_whole_batch(
+    pair: Any, alone: Any
+) -> None:
+    (first, second), _ = pair
+    assert_equal_training(first["parts"], alone["ema_vq"])
+    for name, value in first["parts"]["codec"].items():
+        assert torch.equal(value, second["parts"]["codec"][name]), name
+
+
+def test_an_unknown_idle_parameter_is_one_line_with_the_remedy(pair: Any) -> None:
+    (first, second), _ = pair
+    assert first["mistake"] == second["mistake"]
+    assert re.fullmatch(
+        r"1: Codec: the losses of this step do not depend on decoder\.first\.conv\S* and 2 more, .*"
+        r"--set schedule\.accumulate=2, .*",
+        first["mistake"],
+    )
 
 
 def test_the_processes_agree_on_time_and_on_stopping(pair: Any) -> None:
@@ -108,7 +141,7 @@ def test_a_run_goes_on_with_another_number_of_processes_and_ends_with_one_of_the
         assert torch.equal(second["codec"][name], value), name
     assert first["error"] == (
         "another of the 2 processes of this run has ended or does not answer; the checkpoint of "
-        f"step 5 is whole, continue from it with codec train --resume {folder / 'run'}"
+        f"step 5 is whole, continue from it with codec train --resume {folder / 'run'} --devices 2"
     )
     assert Trainer(tiny(), folder / "run", resume=True).step == 5
 

@@ -181,15 +181,18 @@ def test_a_step_with_the_loss_trains_the_codec_and_not_the_network(whisper: Path
     overrides = ["losses.recogniser=0.5", f"losses.models.recogniser={whisper}"]
     recipe = Recipe.from_yaml(TINY, overrides)
     step = TrainingStep(recipe)
-    before = {name: x.clone() for name, x in step.loss_networks["recogniser"].state_dict().items()}
+    before = {
+        name: x.clone()
+        for name, x in step.networks.loss_networks["recogniser"].state_dict().items()
+    }
     numbers = step(0.1 * torch.randn(2, 1, 5120), 0)
     assert float(numbers["loss/recogniser"]) > 0
-    for name, value in step.loss_networks["recogniser"].state_dict().items():
+    for name, value in step.networks.loss_networks["recogniser"].state_dict().items():
         assert torch.equal(value, before[name])
     assert not any("network" in key for key in step.state_dict())
     # Its weights are those of a run without it: loading draws no random numbers before.
     plain = TrainingStep(Recipe.from_yaml(TINY))
-    assert plain.loss_networks == {}
+    assert plain.networks.loss_networks == {}
     for ours, theirs in zip(
         plain.codec.encoder.parameters(),
         TrainingStep(recipe).codec.encoder.parameters(),

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from audiocodec.errors import CodecError
+from audiocodec.quantization.residual import Quantized
 from audiocodec.training import Recipe
 from audiocodec.training.clipping import clip_to_usual
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.discriminators import DiscriminatorConfig, Discriminators
 from audiocodec.training.initialisation import initialise_codebooks
+from audiocodec.training.losses.loss import Loss
+from audiocodec.training.losses.registry import LOSSES
 from audiocodec.training.meters import MeanMeter, UsageMeter
 from audiocodec.training.optim import step_if
 from audiocodec.training.schedule import discriminators_in_use
@@ -25,9 +29,9 @@ def tiny(*overrides: str) -> Recipe:
     return Recipe.from_yaml(TINY, overrides)
 
 
-def random_audio() -> torch.Tensor:
+def random_audio(samples: int = 5120) -> torch.Tensor:
     """A batch of the size that tiny.yaml has."""
-    return 0.1 * torch.randn(4, 1, 5120)
+    return 0.1 * torch.randn(4, 1, samples)
 
 
 def test_a_step_trains_on_random_audio_without_files() -> None:
@@ -125,6 +129,50 @@ def test_on_a_gpu_steps_are_recorded_and_equal_eager_steps(
     states = (training.codec.state_dict().values() for training in (recorded, eager))
     for one, other in zip(*states, strict=True):
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("case", "step"),
+    [
+        (["discriminators.shared_pass=true"], 20),
+        (["discriminators.per_step=1", "schedule.codebooks=[]"], 20),
+        (["schedule.decoder_only_step=12", "schedule.initialisation_steps=[10]"], 21),
+        ([], 0),  # before the codebooks are initialised
+    ],
+)
+def test_the_gradient_of_unequal_parts_is_that_of_the_batch(case: list[str], step: int) -> None:
+    audio = random_audio(2560) * torch.tensor([0.1, 1, 0.3, 0.03]).view(-1, 1, 1)
+    found = []
+    for parts in (1, 3):
+        training = TrainingStep(tiny(*case, f"schedule.accumulate={parts}"))
+        initialise_codebooks(training, lambda _: Batch(audio, audio), step=0, frames=200)
+        assert training(audio, step)["loss"].isfinite()
+        assert training.discriminators is not None
+        assert not any(p.requires_grad for p in training.discriminators.parameters())
+        networks = (training.codec, training.discriminators)
+        found.append([p.grad for network in networks for p in network.parameters()])
+    for whole, summed in zip(*found, strict=True):
+        assert (whole is None) == (summed is None)
+        if whole is not None and summed is not None:
+            assert (whole - summed).abs().max() <= 1e-4 * whole.abs().max() + 1e-6
+
+
+def test_parts_are_computed_in_bfloat16() -> None:
+    training = TrainingStep(tiny("precision=bfloat16_trunk", "schedule.accumulate=3"))
+    assert training(random_audio(2560), 20)["loss"].isfinite()
+    assert training.skips.read() == (0, 0)
+
+
+def test_a_loss_of_codes_and_audio_is_not_computed_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def both(quantized: Quantized, reference: torch.Tensor) -> torch.Tensor:
+        return quantized.loss * reference.mean()
+
+    monkeypatch.setitem(LOSSES, "quantizer", Loss(both, 1.0, ""))
+    training = TrainingStep(tiny("schedule.accumulate=2"))
+    with pytest.raises(CodecError, match=r"^losses\.quantizer: .* use schedule\.accumulate=1"):
+        training(random_audio(), 20)
 
 
 def test_known_discriminators_are_loaded_and_others_stay_random() -> None:

@@ -65,6 +65,10 @@ class SEANetEncoder(nn.Module):
         name_layers(self)
 
     def forward(self, audio: Tensor, state: StreamState | None = None) -> Tensor:
+        return self.scale(self.unscaled(audio, state))
+
+    def unscaled(self, audio: Tensor, state: StreamState | None = None) -> Tensor:
+        """The latents before their running scale: each item depends on its audio alone."""
         if self.highpass is not None:
             audio = self.highpass(audio, state)
         x = self.first(fold_patches(audio, self.patch), state)
@@ -75,7 +79,7 @@ class SEANetEncoder(nn.Module):
             for layer in interleaved(cast(Chain, units), blocks, first=False):
                 x = layer(x, state)
         latents = self.last(x, state)
-        return self.scale(latents.to(torch.promote_types(latents.dtype, torch.float32)))
+        return latents.to(torch.promote_types(latents.dtype, torch.float32))
 
 
 class SEANetDecoder(nn.Module):

@@ -7,8 +7,6 @@ with an update takes two passes less, and the codec learns from discriminators t
 older (simultaneous instead of alternating gradient descent).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +20,7 @@ MAX_NORM = 10.0
 
 
 def share_pass(discriminators: nn.Module, inputs: LossInputs) -> None:
-    """Compute the feature maps for the codec's losses and for :func:`update_discriminators`.
+    """Compute the feature maps for the codec's losses and for those of the discriminators.
 
     The gradient of the codec's losses must then be asked for by its parameters, and its graph be
     kept: it leads to the discriminators' parameters too.
@@ -33,30 +31,19 @@ def share_pass(discriminators: nn.Module, inputs: LossInputs) -> None:
     inputs.real_maps, inputs.fake_maps = both_maps(maps)
 
 
-def update_discriminators(
-    discriminators: nn.Module,
-    optimizer: torch.optim.AdamW,
-    inputs: LossInputs,
-    is_shared: bool,
-    backward: Callable[..., None] = torch.autograd.backward,
-) -> tuple[Tensor, Tensor]:
-    """One step of the discriminators in use, after :func:`share_pass` if ``is_shared``.
-
-    ``backward`` computes the gradient of a loss with regard to ``inputs``.
-
-    Returns the loss, and whether the gradient was finite, so that the step was taken.
-    """
-    assert inputs.discriminate is not None
-    discriminators.requires_grad_(True)
+def loss_of_discriminators(inputs: LossInputs, is_shared: bool) -> Tensor:
+    """What the discriminators in use are to minimise; after :func:`share_pass` if ``is_shared``."""
     if is_shared:
-        loss = discriminator_loss(inputs.real_maps, inputs.fake_maps)
-    else:
-        real = inputs.discriminate(inputs.reference)
-        loss = discriminator_loss(real, inputs.discriminate(inputs.reconstruction.detach()))
-    optimizer.zero_grad(set_to_none=True)
-    backward(loss, inputs=list(discriminators.parameters()) if is_shared else None)
+        return discriminator_loss(inputs.real_maps, inputs.fake_maps)
+    assert inputs.discriminate is not None
+    real = inputs.discriminate(inputs.reference)
+    return discriminator_loss(real, inputs.discriminate(inputs.reconstruction.detach()))
+
+
+def step_discriminators(discriminators: nn.Module, optimizer: torch.optim.AdamW) -> Tensor:
+    """One step along the gradient. Returns whether it was finite, so that the step was taken."""
     norm = torch.nn.utils.clip_grad_norm_(discriminators.parameters(), MAX_NORM)
     finite = norm.isfinite()
     step_if(optimizer, finite)
     discriminators.requires_grad_(False)  # the codec's losses update the codec alone
-    return loss, finite
+    return finite

@@ -123,7 +123,7 @@ class Checkpoints:
                 if self.saved_step is None
                 else (
                     f"; the checkpoint of step {self.saved_step} is whole, continue from it with "
-                    f"{resume_command(self.folder)}"
+                    f"{self._resume_command}"
                 )
             )
             raise CodecError(f"{error}{whole}") from None
@@ -136,8 +136,12 @@ class Checkpoints:
             return f"{self.folder} has no checkpoint yet: start it again"
         return (
             f"the checkpoint of step {self.saved_step} is whole, continue from it with "
-            f"{resume_command(self.folder)}"
+            f"{self._resume_command}"
         )
+
+    @property
+    def _resume_command(self) -> str:
+        return resume_command(self.folder, self.training.processes)
 
     def load(self) -> Progress:
         """Load ``state.pt``.
@@ -188,7 +192,7 @@ class Checkpoints:
             raise CodecError(
                 f"{self.folder}: loss and gradients do not stay finite after step "
                 f"{self.saved_step}, whose checkpoint is whole; lower the learning rate: "
-                f"{resume_command(self.folder)} --set optimizer.learning_rate={rate / 10:g}"
+                f"{self._resume_command} --set optimizer.learning_rate={rate / 10:g}"
             )
         skipped, _ = self.training.skips.read()
         progress = self.load()

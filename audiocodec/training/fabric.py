@@ -70,7 +70,13 @@ class FabricProcesses(Processes):
             self._fabric.launch()
             self._control = distributed.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
         self.device = str(self._fabric.device)
+        nodes = self.size // local_size
+        self._options = f" --devices {local_size}" + (f" --nodes {nodes}" if nodes > 1 else "")
         self._trained: set[nn.Parameter] = set()  # of the replicated networks
+
+    @property
+    def options(self) -> str:
+        return self._options
 
     def by_leader(self, number: float) -> float:
         sent = torch.tensor(number, dtype=torch.float64)
@@ -122,6 +128,7 @@ class FabricProcesses(Processes):
     def backward(
         self,
         loss: Tensor,
+        network: nn.Module,
         idle: Sequence[nn.Module] = (),
         inputs: list[Tensor] | None = None,
         retain_graph: bool = False,
@@ -138,8 +145,36 @@ class FabricProcesses(Processes):
                 inputs = list(dict.fromkeys([*inputs, *parameters]))
             with_zeros: Tensor = _WithZeros.apply(loss, *parameters)
             with_zeros.backward(inputs=inputs, retain_graph=retain_graph)
+        self._check_gradients(network)
         for parameter in parameters:
             parameter.grad = None
+
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
+        parameters = list(parameters)
+        there = [parameter.grad is not None for parameter in parameters]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        count = gradients[0].new_tensor(there)
+        summed = torch.cat([count, *(gradient.flatten() for gradient in gradients)])
+        self.add_up(summed)
+        counts, *sums = summed.split([len(there), *(gradient.numel() for gradient in gradients)])
+        for parameter, total, number in zip(parameters, sums, counts.tolist(), strict=True):
+            parameter.grad = (total / self.size).view_as(parameter) if number else None
+
+    def _check_gradients(self, network: nn.Module) -> None:
+        """Raise unless all trained parameters have a gradient; the others' averages are late."""
+        missing = [
+            name
+            for name, parameter in network.named_parameters()
+            if parameter in self._trained and parameter.grad is None
+        ]
+        if missing:
+            more = f" and {len(missing) - 1} more" if missing[1:] else ""
+            raise CodecError(
+                f"{type(network).__name__}: the losses of this step do not depend on "
+                f"{missing[0]}{more}, and several processes exchange the gradients of all "
+                "parameters; train with --set schedule.accumulate=2, which exchanges those that "
+                "there are, or name its module in idle_parts (audiocodec/training/idle.py)"
+            )
 
     @contextmanager
     def watched(self, remedy: Callable[[], str] = str) -> Iterator[None]:

@@ -19,8 +19,9 @@ def memory_errors() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise CodecError(
-            "schedule.batch_size, data.segment_seconds: memory is exhausted; lower them, or the "
-            f"codec's channels ({(str(error).splitlines() or ['out of memory'])[0]})"
+            "schedule.accumulate: memory is exhausted; raise it, to compute a batch in more parts, "
+            "or lower data.segment_seconds or the codec's channels "
+            f"({(str(error).splitlines() or ['out of memory'])[0]})"
         ) from None
 
 
@@ -78,6 +79,6 @@ def memory_shortage(needed: int | None, device: str) -> str:
     if needed <= memory:
         return ""
     return (
-        f"schedule.batch_size: a step needs about {needed / 1e9:.0f} GB of memory, this machine "
-        f"has {memory / 1e9:.0f} GB; lower it, or data.segment_seconds"
+        f"schedule.accumulate: a step needs about {needed / 1e9:.0f} GB of memory, this machine "
+        f"has {memory / 1e9:.0f} GB; raise it, or lower data.segment_seconds"
     )

@@ -5,7 +5,7 @@ of which trains a copy of the networks on its part of every batch (``fabric.py``
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -88,6 +88,11 @@ class Processes:
     def barrier(self) -> None:
         """Wait for all processes, however long one of them takes."""
 
+    @property
+    def options(self) -> str:
+        """What a command needs for as many processes, after a space: ``--devices 8 --nodes 2``."""
+        return ""
+
     @contextmanager
     def leader_first(self) -> Iterator[None]:
         """A block that rank 0 runs before the others do."""
@@ -126,6 +131,7 @@ class Processes:
     def backward(
         self,
         loss: Tensor,
+        network: nn.Module,
         idle: Sequence[nn.Module] = (),
         inputs: list[Tensor] | None = None,
         retain_graph: bool = False,
@@ -133,12 +139,23 @@ class Processes:
         """``loss.backward(...)``, with gradients averaged over the processes.
 
         Args:
-            loss: of the last call of a network that :meth:`replicate` returned.
+            loss: of the last call of what :meth:`replicate` returned.
+            network: what it was called with.
             idle: the parts of that network on which the loss does not depend, on no process.
             inputs: the parameters that get a gradient; by default all that have one.
             retain_graph: keep the graph for another backward pass.
+
+        Raises:
+            CodecError: other parameters have no gradient, with several processes.
         """
         loss.backward(inputs=inputs, retain_graph=retain_graph)
+
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Average gradients that were added up without :meth:`backward` over the processes.
+
+        A parameter without one on some process counts as 0 there, and stays without one if it has
+        none on any.
+        """
 
     def watched(self, remedy: Callable[[], str] = str) -> AbstractContextManager[None]:
         """A block in which the end of another process raises :class:`ProcessLostError`.

@@ -52,6 +52,11 @@ class ScheduleConfig(Config):
         None, description="time of the whole run, e.g. 25m; steps are then shares of it"
     )
     batch_size: Annotated[int, pydantic.Field(ge=1, le=65_536)] = 8
+    accumulate: Annotated[int, pydantic.Field(ge=1, le=65_536)] = pydantic.Field(
+        1,
+        description="parts in which each process computes its share of a batch, one after the "
+        "other, to fit into memory; a step is one batch whatever this is",
+    )
     initialisation_steps: tuple[Step, ...] = pydantic.Field(
         (300,),
         description="steps at which the codebooks are initialised on latents; before the first, "

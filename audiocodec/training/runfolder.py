@@ -25,6 +25,7 @@ from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
 from audiocodec.training.data.files import Split
 from audiocodec.training.data.utterances import CorpusSplit
+from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 
 RECIPE_NAME = "recipe.yaml"
@@ -87,9 +88,10 @@ def release(folder: Path) -> None:
         file.close()
 
 
-def resume_command(folder: Path) -> str:
-    """The shell command that continues the run in ``folder``."""
-    return f"codec train --resume {shlex.quote(str(folder))}"
+def resume_command(folder: Path, processes: Processes | None = None) -> str:
+    """The shell command that continues the run in ``folder``, in as many processes."""
+    options = processes.options if processes else ""
+    return f"codec train --resume {shlex.quote(str(folder))}{options}"
 
 
 def check_folder(folder: Path, resume: bool) -> None:

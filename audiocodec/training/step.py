@@ -12,15 +12,13 @@ from torch import Tensor
 
 from audiocodec.codec import Codec
 from audiocodec.errors import NotFiniteError
-from audiocodec.training.adversary import share_pass, update_discriminators
 from audiocodec.training.clipping import clip_to_usual
-from audiocodec.training.compute import prepare, set_backends, spectral_function
+from audiocodec.training.compute import set_backends
 from audiocodec.training.cudagraph import Graphs
-from audiocodec.training.discriminators import Discriminators, FeatureMaps
-from audiocodec.training.idle import idle_discriminators, idle_parts
-from audiocodec.training.losses.inputs import LossInputs
-from audiocodec.training.losses.registry import LOSSES
+from audiocodec.training.discriminators import Discriminators
+from audiocodec.training.gradients import compute_gradients
 from audiocodec.training.meters import MeanMeter, SkipMeter, UsageMeter, kept
+from audiocodec.training.networks import Networks
 from audiocodec.training.optim import (
     WeightAverage,
     codec_optimizer,
@@ -28,6 +26,7 @@ from audiocodec.training.optim import (
     set_learning_rates,
     step_if,
 )
+from audiocodec.training.parts import compute_gradients_in_parts
 from audiocodec.training.processes import Processes
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.schedule import (
@@ -78,14 +77,10 @@ class TrainingStep:
         self.residual_energy: Tensor | None = None
         """``[K + 1]``, of the last step; see ``Quantized`` in ``quantization/residual.py``."""
         # After the average, whose codec is computed as any other.
-        prepare(self.codec, self.discriminators, recipe.precision, recipe.compute)
-        self._spectral_function = spectral_function(recipe.compute)
-        self._codec = self.processes.replicate(self.codec)
-        if self.discriminators is not None:
-            self._discriminators = self.processes.replicate(self.discriminators)
-            self.discriminators.requires_grad_(False)  # but in their own update
-        self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.loss_networks = recipe.losses.load_networks(self.codec.sample_rate, self.device)
+        self.networks = Networks(recipe, self.codec, self.discriminators, self.processes)
+        self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.parts = recipe.schedule.accumulate
+        """In how many parts a process computes its share of a batch, one after the other."""
         self.graphs = Graphs()
 
     def __call__(
@@ -140,7 +135,7 @@ class TrainingStep:
         in_use: Tensor,
         weights: Tensor,
     ) -> Numbers:
-        """The algorithm: discriminators, losses, gradient, optimiser.
+        """The gradients of a batch, and a step of the optimiser.
 
         It reads no tensor's value, so that a GPU can record it. If loss or gradient is not finite,
         weights and optimiser stay as they are.
@@ -151,89 +146,26 @@ class TrainingStep:
             in_use: int64 ``[B]``, codebooks used for each item.
             weights: of ``variant.losses``, in their order.
         """
-        inputs = self._reconstruct(variant, audio, reference, in_use)
-        settings = self.recipe.discriminators
-        is_shared = settings is not None and settings.shared_pass and variant.updates_discriminators
-        if is_shared and self.discriminators is not None:
-            share_pass(self.discriminators, inputs)
-        elif variant.updates_discriminators:
-            self._update_discriminators(variant, inputs)
-        networks = self.loss_networks
-        losses = {n: LOSSES[n].compute(inputs, networks.get(n)) for n in variant.losses}
-        total = (weights * torch.stack(list(losses.values()))).sum()
-
         self.optimizer.zero_grad(set_to_none=True)
-        idle = idle_parts(self.codec, variant, inputs.quantized)
-        if is_shared:
-            trained = [parameter for parameter in self._trained if parameter.requires_grad]
-            self.processes.backward(total, idle, trained, retain_graph=True)
-            self._update_discriminators(variant, inputs, is_shared=True)
-        else:
-            self.processes.backward(total, idle)
+        compute = compute_gradients if self.parts == 1 else compute_gradients_in_parts
+        found = compute(self, variant, audio, reference, in_use, weights)
         norm = clip_to_usual(self.optimizer, self.recipe.optimizer.gradient_clip)
-        named = {f"loss/{name}": loss for name, loss in losses.items()}
-        numbers = self.processes.means({"loss": total, **named, "gradient_norm": norm})
+        named = {f"loss/{name}": loss for name, loss in found.losses.items()}
+        numbers = self.processes.means({"loss": found.loss, **named, "gradient_norm": norm})
         finite = norm.isfinite() & numbers["loss"].isfinite()
         step_if(self.optimizer, finite)
 
         self.skips.add(finite)
-        if inputs.quantized is not None:
-            self.usage.add(inputs.quantized.codes, finite)
-            energy = inputs.quantized.residual_energy
+        if found.quantized is not None:
+            self.usage.add(found.quantized.codes, finite)
+            energy = found.quantized.residual_energy
             self.residual_energy = kept(self.residual_energy, energy)
         self.means.add(numbers, finite)
         return numbers
 
-    def _reconstruct(
-        self, variant: StepVariant, audio: Tensor, reference: Tensor, in_use: Tensor
-    ) -> LossInputs:
-        """Run the codec, with its codebooks once they are initialised."""
-        quantized = None
-        with self._autocast():
-            if variant.quantizing:
-                output = self._codec(audio, in_use if self.recipe.schedule.codebooks else None)
-                reconstruction, quantized = output.audio, output.quantized
-            else:
-                reconstruction = self._codec.autoencode(audio)  # type: ignore[operator]
-        discriminate = partial(self._discriminate, variant) if variant.discriminators else None
-        return LossInputs(
-            reconstruction.float(),
-            reference,
-            self.codec.sample_rate,
-            self.codec.hop_length,
-            self.codec.config.seanet.periods,
-            tuple(self.recipe.losses.window_lengths[place] for place in variant.windows),
-            tuple(self.recipe.losses.mel_bands[place] for place in variant.windows),
-            quantized,
-            discriminate,
-            self._spectral_function,
-        )
-
-    def _update_discriminators(
-        self, variant: StepVariant, inputs: LossInputs, is_shared: bool = False
-    ) -> None:
-        """One update of the discriminators in use, on the reference and the reconstruction."""
-        assert self.discriminators is not None
-        idle = idle_discriminators(self.discriminators, variant)
-        loss, finite = update_discriminators(
-            self.discriminators,
-            self.discriminator_optimizer,
-            inputs,
-            is_shared,
-            partial(self.processes.backward, idle=idle),
-        )
+    def count_discriminators(self, loss: Tensor, finite: Tensor) -> None:
+        """Add the loss of an update of the discriminators to the means, if it was ``finite``."""
         self.means.add(self.processes.means({"loss/discriminators": loss}), finite)
-
-    def _discriminate(self, variant: StepVariant, audio: Tensor) -> FeatureMaps:
-        assert self.discriminators is not None
-        with self._autocast():
-            maps: FeatureMaps = self._discriminators(audio, variant.discriminators)
-        return maps
-
-    def _autocast(self) -> torch.autocast:
-        """Networks in bfloat16 if the recipe says so; losses are always float32."""
-        enabled = self.recipe.precision != "tf32"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled)
 
     def _prepared(self, variant: StepVariant) -> Update:
         """:meth:`update` of one variant; alone on a GPU as a CUDA graph that is recorded once."""

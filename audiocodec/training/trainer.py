@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
+from math import nan
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from audiocodec.training.budget import pace_of
 from audiocodec.training.checkpoints import RESEED, Progress, checkpoints_of
 from audiocodec.training.data.augmentations.batch import Batch
 from audiocodec.training.data.files import Split
-from audiocodec.training.halving import SegmentTooLongError, train_on_batch
+from audiocodec.training.exhaustion import SegmentTooLongError, train_on_batch
 from audiocodec.training.health import Health
 from audiocodec.training.initialisation import initialise_in_time
 from audiocodec.training.initialweights import load_initial_weights
@@ -87,7 +88,7 @@ class Trainer:
     ) -> None:
         self.processes = processes or Processes()
         self.recipe, self.folder = recipe, Path(folder)
-        self.resume_command = resume_command(self.folder)
+        self.resume_command = resume_command(self.folder, self.processes)
         self.device = torch.device(device)
         self.pace = pace or pace_of(recipe, self.device, clock=self.processes.clock)
         self._notes: list[str] = []
@@ -139,8 +140,7 @@ class Trainer:
                             self.training_step, pace, self.monitor, self._health, self.step
                         )
                         self.monitor.numbers(self.step, numbers)
-                        loss = numbers.get("loss", float("nan"))
-                        bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+                        bar.set_postfix_str(f"loss {numbers.get('loss', nan):.3f}", refresh=False)
                     if pace.is_due("validation", schedule.validate_every) or pace.ended:
                         self._validate()
                     due = pace.is_due("checkpoint", schedule.checkpoint_every) and not pace.ended
@@ -158,8 +158,7 @@ class Trainer:
             if not self.step:
                 raise
             self.save()
-            continued = f"in this run with {self.resume_command} --set {error.remedy}"
-            raise CodecError(f"{error}, {continued}") from None
+            raise error.continued_with(self.resume_command) from None
         finally:
             with suppress(CodecError):  # of a checkpoint: said already, or another error comes
                 self.checkpoints.finish()
@@ -174,20 +173,17 @@ class Trainer:
         Returns the numbers to log every ``schedule.log_every`` steps, else nothing. Losses are
         means since the last logged step.
         """
-        pace, step = self.pace, self.step
+        pace, step, training = self.pace, self.step, self.training_step
         batch = partial(self.sampler.batch, step=step)
 
         def take(drawn: Batch) -> None:
-            self.training_step(drawn.audio, step, drawn.reference, pace.position, pace.advance)
+            training(drawn.audio, step, drawn.reference, pace.position, pace.advance)
 
         if pace.reaches(self.recipe.schedule.initialisation_steps):
-            initialise_in_time(self.training_step, batch, step, pace, self._note)
+            initialise_in_time(training, batch, step, pace, self._note)
         pace.begin_step()
         began = time.perf_counter()
-        number = step + self._reseed
-        data_seconds = train_on_batch(
-            self.training_step, take, self.sampler, number, step, self._warn
-        )
+        data_seconds = train_on_batch(training, take, batch, step + self._reseed, self._warn)
         self.step += 1
         pace.end_step()
         logged = self.step % self.recipe.schedule.log_every == 0
@@ -196,8 +192,8 @@ class Trainer:
         if not logged:
             return {}
         return {
-            **self.training_step.means.read(),
-            "learning_rate": float(self.training_step.optimizer.param_groups[0]["lr"]),
+            **training.means.read(),
+            "learning_rate": float(training.optimizer.param_groups[0]["lr"]),
             "skipped_steps": float(self.skipped),
             "seconds/data": data_seconds,
             "seconds/step": time.perf_counter() - began,

@@ -77,7 +77,11 @@ def measure_cost(trainer: Trainer, recipe: Recipe, held_out: int) -> Cost:
     after = peak_memory(trainer.device)
     memory = None
     if before is not None and after is not None:
-        memory = round(before + (after - before) * scale)
+        whole, timed = (
+            -(-settings.batch_size // settings.accumulate)  # items of the largest part
+            for settings in (schedule, trainer.recipe.schedule)
+        )
+        memory = round(before + (after - before) * whole / timed)
     if trainer.skipped and trainer.skipped == trainer.step - starts[-1]:
         raise CodecError(
             "optimizer.learning_rate: the loss is not finite from the beginning; lower it"

@@ -1,9 +1,12 @@
 """Hinge losses of codec and discriminators, and feature matching."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiocodec import ranks
 from audiocodec.training.discriminators import FeatureMaps
 from audiocodec.training.losses.loss import Loss
 
@@ -22,14 +25,21 @@ def adversarial_loss(fake_maps: FeatureMaps) -> Tensor:
     return torch.stack([-fake[-1].float().mean() for fake in fake_maps]).mean()
 
 
-def feature_matching_loss(real_maps: FeatureMaps, fake_maps: FeatureMaps) -> Tensor:
-    """L1 between the discriminators' inner layers, each divided by the real layer's mean."""
-    terms = [
-        F.l1_loss(fake.float(), real.detach().float()) / (real.detach().float().abs().mean() + 1e-5)
+def feature_matching_loss(
+    real_maps: FeatureMaps,
+    fake_maps: FeatureMaps,
+    batch_mean: Callable[[Tensor], Tensor] = ranks.mean,
+) -> Tensor:
+    """L1 between the discriminators' inner layers, each divided by the real layer's mean, that of
+    the whole batch."""
+    pairs = [
+        (fake.float(), real.detach().float())
         for real_layers, fake_layers in zip(real_maps, fake_maps, strict=True)
         for real, fake in zip(real_layers[:-1], fake_layers[:-1], strict=True)
     ]
-    return torch.stack(terms).mean()
+    usual = batch_mean(torch.stack([real.abs().mean() for _, real in pairs]))
+    distances = torch.stack([F.l1_loss(fake, real) for fake, real in pairs])
+    return (distances / (usual + 1e-5)).mean()
 
 
 ADVERSARIAL = Loss(adversarial_loss, weight=1.0, description="hinge loss of the discriminators")

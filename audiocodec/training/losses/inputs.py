@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from audiocodec import ranks
 from audiocodec.quantization.residual import Quantized
 from audiocodec.training.discriminators import FeatureMaps
 from audiocodec.training.losses.spectra import Magnitudes, Spectra, magnitudes_and_log_mels
@@ -37,6 +38,10 @@ class LossInputs:
     """What the quantiser returned; absent before the codebooks are initialised."""
     discriminate: Callable[[Tensor], FeatureMaps] | None = None
     """The discriminators in use; absent before ``discriminators.start_step``."""
+    batch_mean: Callable[[Tensor], Tensor] = ranks.mean
+    """Means over the items here, ``[N]`` -> means over the whole batch, of all processes and parts.
+    For what a loss divides by, or compares. A loss calls it once at most. The means may depend on
+    the reference, on its maps, and on a ``reconstruction`` that is a parameter of the loss."""
     spectral_function: Magnitudes = magnitudes_and_log_mels
     """See :class:`Spectra`."""
 

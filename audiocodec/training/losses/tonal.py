@@ -1,9 +1,12 @@
 """Tonal artefacts: lines that a decoder adds by repeating a pattern, at the rate of any level."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiocodec import ranks
 from audiocodec.spectral import hann
 from audiocodec.training.losses.loss import Loss
 
@@ -14,7 +17,12 @@ MIN_HOP_LENGTH = 16
 """Samples in a frame; with fewer there are no lines at multiples of the frame rate."""
 
 
-def tonal_loss(reconstruction: Tensor, reference: Tensor, periods: tuple[int, ...]) -> Tensor:
+def tonal_loss(
+    reconstruction: Tensor,
+    reference: Tensor,
+    periods: tuple[int, ...],
+    batch_mean: Callable[[Tensor], Tensor] = ranks.mean,
+) -> Tensor:
     """How much more power lies at multiples of a level's rate than half-way between lines.
 
     A decoder that repeats a pattern in every column of a level adds lines at the multiples of that
@@ -31,7 +39,8 @@ def tonal_loss(reconstruction: Tensor, reference: Tensor, periods: tuple[int, ..
     to 1.
     """
     shares = line_shares(reconstruction, periods[0])
-    difference = (shares - line_shares(reference.detach(), periods[0])).mean(dim=0).abs()
+    changes = shares - line_shares(reference.detach(), periods[0])
+    difference = batch_mean(changes.mean(dim=0)).abs()
     numbers = torch.arange(1, len(difference) + 1, device=difference.device)
     means, taken = [], torch.zeros_like(numbers, dtype=torch.bool)
     for period in reversed(periods):

@@ -1,4 +1,4 @@
-"""A batch that does not fit into memory: half as many segments from then on."""
+"""A batch that does not fit into memory: it is computed in parts from then on (``parts.py``)."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,6 @@ import torch
 
 from audiocodec.errors import CodecError
 from audiocodec.training.data.augmentations.batch import Batch
-from audiocodec.training.data.segments import SegmentSampler
 from audiocodec.training.memory import memory_shortage_in
 from audiocodec.training.recipe import Recipe
 from audiocodec.training.step import TrainingStep
@@ -23,19 +22,21 @@ class SegmentTooLongError(CodecError):
         )
         self.remedy = f"data.segment_seconds={recipe.data.segment_seconds / 2:g}"
 
+    def continued_with(self, resume_command: str) -> CodecError:
+        """The error of a run that can be continued with a shorter segment."""
+        return CodecError(f"{self}, in this run with {resume_command} --set {self.remedy}")
+
 
 def train_on_batch(
     training: TrainingStep,
     step: Callable[[Batch], object],
-    sampler: SegmentSampler,
+    batch: Callable[[int], Batch],
     number: int,
-    at: int,
     note: Callable[[str], object],
 ) -> float:
-    """Call ``step`` with batch ``number`` of step ``at`` of the run, with fewer segments as long as
-    memory is exhausted.
+    """Call ``step`` with batch ``number``, in twice as many parts as long as memory is exhausted.
 
-    ``note`` is called with a line for each time that the batch was halved.
+    ``note`` is called with a line for each time.
 
     Returns:
         Seconds that drawing the batch took.
@@ -45,21 +46,23 @@ def train_on_batch(
     """
     while True:
         began = time.perf_counter()
-        batch = sampler.batch(number, at)
+        drawn = batch(number)
         seconds = time.perf_counter() - began
-        if training.processes.size > 1:  # the others would not know of smaller batches
-            step(batch)
+        if training.processes.size > 1:  # the others would wait for this one's first attempt
+            step(drawn)
             return seconds
-        reason = memory_shortage_in(partial(step, batch))
+        reason = memory_shortage_in(partial(step, drawn))
         if not reason:
             return seconds
-        del batch
-        release_memory(training)
-        size = sampler.batch_size
-        if size == 1:
+        if training.parts >= len(drawn.audio):
             raise SegmentTooLongError(training.recipe, reason)
-        sampler.batch_size = size // 2
-        note(f"memory is exhausted: batches of {size // 2} instead of {size} from now on")
+        training.parts = min(2 * training.parts, len(drawn.audio))
+        del drawn
+        release_memory(training)
+        note(
+            f"memory is exhausted: batches are computed in {training.parts} parts from now on "
+            f"(schedule.accumulate={training.parts})"
+        )
 
 
 def release_memory(training: TrainingStep) -> None:
