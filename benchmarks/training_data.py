@@ -18,6 +18,8 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -31,10 +33,12 @@ from audiocodec.corpus.packing.run import begin_packing, pack
 from audiocodec.corpus.packing.shards import PackedSettings
 from audiocodec.training import Recipe, Trainer, trainer
 from audiocodec.training.monitor import open_monitor
+from audiocodec.training.runfolder import release
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "speech_16khz.yaml"
 RATE = 16000
 SECONDS = 12
+PIECES = 3600 // SECONDS
 PARTS = 10
 
 
@@ -43,7 +47,7 @@ def write_tars(folder: Path, hours: int) -> None:
     speech = np.concatenate([load_audio(clip, RATE)[0][0].numpy() for clip in find_audio(CLIPS)])
     random = np.random.default_rng(0)
     with tarfile.open(folder / "0000.tar", "w") as tar:
-        for number in range(3600 // SECONDS):
+        for number in range(PIECES):
             piece = np.roll(speech, random.integers(len(speech)))[: SECONDS * RATE]
             file = io.BytesIO()
             soundfile.write(file, piece * random.uniform(0.3, 1.0), RATE, format="FLAC")
@@ -80,17 +84,20 @@ def memory() -> tuple[float, float]:
 @click.option("--steps", default=400, show_default=True)
 @click.option("--kind", type=click.Choice(["tars", "packed"]), default="tars", show_default=True)
 @click.option("--threads", default=1, show_default=True)
-def main(work: Path, hours: int, steps: int, kind: str, threads: int) -> None:
+@click.option("--set", "overrides", multiple=True, help="As in `codec train`.")
+def main(
+    work: Path, hours: int, steps: int, kind: str, threads: int, overrides: tuple[str, ...]
+) -> None:
     torch.set_num_threads(threads)
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         folder = Path(scratch) / "corpus"
         folder.mkdir()
         (write_tars if kind == "tars" else write_packed)(folder, hours)
-        train(folder, Path(scratch) / "run", steps)
+        train(folder, Path(scratch) / "run", steps, overrides)
 
 
-def train(folder: Path, out: Path, steps: int) -> None:
+def train(folder: Path, out: Path, steps: int, overrides: tuple[str, ...]) -> None:
     changes = {
         "data.root": folder,
         "data.validation": CLIPS,
@@ -98,27 +105,35 @@ def train(folder: Path, out: Path, steps: int) -> None:
         "schedule.initialisation_steps": "[5]",
         "schedule.initialisation_frames": 4000,
     }
-    recipe = Recipe.from_yaml(RECIPE, [f"{key}={value}" for key, value in changes.items()])
+    words = [f"{key}={value}" for key, value in changes.items()]
+    recipe = Recipe.from_yaml(RECIPE, [*words, *overrides])
     began = time.perf_counter()
     run = Trainer(recipe, out)
     click.echo(f"opened in {time.perf_counter() - began:.1f} s")
+    run.monitor = open_monitor(out, 0, run.processes, [])
     waits: list[float] = []
     train_on_batch = trainer.train_on_batch
-    trainer.train_on_batch = lambda *given: waits.append(train_on_batch(*given)) or waits[-1]
-    run.monitor = open_monitor(out, 0, run.processes, [])
+
+    def timed(*arguments: Any) -> float:
+        waits.append(train_on_batch(*arguments))
+        return waits[-1]
+
     click.echo("\n| steps | s a step | of it waiting for data | memory, MB | without files, MB |")
     click.echo("| -- | -- | -- | -- | -- |")
-    for part in range(PARTS):
-        began, first = time.perf_counter(), len(waits)
-        while run.step < steps * (part + 1) // PARTS:
-            run.train_step()
-        seconds, count = time.perf_counter() - began, max(1, len(waits) - first)
-        total, anonymous = memory()
-        click.echo(
-            f"| to {run.step} | {seconds / count:.2f} | {sum(waits[first:]) / seconds:.1%} | "
-            f"{total:.0f} | {anonymous:.0f} |"
-        )
+    with patch.object(trainer, "train_on_batch", timed):
+        for part in range(PARTS):
+            began, first = time.perf_counter(), len(waits)
+            while run.step < steps * (part + 1) // PARTS:
+                run.train_step()
+            seconds, count = time.perf_counter() - began, max(1, len(waits) - first)
+            total, anonymous = memory()
+            click.echo(
+                f"| to {run.step} | {seconds / count:.2f} | {sum(waits[first:]) / seconds:.1%} | "
+                f"{total:.0f} | {anonymous:.0f} |"
+            )
     run.sampler.source.close()
+    run.monitor.close()
+    release(out)
 
 
 if __name__ == "__main__":

@@ -256,3 +256,17 @@ def test_generalisation_compares_speakers_of_the_corpora_that_both_have(tmp_path
     assert "| m 3 | stoi | 0.915 | 0.815 | +0.100 ± 0.028 |" in result.output
     assert "| m 3 - baseline | stoi | 0.400 | 0.300 | +0.100 ± 0.000 |" in result.output
     assert "| baseline | stoi | 0.515 | 0.515 | +0.000 ± 0.028 |" in result.output
+
+
+def test_the_data_of_a_run_is_timed_on_copies_of_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = load("training_data")
+    monkeypatch.setattr(script, "PIECES", 20)
+    small = [*SMALL, "codec.seanet.latent_dim=48"]
+    changes = [word for override in small for word in ("--set", override)]
+    options = ["--work", str(tmp_path), "--hours", "2", "--steps", "10", "--kind", "packed"]
+    found = CliRunner().invoke(script.main, [*options, *changes])
+    assert found.exit_code == 0, found.output
+    assert found.output.count("\n| to ") == 10
+    assert not list(tmp_path.iterdir())
