@@ -87,7 +87,7 @@ def command(
         pack(corpus, settings, Path(folder), missing, resolve_jobs(jobs), skip, progress)
     if not quiet():
         click.echo(
-            f"{folder}: {len(missing)} shards made, {len(shards) - len(missing)} there before; "
+            f"{folder}: shards: {len(missing)} made, {len(shards) - len(missing)} there before; "
             f"{total / 3600:.2f} h packed, {len(unreadable)} of {count} utterances unreadable"
         )
     return 1 if unreadable else 0

@@ -112,8 +112,9 @@ def command(
 ) -> None:
     """Train a codec by RECIPE: a YAML file, or the name of a bundled recipe, e.g. speech_16khz.
 
-    A recipe needs your recordings: --set data.root=FOLDER, with audio files at any depth, or a tar
-    file of them. (The recipe tiny trains on two bundled clips without it.) Unless data.validation
+    A recipe needs your recordings: --set data.root=FOLDER, with audio files at any depth, a tar
+    file of them, or a corpus of any size: a JSONL manifest, a list, a folder of tars, or what codec
+    pack wrote. (The recipe tiny trains on two bundled clips without it.) Unless data.validation
     is set, one file in fifty is held out for validation.
 
     The run's folder gets checkpoints, the model (for --model), TensorBoard curves with audio and
