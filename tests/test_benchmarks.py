@@ -270,3 +270,20 @@ def test_the_data_of_a_run_is_timed_on_copies_of_one_file(
     assert found.exit_code == 0, found.output
     assert found.output.count("\n| to ") == 10
     assert not list(tmp_path.iterdir())
+
+
+def test_a_conditional_codebook_gains_where_a_stage_depends_on_the_one_before() -> None:
+    """What the second stage codes is three times as large after one entry: no table follows that."""
+    script = load("conditional_codebooks")
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randint(2, (4000,), generator=generator) for _ in range(2))
+    latents = torch.stack([8.0 * first - 4, (2.0 * second - 1) * (1 + 2.0 * first)], dim=1)
+    entries = [torch.tensor([[-4.0, 0.0], [4.0, 0.0]]), torch.tensor([[0.0, -2.0], [0.0, 2.0]])]
+    torch.manual_seed(0)
+    left = []
+    for hidden in (0, 16):
+        coder = script.Coder(entries, hidden)
+        assert script.left(coder, latents) == script.left(script.Coder(entries, 0), latents)
+        script.train(coder, latents, 300, 0)
+        left.append(script.left(coder, latents)[1])
+    assert left[1] < left[0] - 10
