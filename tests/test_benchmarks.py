@@ -273,7 +273,7 @@ def test_the_data_of_a_run_is_timed_on_copies_of_one_file(
 
 
 def test_a_conditional_codebook_gains_where_a_stage_depends_on_the_one_before() -> None:
-    """What the second stage codes is three times as large after one entry: no table follows that."""
+    """What the second stage codes is three times as large after one entry; no table follows."""
     script = load("conditional_codebooks")
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randint(2, (4000,), generator=generator) for _ in range(2))
@@ -284,6 +284,6 @@ def test_a_conditional_codebook_gains_where_a_stage_depends_on_the_one_before() 
     for hidden in (0, 16):
         coder = script.Coder(entries, hidden)
         assert script.left(coder, latents) == script.left(script.Coder(entries, 0), latents)
-        script.train(coder, latents, 300, 0)
+        script.train(coder, latents, 200, 0)
         left.append(script.left(coder, latents)[1])
     assert left[1] < left[0] - 10
