@@ -22,6 +22,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "attention": {"decoder_blocks": 2, "window": WINDOW},
     },
     "wide": {"decoder_channels": (48, 80, 128, 384), "decoder_residual_units": (2, 3, 3, 6)},
+    "wide-attention": {
+        "decoder_channels": (44, 80, 128, 384),
+        "decoder_residual_units": (2, 3, 3, 6),
+        "attention": {"decoder_blocks": 2, "window": WINDOW},
+    },
     "snake": {"snake_levels": (0, 1, 2, 3)},
     "snake-slow": {"snake_levels": (2, 3)},
     "latents": {"latent_dim": 256},
@@ -30,7 +35,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 DEFAULTS = {
     "new": tuple(VARIANTS),
-    "grown": ("same", "decoder", "middle", "fast", "attention-both", "decoder-attention", "wide"),
+    "grown": (
+        "same",
+        "decoder",
+        "middle",
+        "fast",
+        "attention-both",
+        "decoder-attention",
+        "wide",
+        "wide-attention",
+    ),
     "added": ("decoder", "middle", "fast", "attention", "decoder-attention"),
 }
 """The variants that can be compared, by what learns; a trained model cannot change activations or
