@@ -336,7 +336,7 @@ def test_exhausted_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
         return Batch(torch.empty(2**60), torch.empty(0))
 
     monkeypatch.setattr(trainer.sampler, "batch", exhausted)
-    with pytest.raises(CodecError, match=r"schedule\.batch_size.*memory") as told:
+    with pytest.raises(CodecError, match=r"schedule\.accumulate.*memory") as told:
         trainer.train()
     assert "\n" not in str(told.value)
 
