@@ -13,6 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,12 @@ def pack(source: Path, name: str) -> Path:
         with tarfile.open(archive, f"w:{archive.suffix[1:]}") as tar:
             tar.add(source / corpus.folder, corpus.folder)
     return archive
+
+
+@pytest.fixture(autouse=True)
+def a_large_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archives of the tests are small, but the sizes of the table are the real ones."""
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=1e12))
 
 
 @pytest.fixture

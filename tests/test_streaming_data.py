@@ -24,6 +24,7 @@ from audiocodec.training import Recipe, Trainer
 from audiocodec.training.check.report import check
 from audiocodec.training.data.files import DataConfig
 from audiocodec.training.data.streamed import SLICE, WINDOW, StreamedAudio
+from audiocodec.training.data.utterances import split_utterances
 from audiocodec.training.processes import WHOLE, Share
 from audiocodec.training.runfolder import release
 from audiocodec_cli.main import run
@@ -303,6 +304,25 @@ def test_a_log_reports_the_time_of_the_data_beside_that_of_the_step(
     assert len(timed) == 8 and all(0 < x["seconds/data"] < x["seconds/step"] for x in timed)
 
 
+def test_held_out_utterances_stay_held_out_when_the_corpus_grows(
+    speech: Path, tmp_path: Path
+) -> None:
+    def manifest(numbers: range) -> Path:
+        lines = [json.dumps({"path": str(speech / "files" / f"{n:02}.wav")}) for n in numbers]
+        (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+        return tmp_path / "corpus.jsonl"
+
+    config = settings(manifest(range(5, 58)))
+    first = split_utterances(config)
+    before = {id: [place, 0] for id, place in first.held_out.items()}
+    assert len(before) == 2
+    assert split_utterances(config, before).held_out == first.held_out
+    manifest(range(60))
+    grown = split_utterances(config, before)
+    assert grown.held_out == {id: place + 5 for id, place in first.held_out.items()}
+    assert [item.id for item in grown.validation if isinstance(item, Utterance)] == [*before]
+
+
 def refused(root: Path, *overrides: str) -> Callable[[Path], Trainer]:
     return lambda folder: Trainer(tiny(root, *overrides), folder)
 
@@ -313,6 +333,10 @@ def test_what_cannot_be_trained_on_is_one_line(speech: Path, tmp_path: Path) -> 
             speech / "packed", "codec.sample_rate=24000"
         ),
         r"data\.watch=null": refused(speech / "packed", "data.watch=1m"),
+        r"pack the corpus with --sample-rate 24000": refused(
+            speech / "files", "codec.sample_rate=24000", f"data.validation={speech / 'packed'}"
+        ),
+        r"not for a corpus": refused(speech / "tars", "data.watch=1m"),
         r"too few utterances": refused(one_line(speech, tmp_path)),
     }
     for number, (words, begin) in enumerate(cases.items()):

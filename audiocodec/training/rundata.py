@@ -83,7 +83,7 @@ def _open(
     is_named_by_recipe = split is None
     chosen: Split | CorpusSplit
     if split is None and is_corpus(data):
-        chosen = split_utterances(data, before.held_out if before else ())
+        chosen = split_utterances(data, before.held_out if before else None)
         files = RunFiles.of_corpus(chosen)
     else:
         chosen = split or wait_for_audio(data, before.held_out_paths(root) if before else ())

@@ -185,10 +185,10 @@ class RunFiles:
 
     @classmethod
     def of_corpus(cls, split: CorpusSplit) -> "RunFiles":
-        """A corpus as it is now, and the ids that are held out."""
+        """A corpus as it is now, and the ids that are held out, with their places."""
         return cls(
             {CORPUS: [len(split.corpus), split.corpus.digest]},
-            {id: [0, 0] for id in split.held_out},
+            {id: [place, 0] for id, place in split.held_out.items()},
         )
 
     @classmethod

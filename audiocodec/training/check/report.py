@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from audiocodec.audio import save_audio
-from audiocodec.corpus.packing.shards import is_packed
 from audiocodec.training.check.cost import measure_cost, shortened
 from audiocodec.training.check.diskspace import disk_shortage
 from audiocodec.training.check.inspection import inspect_audio
@@ -42,8 +41,7 @@ def check(recipe: Recipe, folder: Path, device: str) -> dict[str, Any]:
         audio = inspect_audio(Split([*clips.training, *clips.held_out], []), recipe)
     else:
         data = unpacked(recipe.data, cache_folder_of(recipe, folder))
-        if is_packed(data_root(data)):
-            check_packed(data, recipe.codec.sample_rate)
+        check_packed(data, recipe.codec.sample_rate)
         chosen = split_utterances(data) if is_corpus(data) else split_files(data)
         audio = inspect_audio(chosen, recipe)
     with tempfile.TemporaryDirectory() as scratch, memory_errors():

@@ -35,15 +35,15 @@ def open_source(
         CodecError: it cannot be read, or is too short or silent.
     """
     sample_rate = recipe.codec.sample_rate
+    check_packed(data, sample_rate)
     if isinstance(chosen, Split) and data.stream:
         root = data_root(data)
-        chosen = CorpusSplit(FolderCorpus(root, chosen.training), [], chosen.validation)
+        chosen = CorpusSplit(FolderCorpus(root, chosen.training), {}, chosen.validation)
     if isinstance(chosen, CorpusSplit):
         size, seed = recipe.schedule.batch_size, recipe.seed
         corpus, held_out = chosen.corpus, chosen.held_out
         return StreamedAudio(corpus, held_out, data, sample_rate, size, seed, device), []
     if is_shard(chosen.training[0]):
-        check_packed(data, sample_rate)
         shards = [PackedShard(path) for path in chosen.training]
         return DecodedAudio(shards, data, sample_rate, device), []
     first, later = chosen.training, list[Path]()
@@ -66,13 +66,17 @@ def is_decoded_into_cache(data: DataConfig) -> bool:
 
 
 def check_packed(data: DataConfig, sample_rate: int) -> None:
-    """Raise :class:`CodecError` if a packed corpus does not suit the codec or the recipe."""
-    root = data_root(data)
-    packed = PackedSettings.read(root).sample_rate
-    if packed != sample_rate:
+    """Raise :class:`CodecError` if packed audio does not suit the codec, or does not go with
+    ``data.watch``."""
+    held_out = [Path(data.validation).expanduser()] if data.validation else []
+    for folder in filter(is_packed, [data_root(data), *held_out]):
+        packed = PackedSettings.read(folder).sample_rate
+        if packed != sample_rate:
+            raise CodecError(
+                f"{folder}: packed at {packed} Hz, the codec needs {sample_rate} Hz; pack the "
+                f"corpus with --sample-rate {sample_rate}"
+            )
+    if data.watch is not None and (is_packed(data_root(data)) or is_corpus(data)):
         raise CodecError(
-            f"{root}: packed at {packed} Hz, the codec needs {sample_rate} Hz; pack the corpus "
-            f"with --sample-rate {sample_rate}"
+            "data.watch: waits for audio files in a folder, not for a corpus; set data.watch=null"
         )
-    if data.watch is not None:
-        raise CodecError("data.watch: waits for audio files, not for shards; set data.watch=null")
