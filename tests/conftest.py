@@ -36,7 +36,10 @@ def interruptible() -> None:
 
 @pytest.fixture(autouse=True)
 def seeds() -> None:
-    """Every test starts from the same random numbers, whatever ran before it."""
+    """Every test starts from the same random numbers, and with one thread, whatever ran before it:
+    commands that a test calls may have set another number, and two busy threads for each of two
+    workers make some tests ten times as slow."""
+    torch.set_num_threads(1)
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
