@@ -1,8 +1,8 @@
 """The public corpora that a recipe can name, one entry for each archive.
 
 Checksums: torchaudio 2.11 (torchaudio/datasets/librispeech.py, libritts.py, vctk.py, ljspeech.py).
-Sizes and hours: rounded, from the pages of the corpora and, for LibriTTS, Zen et al. 2019 (arXiv
-1904.02882); unpacked WAV from hours and sample rate.
+Sizes and hours: rounded, not checked against a download; those of LibriTTS are of Zen et al. 2019
+(arXiv 1904.02882). Sizes of unpacked WAV follow from hours and sample rate.
 """
 
 from dataclasses import dataclass
