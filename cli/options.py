@@ -69,6 +69,14 @@ jobs_option = click.option(
 )
 
 
+shard_option = click.option(
+    "--shard",
+    metavar="I/N",
+    help="Make the part I of N equal parts, I from 0 to N-1. Default: what RANK and WORLD_SIZE, or "
+    "SLURM_PROCID and SLURM_NTASKS, say; else all.",
+)
+
+
 def threads_option(default: str = "1, or OMP_NUM_THREADS where that is set") -> Decorated:
     """``--threads``; ``default`` says in words how many there are without it."""
     return click.option(

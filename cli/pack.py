@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import jobs_option, quiet, resolve_jobs
+from .options import jobs_option, quiet, resolve_jobs, shard_option
 
 
 @click.command()
@@ -28,12 +28,7 @@ from .options import jobs_option, quiet, resolve_jobs
     metavar="N",
     help="Utterances in a shard; what is lost at most when the command is killed.",
 )
-@click.option(
-    "--shard",
-    metavar="I/N",
-    help="Make the part I of N equal parts, I from 0 to N-1. Default: what RANK and WORLD_SIZE, or "
-    "SLURM_PROCID and SLURM_NTASKS, say; else all.",
-)
+@shard_option
 @jobs_option
 def command(
     source: str,

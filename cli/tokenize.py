@@ -27,6 +27,7 @@ from .options import (
     remark,
     resolve_device,
     resolve_jobs,
+    shard_option,
     use_threads,
 )
 
@@ -73,12 +74,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Utterances in a shard; what is lost at most when a run is killed. Default: 1000.",
 )
-@click.option(
-    "--shard",
-    metavar="I/N",
-    help="Make the part I of N equal parts, I from 0 to N-1. Default: what RANK and WORLD_SIZE, or "
-    "SLURM_PROCID and SLURM_NTASKS, say; else all.",
-)
+@shard_option
 @click.option(
     "--runner",
     type=click.Choice(["local", "ray"]),

@@ -8,7 +8,7 @@ not depend on it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -47,8 +47,22 @@ def audio_blocks(utterance: Utterance, sample_rate: int) -> Iterator[Samples]:
         yield from file.resampled(utterance, sample_rate)
 
 
+def resized(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
+    """Blocks ``[n]`` of any length -> the same samples in blocks of ``size``, the last one
+    shorter."""
+    held = np.zeros(0, np.float32)
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while len(held) >= size:
+            yield held[:size]
+            held = held[size:]
+    if len(held):
+        yield held
+
+
 def read_piece(utterance: Utterance, sample_rate: int, seconds: float, place: float) -> Samples:
-    """At most ``seconds`` of an utterance, as :func:`read_audio` would read them.
+    """At most ``seconds`` of an utterance, as :func:`read_audio` would read them; all of it if the
+    header does not say how long it is.
 
     Args:
         place: where in a longer utterance the piece lies: 0 at the beginning, 1 at the end.
@@ -59,7 +73,7 @@ def read_piece(utterance: Utterance, sample_rate: int, seconds: float, place: fl
     with audio_of(utterance) as file:
         known = utterance.duration
         if known is None:
-            known = file.num_samples / file.sample_rate - utterance.offset  # 0 of a pipe
+            known = file.num_samples / file.sample_rate - utterance.offset
         if known > seconds:
             offset = utterance.offset + place * (known - seconds)
             utterance = replace(utterance, offset=offset, duration=seconds)

@@ -18,7 +18,7 @@ import torch
 
 from audiocodec.audio.source import Samples
 from audiocodec.batch.grouping import group_by_length
-from audiocodec.corpus.reading import audio_blocks
+from audiocodec.corpus.reading import audio_blocks, resized
 from audiocodec.corpus.utterance import Utterance
 from audiocodec.errors import CodecError
 from audiocodec.files import BLOCK_SECONDS
@@ -79,15 +79,14 @@ class UtteranceEncoder:
         are the same.
         """
         frames = max(1, round(BLOCK_SECONDS * self.codec.frame_rate))
-        size, held = frames * self.codec.hop_length, np.zeros(0, np.float32)
-        for block in audio_blocks(utterance, self.codec.sample_rate):
+        blocks = self._checked(audio_blocks(utterance, self.codec.sample_rate))
+        return resized(blocks, frames * self.codec.hop_length)
+
+    def _checked(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+        """The same blocks, until the work is to stop."""
+        for block in blocks:
             self.stop.check()
-            held = np.concatenate([held, block])
-            while len(held) >= size:
-                yield held[:size]
-                held = held[size:]
-        if len(held):
-            yield held
+            yield block
 
     def _streamed(self, utterance: Utterance, blocks: Iterable[Samples]) -> Tokenised:
         settings = self.settings

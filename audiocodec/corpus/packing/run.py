@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 from numpy.typing import NDArray
 
-from audiocodec.corpus.packing.shards import PackedSettings, is_packed
+from audiocodec.corpus.packing.shards import PackedSettings, is_packed, to_int16
 from audiocodec.corpus.reading import audio_blocks
 from audiocodec.corpus.sources.corpus import Corpus
 from audiocodec.corpus.utterance import Utterance
@@ -109,11 +109,6 @@ def pack(
             _write_header(file, length)
         made += 1
     return made
-
-
-def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Samples in [-1, 1] as 16-bit numbers, clipped."""
-    return (samples * 32767).round().clip(-32768, 32767).astype("<i2")
 
 
 def _write_header(file: BinaryIO, length: int) -> None:

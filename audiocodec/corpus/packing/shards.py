@@ -44,7 +44,7 @@ class PackedSettings:
         return -(-self.utterances // self.shard_size)
 
     def slice(self, shard: int) -> tuple[int, int]:
-        """The utterances of a shard: from the first to the last but one."""
+        """The first utterance of a shard, and the one after its last."""
         start = shard * self.shard_size
         return start, min(self.utterances, start + self.shard_size)
 
@@ -95,8 +95,13 @@ def packed_shards(folder: Path) -> list[Path]:
 
 
 def is_shard(path: Path) -> bool:
-    """Whether a file is named as a shard is."""
+    """Whether a file has the suffix of a shard."""
     return path.suffix == ".npy"
+
+
+def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Samples in [-1, 1] as 16-bit numbers, clipped: 32767 is 1."""
+    return (samples * 32767).round().clip(-32768, 32767).astype("<i2")
 
 
 class PackedShard:

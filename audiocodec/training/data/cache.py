@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from audiocodec.audio import AudioReader
 from audiocodec.cores import available_cores
+from audiocodec.corpus.packing.shards import to_int16
 from audiocodec.errors import CodecError
 from audiocodec.paths import replacing, writing
 from audiocodec.progress import progress_bar
@@ -104,7 +105,7 @@ def _decode_all(
         except OSError as error:
             return f"{file}: cannot be read ({error.strerror or error})"
         mono = np.concatenate([np.zeros(0, np.float32), *blocks])
-        return (mono * 32767).round().clip(-32768, 32767).astype("<i2").tobytes()
+        return to_int16(mono).tobytes()
 
     unreadable: list[str] = []
     with (

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audiocodec.audio import AudioReader, audio_info, load_audio
 from audiocodec.corpus.packing.shards import PackedShard, is_shard
-from audiocodec.corpus.reading import audio_blocks, audio_of, read_audio
+from audiocodec.corpus.reading import audio_blocks, audio_of, read_audio, resized
 from audiocodec.corpus.utterance import Utterance
 
 Recording = Path | Utterance
@@ -64,14 +64,8 @@ def blocks_of(recording: Recording, sample_rate: int, seconds: float) -> Iterato
         for start in range(0, len(shard), size):
             yield _floats(shard, start, size)
     elif isinstance(recording, Utterance):
-        held = np.zeros(0, np.float32)
-        for block in audio_blocks(recording, sample_rate):
-            held = np.concatenate([held, block])
-            while len(held) >= size:
-                yield torch.from_numpy(held[:size])
-                held = held[size:]
-        if len(held):
-            yield torch.from_numpy(held)
+        for samples in resized(audio_blocks(recording, sample_rate), size):
+            yield torch.from_numpy(samples)
     else:
         with AudioReader(recording, sample_rate) as reader:
             for block in reader.blocks(seconds):

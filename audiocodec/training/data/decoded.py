@@ -1,4 +1,4 @@
-"""Segments of audio that is decoded: any of them can be had at once."""
+"""Segments of audio that is decoded already, read at random positions."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ GPU_RESIDENT_BYTES = 16 * 2**30
 
 
 class DecodedAudio(SegmentSource):
-    """Segments of 16-bit samples in memory or in mapped or opened files, all of them at any time.
+    """Segments of 16-bit samples in memory, in mapped files or in packed shards.
 
     Args:
         pieces: the samples, mono at ``sample_rate`` (Hz).

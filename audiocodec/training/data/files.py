@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self, TypeVar
 
 import pydantic
 
@@ -17,6 +17,8 @@ from audiocodec.training.data.augmentations.config import AugmentConfig
 from audiocodec.training.data.clips import Recording
 from audiocodec.training.data.corpora.names import CorpusName, with_corpora
 from audiocodec.training.data.corpora.ondisk import corpora_files
+
+Item = TypeVar("Item")
 
 BUNDLED_CLIPS = "bundled_clips"
 """As `data.root`: the two clips of speech in the package."""
@@ -109,7 +111,7 @@ class Split(NamedTuple):
 
     def evenly_spaced(self, most: int) -> list[Recording]:
         """At most ``most`` of the files to train on, evenly spaced."""
-        return evenly_spaced(self.training, most)
+        return [*evenly_spaced(self.training, most)]
 
     @property
     def validation(self) -> list[Recording]:
@@ -128,11 +130,11 @@ class Split(NamedTuple):
         return f"{count} file{'s' * (count != 1)} to train on, {len(self.held_out)} held out"
 
 
-def evenly_spaced(recordings: Sequence[Recording], most: int) -> list[Recording]:
-    """At most ``most`` of the recordings, evenly spaced."""
-    if len(recordings) <= most:
-        return [*recordings]
-    return [recordings[round(i * (len(recordings) - 1) / (most - 1))] for i in range(most)]
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """At most ``most`` of the items, evenly spaced."""
+    if len(items) <= most:
+        return [*items]
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
 def data_root(config: DataConfig) -> Path:

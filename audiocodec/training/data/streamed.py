@@ -1,10 +1,10 @@
-"""Segments of a corpus that is decoded while the run trains: no disk and no memory holds it.
+"""Segments of a corpus that is decoded while the run trains, without a copy on disk or in memory.
 
-The utterances of a corpus in its order, sixteen at a time, are its slices. In each epoch the slices
-are shuffled and dealt to some lanes. A lane decodes its slices in that order, and segments are
-drawn from the last few of them, its window, which moves on as batches are drawn. Every item of a
-batch belongs to a lane. So each of several processes decodes the lanes of its items only, and a
-batch is the same for any number of processes.
+Sixteen utterances that follow each other in the corpus are a slice. In each epoch the slices are
+shuffled and dealt to some lanes. A lane decodes its slices in that order, and segments are drawn
+from a window of a few of them, which moves on as batches are drawn. Every item of a batch belongs
+to a lane. So each of several processes decodes the lanes of its items only, and a batch is the same
+for any number of processes.
 
 How far a lane has come follows from the step of the run alone. So a resumed run decodes the windows
 of its step again, and goes on with the same batches.
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocodec.cores import available_cores
-from audiocodec.corpus.packing.run import to_int16
+from audiocodec.corpus.packing.shards import to_int16
 from audiocodec.corpus.reading import read_piece
 from audiocodec.corpus.sources.corpus import Corpus
 from audiocodec.corpus.utterance import Utterance

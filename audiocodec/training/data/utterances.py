@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from audiocodec.audio.formats import READ_SUFFIXES
 from audiocodec.corpus.opening import open_corpus
 from audiocodec.corpus.sources.corpus import Corpus
 from audiocodec.corpus.utterance import Utterance
 from audiocodec.errors import CodecError
 from audiocodec.training.data.clips import Recording
-from audiocodec.training.data.files import DataConfig, audio_or_shards, data_root
+from audiocodec.training.data.files import DataConfig, audio_or_shards, data_root, evenly_spaced
 from audiocodec.training.data.streamed import is_held_out
 
 CORPUS_SUFFIXES = (".jsonl", ".json", ".txt", ".lst", ".list", ".parquet")
@@ -112,8 +110,8 @@ def validation_audio(config: DataConfig) -> list[Recording]:
 
 
 def _evenly_spaced(corpus: Corpus, most: int) -> list[Utterance]:
-    numbers = np.linspace(0, len(corpus) - 1, min(most, len(corpus))).round().astype(int)
-    return [item for n in numbers.tolist() for item in corpus.utterances(n, n + 1)]
+    numbers = evenly_spaced(range(len(corpus)), most)
+    return [item for n in numbers for item in corpus.utterances(n, n + 1)]
 
 
 def _is_corpus(path: Path, tar_too: bool) -> bool:
