@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
+NOTICE_SECONDS = 1.0
+"""From one look to the next while jobs are waited for. A Ctrl-C that comes at the moment when a
+wait begins does not end it; it is noticed at the next look."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -59,7 +63,7 @@ def on_threads(
         # A future takes 2 kB, so there are few at a time, however many items there are.
         pending = set(submit(islice(remaining, 2 * workers)))
         while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            done, pending = wait(pending, NOTICE_SECONDS, return_when=FIRST_COMPLETED)
             pending |= set(submit(islice(remaining, len(done))))
             for future in done:
                 collect(future.result())
@@ -85,7 +89,10 @@ def in_order(
     with _pool(work, workers, stop) as submit:
         pending = deque(submit(islice(remaining, ahead)))
         while pending:
-            result = pending.popleft().result()
+            future = pending.popleft()
+            while not wait([future], NOTICE_SECONDS).done:
+                pass
+            result = future.result()
             pending.extend(submit(islice(remaining, 1)))
             yield result
 
